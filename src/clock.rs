@@ -1,0 +1,163 @@
+//! The only reader of time. Everything that decides takes `now` as an argument.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A moment of wall-clock time, in milliseconds since the Unix epoch.
+///
+/// Wall clocks may run backwards; every difference therefore saturates at zero.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The moment `milliseconds` after the Unix epoch.
+    pub const fn from_millis(milliseconds: u64) -> Self {
+        Self(milliseconds)
+    }
+
+    /// The moment `seconds` after the Unix epoch.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch, rounded down.
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// How long ago `earlier` was; zero if it lies in the future.
+    pub const fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The moment `duration` later, saturating at the end of time.
+    pub fn plus(self, duration: Duration) -> Timestamp {
+        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// The moment `duration` earlier, saturating at the Unix epoch.
+    pub fn minus(self, duration: Duration) -> Timestamp {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// The same moment as the standard library writes it, capped at the end of the year 9999:
+    /// the last that HTTP dates and ISO 8601 can name.
+    pub fn to_system_time(self) -> SystemTime {
+        const END_OF_9999: u64 = 253_402_300_799_999;
+        UNIX_EPOCH + Duration::from_millis(self.0.min(END_OF_9999))
+    }
+
+    /// ISO 8601 in UTC with whole seconds: `2026-11-23T08:15:00Z`.
+    pub fn iso8601(self) -> impl fmt::Display {
+        humantime::format_rfc3339_seconds(self.to_system_time())
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// Moments before the Unix epoch become the epoch itself.
+    fn from(time: SystemTime) -> Self {
+        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", humantime::format_rfc3339_millis(self.to_system_time()))
+    }
+}
+
+/// Where `now` comes from. Clones tell the same time; tests move it by hand.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    /// Milliseconds added to the system's time; `None` outside tests.
+    skew: Option<Arc<AtomicI64>>,
+}
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Self {
+        Self { skew: None }
+    }
+
+    /// A clock that [`advance`](Self::advance) and [`rewind`](Self::rewind) can move.
+    pub fn movable() -> Self {
+        Self { skew: Some(Arc::default()) }
+    }
+
+    /// The present moment.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    pub fn now(&self) -> Timestamp {
+        let now = Timestamp::from(SystemTime::now());
+        match &self.skew {
+            None => now,
+            Some(skew) => Timestamp(now.0.saturating_add_signed(skew.load(Ordering::Relaxed))),
+        }
+    }
+
+    /// Moves a movable clock forwards; no effect on the system's.
+    pub fn advance(&self, by: Duration) {
+        self.shift(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    /// Moves a movable clock backwards; no effect on the system's.
+    pub fn rewind(&self, by: Duration) {
+        self.shift(-i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    fn shift(&self, milliseconds: i64) {
+        if let Some(skew) = &self.skew {
+            skew.fetch_add(milliseconds, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Measures how long something took, on the monotonic clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts measuring.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since [`start`](Self::start).
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_with_the_future_is_zero() {
+        assert_eq!(Timestamp::from_secs(5).since(Timestamp::from_secs(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn iso_8601_is_in_whole_seconds_of_utc() {
+        assert_eq!(Timestamp::from_millis(999).iso8601().to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(Timestamp::from_millis(u64::MAX).iso8601().to_string(), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn a_movable_clock_moves_both_ways() {
+        let clock = Clock::movable();
+        let start = clock.now();
+        clock.advance(Duration::from_secs(3600));
+        assert!(clock.now() >= start.plus(Duration::from_secs(3600)));
+        clock.rewind(Duration::from_secs(7200));
+        assert!(clock.now() < start);
+    }
+}

@@ -1,0 +1,15 @@
+//! The invalidation log, and what follows from it. `log`, `tag`, `standing`, `event`, `rule` are PURE.
+
+pub mod apply;
+pub mod event;
+pub mod log;
+pub mod rule;
+pub mod standing;
+pub mod tag;
+pub mod target;
+
+pub use apply::{Invalidator, PurgeError, Purged};
+pub use log::{Appended, Fetch, Log, Position};
+pub use standing::{Carried, Standing};
+pub use tag::{Tag, TagCell};
+pub use target::Target;

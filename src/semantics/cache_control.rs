@@ -1,0 +1,1 @@
+//! The Cache-Control field: RFC 9111 §5.2.
