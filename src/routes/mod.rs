@@ -10,10 +10,11 @@ mod rule;
 mod shadow;
 mod template;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tree;
 
 pub use host::HostPattern;
+pub(crate) use matcher::joined_lines;
 pub use matcher::{Captures, HeaderCondition, Match, RouteQuery, Shadowed, Table};
 pub use path::{PathPattern, PatternError};
 pub use rule::{CacheRule, Route, StatusFields, StatusFieldsAudience, StoreCondition};
