@@ -4,7 +4,7 @@
 //! file may say. The source shown is the file as it was written, with secrets masked: values of environment
 //! variables are not in it.
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use std::fmt;
 
 /// A stretch of the file, in bytes.
@@ -58,7 +58,7 @@ impl Diagnostics {
     }
 
     fn render_one(&self, problem: &Problem, renderer: &Renderer) -> String {
-        let mut group = Level::ERROR.primary_title(problem.message.as_str()).elements(Vec::<Snippet<'_, _>>::new());
+        let mut group = Group::with_title(Level::ERROR.primary_title(problem.message.as_str()));
         if let Some(span) = problem.span {
             let notes = problem
                 .notes

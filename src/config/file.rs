@@ -8,16 +8,21 @@ mod keys;
 mod routes;
 mod server;
 
-pub(super) use invalidation::{Action, Dispatcher, EventSection, PurgeTarget, RequireWord, Rule, Unknown, Webhook, WebhookPreset};
+pub(super) use invalidation::{
+    Dispatcher, EventSection, PurgeTarget, RequireWord, Rule, RuleEvents, Unknown, Webhook, WebhookPreset,
+};
 pub(super) use keys::{
-    Algorithm, ClientPrefix, Jwt, KeyConstructor, KeyField, KeyOverflow, KeyPart, NormalizeMapping, NormalizeWord,
-    QueryOrder, QueryPreset, QuerySection,
+    Algorithm, ClientPrefix, Jwt, KeyConstructor, KeyField, KeyOverflow, KeyPart, NormalizeMapping,
+    NormalizeWord, QueryOrder, QueryPreset, QuerySection,
 };
 pub(super) use routes::{
-    CacheSection, ClientDirectivesWord, FieldCondition, Route, RouteMatch, SetCookieWord, ShowTo, StatusFieldsSection,
-    StoreConditionSection, Ttl,
+    CacheOff, CacheSection, ClientDirectivesWord, FieldCondition, Route, RouteMatch, SetCookieWord, ShowTo,
+    StatusFieldsSection, StoreConditionSection, Ttl,
 };
-pub(super) use server::{AccessLogFormat, Admin, HostWord, Server, Store, TokenScope, Upstream};
+pub(super) use server::{
+    AccessLogFormat, Admin, FixedHost, HostWord, MemorySection, Server, ServerTimeouts, Store, TokenScope,
+    Upstream, UpstreamTimeouts,
+};
 
 use super::read::{Entries, List, Optional, Required, section};
 

@@ -72,7 +72,8 @@ fn blot(c: char) -> char {
 /// For a file that is not YAML: whatever follows such a key on its line is masked.
 fn mask_lines(source: &str) -> Cow<'_, str> {
     static SECRET: LazyLock<Option<regex::Regex>> = LazyLock::new(|| {
-        regex::Regex::new(r#"(?im)^.*?(?:secret|passw|token|credential|private_key)[\w-]*["']?\s*:\s*(.*)$"#).ok()
+        regex::Regex::new(r#"(?im)^.*?(?:secret|passw|token|credential|private_key)[\w-]*["']?\s*:\s*(.*)$"#)
+            .ok()
     });
     let Some(secret) = &*SECRET else { return Cow::Borrowed("") };
     secret.replace_all(source, |found: &regex::Captures<'_>| {

@@ -63,7 +63,7 @@ pub(super) trait OptionalExt<T> {
     /// The value, if it is there and right.
     fn value(&self) -> Option<&T>;
     /// The value, or the default.
-    fn or(&self, default: T) -> T
+    fn value_or(&self, default: T) -> T
     where
         T: Copy;
     fn span(&self) -> Option<Span>;
@@ -73,7 +73,7 @@ impl<T> OptionalExt<T> for Optional<T> {
     fn value(&self) -> Option<&T> {
         self.as_ref()?.value.as_ref()
     }
-    fn or(&self, default: T) -> T
+    fn value_or(&self, default: T) -> T
     where
         T: Copy,
     {
@@ -121,7 +121,9 @@ impl<T: Read> FromKey for Required<T> {
     fn from_key(key: &str, entry: Option<&Entry>, section: Span, problems: &mut Problems) -> Self {
         match entry {
             None => {
-                problems.add(section, format!("`{key}` is missing here")).help(format!("it takes {}", T::expected()));
+                problems
+                    .add(section, format!("`{key}` is missing here"))
+                    .help(format!("it takes {}", T::expected()));
                 Self(None)
             }
             Some(entry) if matches!(entry.value.value, Value::Null) => {
@@ -174,9 +176,9 @@ pub(super) fn key_of(field: &'static str) -> &'static str {
 /// A mapping with known keys. Each field is `Optional` or `Required`; its documentation is the manual's.
 macro_rules! section {
     ($(#[$meta:meta])* struct $name:ident { $( $(#[$field_meta:meta])* $field:ident: $type:ty, )* }) => {
-        $(#[$meta])*
         #[derive(Debug, Default, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
+        $(#[$meta])*
         pub(in crate::config) struct $name { $( $(#[$field_meta])* pub(in crate::config) $field: $type, )* }
 
         impl $crate::config::read::Read for $name {
@@ -247,7 +249,8 @@ pub(super) fn word<'n, T: Read>(node: &'n Node, words: &[&str], problems: &mut P
     if words.contains(&scalar.text.as_str()) {
         return Some(&scalar.text);
     }
-    let problem = problems.add(node.span, format!("expected {}, found {}", T::expected(), quote(&scalar.written)));
+    let problem =
+        problems.add(node.span, format!("expected {}, found {}", T::expected(), quote(&scalar.written)));
     // A suggestion would say something about the variable's value.
     if !scalar.filled
         && let Some(meant) = super::diagnostics::closest(&scalar.written, words.iter().copied())
@@ -358,7 +361,8 @@ pub(super) fn tell_refused(
     }
     let span = match (refusal.at, scalar.verbatim_at) {
         (Some(at), Some(start)) => {
-            let length = scalar.written.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+            let length =
+                scalar.written.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
             Span { start: start + at, end: start + at + length }
         }
         _ => span,

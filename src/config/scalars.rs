@@ -108,7 +108,11 @@ impl Parse for Number {
     fn parse(text: &str) -> Result<Self, Refusal> {
         let digits = text.replace('_', "");
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(Refusal::new(format!("expected {}, found {}", Self::EXPECTED, super::diagnostics::quote(text))));
+            return Err(Refusal::new(format!(
+                "expected {}, found {}",
+                Self::EXPECTED,
+                super::diagnostics::quote(text)
+            )));
         }
         digits.parse().map(Self).map_err(|_| Refusal::new("this number is too large"))
     }
@@ -129,7 +133,9 @@ impl Parse for Count {
     fn parse(text: &str) -> Result<Self, Refusal> {
         match Number::parse(text)? {
             Number(0) => Err(Refusal::new("this must be at least 1")),
-            Number(number) => usize::try_from(number).map(Self).map_err(|_| Refusal::new("this number is too large")),
+            Number(number) => {
+                usize::try_from(number).map(Self).map_err(|_| Refusal::new("this number is too large"))
+            }
         }
     }
 
@@ -143,7 +149,8 @@ impl Parse for bool {
     const NEVER_QUOTED: bool = true;
 
     fn parse(text: &str) -> Result<Self, Refusal> {
-        let refusal = Refusal::new(format!("expected true or false, found {}", super::diagnostics::quote(text)));
+        let refusal =
+            Refusal::new(format!("expected true or false, found {}", super::diagnostics::quote(text)));
         match text {
             "true" => Ok(true),
             "false" => Ok(false),
@@ -185,7 +192,9 @@ impl Parse for SocketAddr {
         text.parse().map_err(|_| {
             let refusal = Refusal::new("this is not an IP address with a port");
             match text.rsplit_once(':') {
-                None if text.parse::<u16>().is_ok() => refusal.help(format!("did you mean `0.0.0.0:{text}`?")),
+                None if text.parse::<u16>().is_ok() => {
+                    refusal.help(format!("did you mean `0.0.0.0:{text}`?"))
+                }
                 Some(("", port)) => refusal.help(format!("did you mean `0.0.0.0:{port}`?")),
                 Some(("localhost", port)) => refusal.help(format!("did you mean `127.0.0.1:{port}`?")),
                 None if text.parse::<IpAddr>().is_ok() => refusal.help("add a port, such as :8080"),
@@ -215,7 +224,9 @@ impl Parse for OriginUrl {
 
     fn parse(text: &str) -> Result<Self, Refusal> {
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(Refusal::new("a server is written as a URL").help(format!("did you mean `http://{text}`?")));
+            return Err(
+                Refusal::new("a server is written as a URL").help(format!("did you mean `http://{text}`?"))
+            );
         };
         match scheme {
             "http" => {}
@@ -240,7 +251,9 @@ impl Parse for OriginUrl {
             Ok(parsed) if parsed.as_str().len() > parsed.host().len() && parsed.port_u16().is_none() => {
                 Err(Refusal::new("a port is a number from 1 to 65535"))
             }
-            Ok(parsed) if parsed.port_u16() == Some(0) => Err(Refusal::new("a port is a number from 1 to 65535")),
+            Ok(parsed) if parsed.port_u16() == Some(0) => {
+                Err(Refusal::new("a port is a number from 1 to 65535"))
+            }
             Ok(parsed) => Ok(Self(parsed)),
             Err(_) => Err(Refusal::new("this is not a host and a port")),
         }
@@ -253,7 +266,9 @@ impl Parse for Method {
     fn parse(text: &str) -> Result<Self, Refusal> {
         let upper = text.to_ascii_uppercase();
         if upper != text {
-            return Err(Refusal::new("methods are written in capitals").help(format!("did you mean `{upper}`?")));
+            return Err(
+                Refusal::new("methods are written in capitals").help(format!("did you mean `{upper}`?"))
+            );
         }
         Self::from_bytes(text.as_bytes()).map_err(|_| Refusal::new("this is not a method"))
     }
@@ -333,7 +348,9 @@ impl Parse for Statuses {
 
     fn parse(text: &str) -> Result<Self, Refusal> {
         let refusal = || Refusal::new("this is not a status code").help("write it like 404 or 5xx");
-        if let Some(class @ ("1" | "2" | "3" | "4" | "5")) = text.strip_suffix("xx").or(text.strip_suffix("XX")) {
+        if let Some(class @ ("1" | "2" | "3" | "4" | "5")) =
+            text.strip_suffix("xx").or(text.strip_suffix("XX"))
+        {
             let class: u16 = class.parse().map_err(|_| refusal())?;
             return Ok(Self(class * 100..=class * 100 + 99));
         }

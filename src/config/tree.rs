@@ -111,9 +111,9 @@ impl<'s> Builder<'s, '_> {
                 _ => root = Some(self.node(event, span)?),
             }
         }
-        Ok(root.map(without_extensions).unwrap_or_else(|| {
-            Rc::new(Node { span: Span::default(), value: Value::Null, weight: 1 })
-        }))
+        Ok(root
+            .map(without_extensions)
+            .unwrap_or_else(|| Rc::new(Node { span: Span::default(), value: Value::Null, weight: 1 })))
     }
 
     fn next(&mut self) -> Result<Option<(Event<'s>, Span)>, Stop> {
@@ -319,8 +319,11 @@ mod tests {
         let mut problems = Problems::default();
         let env = |name: &str| (name == "PORT").then(|| "8080".to_owned());
         let root = parse(source, &env, &mut problems);
-        let told =
-            if problems.is_empty() { String::new() } else { Diagnostics::new("t", source.into(), problems).to_string() };
+        let told = if problems.is_empty() {
+            String::new()
+        } else {
+            Diagnostics::new("t", source.into(), problems).to_string()
+        };
         (root, told)
     }
 
@@ -344,7 +347,11 @@ mod tests {
 
     fn check(source: &str, expected: &str) {
         let (root, told) = tree(source);
-        assert_eq!((root.map(|root| show(&root)).as_deref(), told.as_str()), (Some(expected), ""), "{source}");
+        assert_eq!(
+            (root.map(|root| show(&root)).as_deref(), told.as_str()),
+            (Some(expected), ""),
+            "{source}"
+        );
     }
 
     fn check_told(source: &str, expected: &[&str]) {
@@ -367,13 +374,33 @@ mod tests {
     fn aliases_and_merges_are_resolved() {
         check("a: &x [1]\nb: *x\n", "{a: [1], b: [1]}");
         check("a: &x {k: 1, l: 2}\nb: {<<: *x, k: 3}\n", "{a: {k: 1, l: 2}, b: {k: 3, l: 2}}");
-        check("a: &x {k: 1}\nb: &y {k: 2, l: 2}\nc: {<<: [*x, *y]}\n", "{a: {k: 1}, b: {k: 2, l: 2}, c: {k: 1, l: 2}}");
+        check(
+            "a: &x {k: 1}\nb: &y {k: 2, l: 2}\nc: {<<: [*x, *y]}\n",
+            "{a: {k: 1}, b: {k: 2, l: 2}, c: {k: 1, l: 2}}",
+        );
     }
 
     #[test]
     fn what_is_wrong_is_told_and_the_rest_is_read() {
-        check_told("a: 1\nb: 2\na: 3\na: 4\n", &["error: the key `a` is given twice", "t:3:1", "first given here", "error: the key `a` is given twice", "t:4:1"]);
-        check_told("a: \"${NONE}\"\nb: x${NO}\n", &["error: the environment variable NONE", "t:1:5", "error: the environment variable NO ", "t:2:5"]);
+        check_told(
+            "a: 1\nb: 2\na: 3\na: 4\n",
+            &[
+                "error: the key `a` is given twice",
+                "t:3:1",
+                "first given here",
+                "error: the key `a` is given twice",
+                "t:4:1",
+            ],
+        );
+        check_told(
+            "a: \"${NONE}\"\nb: x${NO}\n",
+            &[
+                "error: the environment variable NONE",
+                "t:1:5",
+                "error: the environment variable NO ",
+                "t:2:5",
+            ],
+        );
         check_told("a: !x 1\n", &["error: the tag `!x`"]);
         check_told("? [a]\n: b\n", &["error: a key must be plain or quoted text"]);
         check_told("a: &x {b: *x}\n", &["error: this alias stands inside"]);

@@ -1,6 +1,8 @@
 //! `webhooks:`, `invalidation:` and `dispatchers:`.
 
-use crate::config::read::{Any, Either, Entries, List, OneOrMany, Optional, Required, Text, Word, choice, section};
+use crate::config::read::{
+    Any, Either, Entries, List, OneOrMany, Optional, Required, Text, Word, choice, section,
+};
 use crate::config::scalars::{Size, True};
 use crate::invalidation::event::Selector;
 use crate::routes::Template;

@@ -224,4 +224,3 @@ section! {
         otherwise: Optional<Text>,
     }
 }
-
