@@ -108,41 +108,63 @@ fn exactly_one<'w>(
     members: &[(&'w str, Option<Span>)],
     problems: &mut Problems,
 ) -> Option<&'w str> {
-    let mut given = members.iter().filter_map(|(name, span)| Some((*name, (*span)?)));
-    let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
-    let Some((name, first)) = given.next() else {
-        problems
-            .add(section, format!("{what} is missing here"))
-            .help(format!("give one of {}", super::diagnostics::list(&names, "or")));
-        return None;
-    };
-    let Some((other, second)) = given.next() else { return Some(name) };
-    problems
-        .add(second, format!("`{name}` and `{other}` cannot be given together"))
-        .note(first, format!("`{name}` is here"));
-    None
+    let mut given: Vec<(Span, &str)> =
+        members.iter().filter_map(|(name, span)| Some(((*span)?, *name))).collect();
+    given.sort_unstable();
+    match given.as_slice() {
+        [] => {
+            let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
+            problems
+                .add(section, format!("{what} is missing here"))
+                .help(format!("give one of {}", super::diagnostics::list(&names, "or")));
+            None
+        }
+        [(_, only)] => Some(only),
+        [(first, name), (second, other), ..] => {
+            problems
+                .add(*second, format!("`{name}` and `{other}` cannot be given together"))
+                .note(*first, format!("`{name}` is here"));
+            None
+        }
+    }
 }
 
 /// Tells holes in a template that nothing fills. `lack` says who has no such name.
 fn tell_unknown_holes<'k, K: Iterator<Item = &'k str>>(
-    template: &Word<Template>,
-    span: Span,
+    template: &Template,
+    (span, text_at): Place,
     lack: &str,
     known: impl Fn() -> K,
     problems: &mut Problems,
 ) {
+    let text = template.to_string();
     for (i, hole) in template.names().enumerate() {
         // One hole may be there twice; it is told once.
         if known().any(|known| known == hole) || template.names().take(i).any(|earlier| earlier == hole) {
             continue;
         }
+        // Where a variable was filled in, the hole may have come with it.
+        let Some(text_at) = text_at else {
+            problems.add(span, format!("{lack} that one of these holes names")).suggest("", known());
+            return;
+        };
+        let at = text.find(&format!("{{{hole}}}")).map(|offset| text_at + offset);
+        let span = at.map_or(span, |start| Span { start, end: start + hole.len() + 2 });
         problems.add(span, format!("{lack} {}", quote(hole))).suggest(hole, known());
     }
 }
 
+/// Where a scalar is, and where its text begins if it stands there letter by letter.
+type Place = (Span, Option<usize>);
+
 /// The items that are right.
 fn items<T>(list: &[Given<T>]) -> impl Iterator<Item = (&T, Span)> {
     list.iter().filter_map(|item| Some((item.value.as_ref()?, item.span)))
+}
+
+/// The items that are right, with where they are and where their text is.
+fn places<T>(list: &[Given<T>]) -> impl Iterator<Item = (&T, Place)> {
+    list.iter().filter_map(|item| Some((item.value.as_ref()?, (item.span, item.text_at))))
 }
 
 /// The entries that are right.

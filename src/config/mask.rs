@@ -17,7 +17,7 @@ pub(super) fn mask(source: &str, root: Option<&Node>) -> String {
 }
 
 /// Whether what stands under this key may be a secret, mistyped keys included.
-fn is_secret(key: &str) -> bool {
+pub(super) fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     ["secret", "passw", "token", "credential", "private_key"].iter().any(|word| key.contains(word))
         || strsim::damerau_levenshtein(&key, "secret") <= 2

@@ -6,7 +6,7 @@
 //! A [`section!`] is a mapping with known keys, a [`choice!`] one of a few words. Both also say what they take
 //! to [`schemars`], so the JSON Schema cannot differ from what is read.
 
-use super::diagnostics::{Problems, Span, list, quote};
+use super::diagnostics::{Problems, Span, closest, quote};
 use super::tree::{Entry, Node, Scalar, Value};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -45,13 +45,23 @@ pub(super) fn tell_unexpected<T: Read>(node: &Node, problems: &mut Problems) {
 #[derive(Debug)]
 pub(super) struct Given<T> {
     pub(super) span: Span,
+    /// Where the text of a scalar begins, if it stands in the file letter by letter.
+    pub(super) text_at: Option<usize>,
     /// `None`: it is wrong, which has been told.
     pub(super) value: Option<T>,
 }
 
 impl<T: Read> Given<T> {
     fn read(node: &Node, problems: &mut Problems) -> Self {
-        Self { span: node.span, value: T::read(node, problems) }
+        Self { span: node.span, text_at: text_at(node), value: T::read(node, problems) }
+    }
+}
+
+/// Where a scalar's text begins in the file; `None` if variables were filled in or escapes resolved.
+fn text_at(node: &Node) -> Option<usize> {
+    match &node.value {
+        Value::Scalar(scalar) if !scalar.filled => scalar.verbatim_at,
+        _ => None,
     }
 }
 
@@ -106,24 +116,27 @@ impl<T> Required<T> {
 
 /// How a key of a section is read.
 pub(super) trait FromKey {
-    fn from_key(key: &str, entry: Option<&Entry>, section: Span, problems: &mut Problems) -> Self;
+    /// `section` is what to point at if a key is missing; `None` if that has been told in another way.
+    fn from_key(key: &str, entry: Option<&Entry>, section: Option<Span>, problems: &mut Problems) -> Self;
 }
 
 impl<T: Read> FromKey for Optional<T> {
     /// A key without a value counts as left out, so that everything below it can be commented out.
-    fn from_key(_: &str, entry: Option<&Entry>, _: Span, problems: &mut Problems) -> Self {
+    fn from_key(_: &str, entry: Option<&Entry>, _: Option<Span>, problems: &mut Problems) -> Self {
         let entry = entry.filter(|entry| !matches!(entry.value.value, Value::Null))?;
         Some(Given::read(&entry.value, problems))
     }
 }
 
 impl<T: Read> FromKey for Required<T> {
-    fn from_key(key: &str, entry: Option<&Entry>, section: Span, problems: &mut Problems) -> Self {
+    fn from_key(key: &str, entry: Option<&Entry>, section: Option<Span>, problems: &mut Problems) -> Self {
         match entry {
             None => {
-                problems
-                    .add(section, format!("`{key}` is missing here"))
-                    .help(format!("it takes {}", T::expected()));
+                if let Some(section) = section {
+                    problems
+                        .add(section, format!("`{key}` is missing here"))
+                        .help(format!("it takes {}", T::expected()));
+                }
                 Self(None)
             }
             Some(entry) if matches!(entry.value.value, Value::Null) => {
@@ -141,6 +154,8 @@ impl<T: Read> FromKey for Required<T> {
 pub(super) struct Keys<'n> {
     entries: &'n [Entry],
     section: Span,
+    /// What unknown keys were probably meant to be.
+    mistyped: Vec<String>,
 }
 
 impl<'n> Keys<'n> {
@@ -154,17 +169,20 @@ impl<'n> Keys<'n> {
                 return None;
             }
         };
+        let mut mistyped = Vec::new();
         for entry in entries.iter().filter(|entry| !known.contains(&&*entry.key)) {
             problems
                 .add(entry.key_span, format!("unknown key {}", quote(&entry.key)))
                 .suggest(&entry.key, known.iter().copied());
+            mistyped.extend(closest(&entry.key, known.iter().copied()).map(str::to_owned));
         }
-        Some(Self { entries, section: node.span })
+        Some(Self { entries, section: node.span, mistyped })
     }
 
     pub(super) fn take<F: FromKey>(&self, key: &str, problems: &mut Problems) -> F {
         let entry = self.entries.iter().find(|entry| entry.key == key);
-        F::from_key(key, entry, self.section, problems)
+        let told = self.mistyped.iter().any(|meant| meant == key);
+        F::from_key(key, entry, (!told).then_some(self.section), problems)
     }
 }
 
@@ -253,7 +271,7 @@ pub(super) fn word<'n, T: Read>(node: &'n Node, words: &[&str], problems: &mut P
         problems.add(node.span, format!("expected {}, found {}", T::expected(), quote(&scalar.written)));
     // A suggestion would say something about the variable's value.
     if !scalar.filled
-        && let Some(meant) = super::diagnostics::closest(&scalar.written, words.iter().copied())
+        && let Some(meant) = closest(&scalar.written, words.iter().copied())
     {
         problem.help(format!("did you mean `{meant}`?"));
     }
@@ -262,11 +280,28 @@ pub(super) fn word<'n, T: Read>(node: &'n Node, words: &[&str], problems: &mut P
 
 /// The schema of a choice: each word with its documentation.
 pub(super) fn words_schema(words: &[(&str, &[&str])]) -> Schema {
-    let words: Vec<serde_json::Value> = words
-        .iter()
-        .map(|(word, doc)| serde_json::json!({ "const": word, "description": doc.join("\n").trim() }))
-        .collect();
-    json_schema!({ "oneOf": words })
+    let words = words.iter().map(|(word, doc)| {
+        let doc = doc.join("\n");
+        json_schema!({ "const": word, "description": doc.trim() })
+    });
+    any_of(words.chain([variable_schema()]))
+}
+
+/// A variable stands for a value of any type.
+pub(super) fn variable_schema() -> Schema {
+    json_schema!({ "type": "string", "pattern": r"\$\{" })
+}
+
+/// Alternatives, without alternatives in them.
+fn any_of(schemas: impl IntoIterator<Item = Schema>) -> Schema {
+    let mut flat: Vec<serde_json::Value> = Vec::new();
+    for schema in schemas {
+        match schema.get("anyOf") {
+            Some(serde_json::Value::Array(inner)) => flat.extend(inner.iter().cloned()),
+            _ => flat.push(schema.to_value()),
+        }
+    }
+    json_schema!({ "anyOf": flat })
 }
 
 /// A scalar with a syntax of its own.
@@ -333,7 +368,10 @@ impl<T: Parse> Read for Word<T> {
             return None;
         };
         if T::NEVER_QUOTED && !scalar.plain && !scalar.filled {
-            tell_unexpected::<Self>(node, problems);
+            let found = quote(&scalar.written);
+            problems
+                .add(node.span, format!("expected {}, found the text {found}", T::EXPECTED))
+                .help("leave out the quotes");
             return None;
         }
         match T::parse(&scalar.text) {
@@ -525,7 +563,10 @@ impl<T: Read> Read for OneOrMany<T> {
                 tell_unexpected::<Self>(node, problems);
                 None
             }
-            _ => T::read(node, problems).map(|one| Self(vec![Given { span: node.span, value: Some(one) }])),
+            _ => {
+                let one = Given::read(node, problems);
+                one.value.is_some().then(|| Self(vec![one]))
+            }
         }
     }
 }
@@ -539,7 +580,10 @@ pub(super) struct Entries<T>(Vec<Named<T>>);
 pub(super) struct Named<T> {
     pub(super) name: String,
     pub(super) name_span: Span,
+    /// Of the value.
     pub(super) span: Span,
+    /// Where the text of the value begins, if it is a scalar that stands in the file letter by letter.
+    pub(super) text_at: Option<usize>,
     pub(super) value: Option<T>,
 }
 
@@ -570,6 +614,7 @@ impl<T: Read> Read for Entries<T> {
             name: entry.key.clone(),
             name_span: entry.key_span,
             span: entry.value.span,
+            text_at: text_at(&entry.value),
             value: T::read(&entry.value, problems),
         };
         Some(Self(entries.iter().map(read).collect()))
@@ -633,11 +678,11 @@ wrapper_schema!(Given<T>, generator => generator.subschema_for::<T>());
 wrapper_schema!(Required<T>, generator => generator.subschema_for::<T>());
 wrapper_schema!(List<T>, generator => generator.subschema_for::<Vec<T>>());
 wrapper_schema!(OneOrMany<T>, generator =>
-    json_schema!({ "anyOf": [generator.subschema_for::<T>(), generator.subschema_for::<Vec<T>>()] }));
+    any_of([generator.subschema_for::<T>(), generator.subschema_for::<Vec<T>>()]));
 wrapper_schema!(Entries<T>, generator =>
     json_schema!({ "type": "object", "additionalProperties": generator.subschema_for::<T>() }));
 wrapper_schema!(Either<A, B>, generator =>
-    json_schema!({ "anyOf": [generator.subschema_for::<A>(), generator.subschema_for::<B>()] }));
+    any_of([generator.subschema_for::<A>(), generator.subschema_for::<B>()]));
 
 impl<T: Parse> JsonSchema for Word<T> {
     fn inline_schema() -> bool {
@@ -647,7 +692,7 @@ impl<T: Parse> JsonSchema for Word<T> {
         "Word".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        T::schema()
+        if T::NEVER_QUOTED { any_of([T::schema(), variable_schema()]) } else { T::schema() }
     }
 }
 

@@ -4,7 +4,7 @@
 //! repeated keys are told. Knows nothing of what the file may say.
 
 use super::diagnostics::{Problems, Span, quote};
-use super::interpolation;
+use super::{interpolation, mask};
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, StructureStyle};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -35,7 +35,7 @@ pub(super) enum Value {
 pub(super) struct Scalar {
     /// With its variables filled in.
     pub(super) text: String,
-    /// As it was written, with `${VAR}`; the only form that may be shown.
+    /// As it was written, with `${VAR}`; the only form that may be shown. Of a secret only `…`.
     pub(super) written: String,
     /// Neither quoted nor a block.
     pub(super) plain: bool,
@@ -61,7 +61,8 @@ pub(super) fn parse(
     problems: &mut Problems,
 ) -> Option<Rc<Node>> {
     let parser = Parser::new_from_str(source);
-    let mut builder = Builder { source, env, problems, parser, anchors: HashMap::new(), weight: 0 };
+    let mut builder =
+        Builder { source, env, problems, parser, anchors: HashMap::new(), weight: 0, secret: false };
     match builder.document() {
         Ok(root) => Some(root),
         Err(Stop::Syntax(error)) => {
@@ -96,6 +97,8 @@ struct Builder<'s, 'p> {
     /// `None` while the anchor's own node is being read.
     anchors: HashMap<usize, Option<Rc<Node>>>,
     weight: usize,
+    /// Whether the value of a secret is being read, which may not be quoted in errors.
+    secret: bool,
 }
 
 impl<'s> Builder<'s, '_> {
@@ -179,11 +182,16 @@ impl<'s> Builder<'s, '_> {
             return Value::Null;
         }
         let verbatim_at = self.source[span.start..span.end].find(&written).map(|offset| span.start + offset);
-        match interpolation::fill(&written, self.env) {
+        let filled = interpolation::fill(&written, self.env);
+        let shown = |written| if self.secret { "…".to_owned() } else { written };
+        match filled {
             Ok(None) => {
-                Value::Scalar(Scalar { text: written.clone(), written, plain, filled: false, verbatim_at })
+                let text = written.clone();
+                Value::Scalar(Scalar { text, written: shown(written), plain, filled: false, verbatim_at })
             }
-            Ok(Some(text)) => Value::Scalar(Scalar { text, written, plain, filled: true, verbatim_at }),
+            Ok(Some(text)) => {
+                Value::Scalar(Scalar { text, written: shown(written), plain, filled: true, verbatim_at })
+            }
             Err(faults) => {
                 for fault in faults {
                     let at = match verbatim_at {
@@ -230,8 +238,10 @@ impl<'s> Builder<'s, '_> {
                     None
                 }
             };
+            let outer = std::mem::replace(&mut self.secret, key.as_deref().is_some_and(mask::is_secret));
             let (event, span) = self.following()?;
             let value = self.node(event, span)?;
+            self.secret = outer;
             match key {
                 None => {
                     self.problems.add(key_span, "a key must be plain or quoted text");
@@ -298,11 +308,13 @@ fn whole(style: StructureStyle, start: Span, first: Option<Span>, end: Span) -> 
 
 fn tell_syntax_error(message: &str, start: usize, source: &str, problems: &mut Problems) {
     let line_start = source[..start].rfind('\n').map_or(0, |end| end + 1);
-    let line = source[line_start..].lines().next().unwrap_or_default();
     let length = source[start..].chars().next().map_or(0, char::len_utf8);
     let problem = problems.add(Span { start, end: start + length }, format!("this is not YAML: {message}"));
-    if line.contains("${") && line.contains(['{', '[']) {
+    let before = &source[line_start..start + length];
+    if before.contains("${") {
         problem.help("between { } and [ ], quote variables: \"${NAME}\"");
+    } else if before.contains("/{") {
+        problem.help("between { } and [ ], quote patterns: \"/users/{user_id}\"");
     } else if message.contains("tabs") {
         problem.help("indent with spaces");
     } else if message.contains("mapping values are not allowed") {

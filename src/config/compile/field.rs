@@ -146,7 +146,7 @@ fn query(
 }
 
 fn nonempty(text: &Optional<Text>, what: &str, problems: &mut Problems) -> Option<Arc<str>> {
-    let Given { span, value } = text.as_ref()?;
+    let Given { span, value, .. } = text.as_ref()?;
     let text = value.as_ref()?;
     if text.is_empty() {
         problems.add(*span, format!("the name of the {what} is empty"));
@@ -156,7 +156,7 @@ fn nonempty(text: &Optional<Text>, what: &str, problems: &mut Problems) -> Optio
 }
 
 fn bits(given: &Optional<Word<Number>>, most: u8, default: u8, problems: &mut Problems) -> Option<u8> {
-    let Some(Given { span, value }) = given else { return Some(default) };
+    let Some(Given { span, value, .. }) = given else { return Some(default) };
     match u8::try_from(value.as_ref()?.0.0) {
         Ok(bits) if bits <= most => Some(bits),
         _ => {
@@ -310,7 +310,7 @@ fn step_with_settings(step: &NormalizeMapping, span: Span, problems: &mut Proble
 }
 
 fn offers(list: &Optional<OneOrMany<Text>>, what: &str, problems: &mut Problems) -> Option<Vec<Arc<str>>> {
-    let Given { span, value } = list.as_ref()?;
+    let Given { span, value, .. } = list.as_ref()?;
     let list = value.as_ref()?;
     if list.is_empty() {
         problems.add(*span, format!("no {what} is given"));

@@ -7,8 +7,8 @@ use super::super::read::{Either, Entries, Given, Optional, OptionalExt, Text, Wo
 use super::keys::Keys;
 use super::routes::{KeyOfRoute, Routes};
 use super::{
-    MIB, Names, check_name, duration, entries, exactly_one, items, length, tell_repeated, tell_unknown,
-    tell_unknown_holes,
+    MIB, Names, Place, check_name, duration, entries, exactly_one, items, length, tell_repeated,
+    tell_unknown, tell_unknown_holes,
 };
 use crate::invalidation::event::Selector;
 use crate::invalidation::rule::{
@@ -268,7 +268,7 @@ impl RuleCompiler<'_, '_> {
     }
 
     fn check_dispatcher(&self, problems: &mut Problems) {
-        if let Some(Given { span, value: Some(name) }) = &self.section.dispatcher
+        if let Some(Given { span, value: Some(name), .. }) = &self.section.dispatcher
             && **name != *INLINE
         {
             tell_unknown("dispatcher", name, *span, [INLINE], problems);
@@ -330,9 +330,9 @@ impl RuleCompiler<'_, '_> {
         given: &Optional<Word<Template>>,
         problems: &mut Problems,
     ) -> Option<(Template, String)> {
-        let Given { span, value } = given.as_ref()?;
+        let Given { span, text_at, value } = given.as_ref()?;
         let template = value.as_ref()?;
-        self.check_holes(template, *span, problems);
+        self.check_holes(template, (*span, *text_at), problems);
         let text = template.to_string();
         if text.is_empty() {
             problems.add(*span, "this is empty");
@@ -340,9 +340,9 @@ impl RuleCompiler<'_, '_> {
         Some((template.0.clone(), text))
     }
 
-    fn check_holes(&self, template: &Word<Template>, span: Span, problems: &mut Problems) {
+    fn check_holes(&self, template: &Template, place: Place, problems: &mut Problems) {
         if let Some(known) = self.field_names() {
-            tell_unknown_holes(template, span, "the rule has no field", || known.iter().copied(), problems);
+            tell_unknown_holes(template, place, "the rule has no field", || known.iter().copied(), problems);
         }
     }
 
@@ -426,7 +426,7 @@ impl RuleCompiler<'_, '_> {
         let mut values = BTreeMap::new();
         for entry in entries.iter() {
             let template = entry.value.as_ref()?;
-            self.check_holes(template, entry.span, problems);
+            self.check_holes(template, (entry.span, entry.text_at), problems);
             values.insert(entry.name.clone(), template.0.clone());
         }
         Some(Some(values))
@@ -439,7 +439,7 @@ fn check_partition(
     partitions: &[Vec<String>],
     problems: &mut Problems,
 ) {
-    let Some(Given { span, value: Some(entries) }) = given else { return };
+    let Some(Given { span, value: Some(entries), .. }) = given else { return };
     let mut known: Vec<&str> = partitions.iter().flatten().map(String::as_str).collect();
     known.sort_unstable();
     known.dedup();

@@ -46,11 +46,11 @@ impl<'f> Keys<'f> {
 
     /// Tells everything that is wrong with a key by itself. `name` is what to point at.
     pub(super) fn check(&self, key: &KeyConstructor, name: Span, problems: &mut Problems) {
-        if let Some(Given { span, value: Some(base) }) = &key.extends {
+        if let Some(Given { span, value: Some(base), .. }) = &key.extends {
             self.names.find(base, *span, problems);
         }
         for (what, text) in [("namespace", &key.namespace), ("id", &key.id)] {
-            if let Some(Given { span, value: Some(text) }) = text
+            if let Some(Given { span, value: Some(text), .. }) = text
                 && text.is_empty()
             {
                 problems.add(*span, format!("an empty {what}")).help("leave it out");
@@ -179,11 +179,11 @@ impl<'f> Keys<'f> {
         if **name == *DEFAULT {
             return Some(Found::Default);
         }
-        let names = self.names.names.as_ref()?;
+        self.names.names.as_ref()?;
         match self.entry(name) {
             Some(entry) => entry.value.as_ref().map(Found::Named),
             None => {
-                tell_unknown("key", name, span, names.iter().copied().chain([DEFAULT]), problems);
+                tell_unknown("key", name, span, self.names().into_iter().flatten(), problems);
                 None
             }
         }
@@ -196,7 +196,8 @@ impl<'f> Keys<'f> {
 
     /// The names of the keys, the default's included; `None` if nobody knows.
     pub(super) fn names(&self) -> Option<impl Iterator<Item = &'f str>> {
-        Some(self.names.names.as_ref()?.iter().copied().chain([DEFAULT]))
+        let names = self.names.names.as_ref()?.iter().copied();
+        Some(names.filter(|name| *name != DEFAULT).chain([DEFAULT]))
     }
 
     /// Builds a key that has been checked. `id` applies unless the key has one of its own.

@@ -236,7 +236,7 @@ impl Cache<'_, '_> {
 
     fn key(&self, section: &CacheSection, problems: &mut Problems) -> Option<Constructor> {
         let default = || Constructor::safe_default(flag(&section.drop_tracking, false));
-        let Some(Given { span, value }) = &section.key else { return Some(default()) };
+        let Some(Given { span, value, .. }) = &section.key else { return Some(default()) };
         if let Some(tracking) = section.drop_tracking.span()
             && !matches!(value, Some(Either::First(name)) if **name == *DEFAULT)
         {
@@ -301,10 +301,10 @@ impl Cache<'_, '_> {
     fn tags(&self, section: &CacheSection, problems: &mut Problems) -> Vec<Template> {
         let list = section.tags.value().map(|list| &**list).unwrap_or_default();
         let mut tags = Vec::new();
-        for (template, span) in items(list) {
+        for (template, place) in super::places(list) {
             if let Some(captures) = self.captures {
                 let known = || captures.iter().map(|capture| &**capture);
-                super::tell_unknown_holes(template, span, "the path captures no", known, problems);
+                super::tell_unknown_holes(template, place, "the path captures no", known, problems);
             }
             tags.push(template.0.clone());
         }
@@ -334,7 +334,7 @@ fn check_ttl(words: &Ttl, problems: &mut Problems) {
     let mut check = |shorter: (&str, &Optional<Word<Duration>>),
                      longer: (&str, &Optional<Word<Duration>>),
                      at_longer: bool| {
-        let (Some(Given { span: a, value: Some(short) }), Some(Given { span: b, value: Some(long) })) =
+        let (Some(Given { span: a, value: Some(short), .. }), Some(Given { span: b, value: Some(long), .. })) =
             (shorter.1, longer.1)
         else {
             return;
@@ -365,7 +365,7 @@ fn store_condition(
     given: &Optional<StoreConditionSection>,
     problems: &mut Problems,
 ) -> Option<StoreCondition> {
-    let Given { span, value } = given.as_ref()?;
+    let Given { span, value, .. } = given.as_ref()?;
     let section = value.as_ref()?;
     if section.status.is_none() && section.content_type.is_none() && section.headers.is_none() {
         problems

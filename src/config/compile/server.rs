@@ -26,7 +26,7 @@ pub(super) fn listeners(file: &file::File, problems: &mut Problems) -> (Server, 
     let (no_server, no_admin) = (file::Server::default(), file::Admin::default());
     let server = file.server.value().unwrap_or(&no_server);
     let admin = file.admin.value().unwrap_or(&no_admin);
-    let listen = listen(server.listen.value(), problems);
+    let listen = listen(&server.listen, problems);
     let admin_listen = admin.listen.value_or(Word(DEFAULT_ADMIN_LISTEN)).0;
     if let Some((public, span)) = listen.iter().copied().find(|(public, _)| overlap(*public, admin_listen)) {
         let message = format!("the admin listener would be on the public address {public}");
@@ -51,10 +51,14 @@ pub(super) fn listeners(file: &file::File, problems: &mut Problems) -> (Server, 
 
 /// The public addresses, and where each was given.
 fn listen(
-    given: Option<&OneOrMany<Word<SocketAddr>>>,
+    given: &Optional<OneOrMany<Word<SocketAddr>>>,
     problems: &mut Problems,
 ) -> Vec<(SocketAddr, Option<Span>)> {
-    let Some(given) = given else { return vec![(DEFAULT_LISTEN, None)] };
+    let Some(Given { span, value, .. }) = given else { return vec![(DEFAULT_LISTEN, None)] };
+    let Some(given) = value else { return Vec::new() };
+    if given.is_empty() {
+        problems.add(*span, "there is nothing to listen on").help("leave `listen` out for 0.0.0.0:8080");
+    }
     let mut addresses: Vec<(SocketAddr, Option<Span>)> = Vec::new();
     for (address, span) in items(given) {
         if let Some((other, first)) = addresses.iter().find(|(other, _)| overlap(*other, **address)) {
@@ -100,7 +104,7 @@ fn server(section: &file::Server, problems: &mut Problems) -> Server {
 }
 
 fn check_head(head: &Optional<Word<Size>>, problems: &mut Problems) {
-    if let Some(Given { span, value: Some(Word(Size(bytes))) }) = head
+    if let Some(Given { span, value: Some(Word(Size(bytes))), .. }) = head
         && *bytes < MIN_HEAD
     {
         problems.add(*span, "a limit for heads must be at least 8KiB");
@@ -185,7 +189,7 @@ fn upstream(name: &str, section: &file::Upstream, problems: &mut Problems) -> Up
     check_head(&section.max_response_head, problems);
     let max_connections_per_server = count(&section.max_connections, 512);
     let idle_connections_per_server = match &section.idle_connections {
-        Some(Given { span, value: Some(Word(Number(idle))) }) => {
+        Some(Given { span, value: Some(Word(Number(idle))), .. }) => {
             let idle = usize::try_from(*idle).unwrap_or(usize::MAX);
             if idle > max_connections_per_server {
                 problems
