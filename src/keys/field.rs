@@ -1,79 +1,83 @@
 //! One field of a key: where its value comes from.
 
-use super::Normalizer;
+use super::{JwtSource, Normalizer, QuerySelection};
 use http::HeaderName;
 use std::sync::Arc;
 
+/// One entry of `fields:`, compiled.
 #[derive(Debug)]
 pub struct Field {
+    /// Its name: unique among the fields of its constructor.
     pub name: Arc<str>,
+    /// Where the value comes from.
     pub source: Source,
     /// Stored responses that agree in all partition fields can be wiped together.
     pub partition: bool,
     /// The value is replaced by its digest in the key.
     pub hash: bool,
-    /// Values of a multi-valued source are sorted.
+    /// Values of a multi-valued source are sorted: parameters of the query by name and value, members of a
+    /// comma-separated request field, cookies of one name, items of a claim.
     pub sort: bool,
+    /// Steps that make equivalent values equal, in order. They work on decoded text, so a field with steps no longer
+    /// tells apart what differs only in its percent-encoding.
     pub normalize: Vec<Normalizer>,
 }
 
+/// Where the value of a field comes from.
 #[derive(Debug)]
 pub enum Source {
-    /// These captures of the path pattern.
+    /// These captures of the path pattern. In a partition several captures stand there by their own names.
     Path(Vec<Arc<str>>),
-    /// Every capture of the path pattern.
+    /// Every capture of the path pattern. In a partition each stands there by its own name.
     PathAll,
     /// The whole normalised path.
     WholePath,
+    /// Parameters of the query.
     Query(QuerySelection),
+    /// A request field, all its lines.
     Header(HeaderName),
+    /// The cookies of exactly this name (RFC 6265).
     Cookie(Arc<str>),
+    /// The host, with port.
     Host,
+    /// `http` or `https`.
     Scheme,
+    /// The request's method.
     Method,
+    /// Always the same.
     Constant(Arc<str>),
-    /// The client's network prefix.
+    /// The client's network prefix. An IPv4 address written as an IPv6 one counts as IPv4.
     ClientPrefix {
+        /// Bits of an IPv4 address, at most 32.
         v4: u8,
+        /// Bits of an IPv6 address, at most 128.
         v6: u8,
     },
+    /// A claim of a JSON Web Token.
     Jwt(JwtSource),
     /// The digest of a file, taken when the configuration was compiled.
     Fingerprint {
+        /// As [`digest_hex`](super::digest_hex) makes it.
         digest: Arc<str>,
     },
 }
 
-#[derive(Clone, Debug, Default)]
-pub struct QuerySelection {
-    /// `None`: every parameter (`"*"`).
-    pub only: Option<Vec<Arc<str>>>,
-    /// Names to leave out; a trailing `*` stands for any ending.
-    pub exclude: Vec<Arc<str>>,
-    /// Leave out utm_*, gclid, fbclid and their kin.
-    pub drop_tracking: bool,
-    /// Sorted by name (values of one name keep their order), or in the order of the request.
-    pub sorted: bool,
-}
+impl Field {
+    /// Whether its values stand in the partition by their own names instead of the field's.
+    pub(super) fn is_spread(&self) -> bool {
+        self.partition
+            && match &self.source {
+                Source::PathAll => true,
+                Source::Path(captures) => captures.len() > 1,
+                _ => false,
+            }
+    }
 
-pub struct JwtSource {
-    /// The field that carries the token; `Bearer ` is skipped.
-    pub header: Option<HeaderName>,
-    pub cookie: Option<Arc<str>>,
-    /// A claim's name or a dotted path.
-    pub claim: Arc<str>,
-    pub trust: JwtTrust,
-}
-
-pub enum JwtTrust {
-    /// Something in front of Staleproof has verified the token.
-    VerifiedInFront,
-    /// Verified here, with the algorithms and key given.
-    Key { key: jsonwebtoken::DecodingKey, validation: jsonwebtoken::Validation },
-}
-
-impl std::fmt::Debug for JwtSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JwtSource").field("claim", &self.claim).finish_non_exhaustive()
+    /// Whether its value comes from the URL, its scheme aside.
+    pub(super) fn is_of_url(&self) -> bool {
+        matches!(
+            self.source,
+            Source::Path(_) | Source::PathAll | Source::WholePath | Source::Query(_) | Source::Host
+        )
     }
 }

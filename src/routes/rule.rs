@@ -1,26 +1,34 @@
 //! What holds for the requests of one route.
+//!
+//! Says where they go and what may be kept of the answers; [`crate::semantics`] and [`crate::keys`] know what
+//! that means.
 
-use super::{HeaderCondition, Match};
+use super::{HeaderCondition, Match, Template};
 use crate::keys::Constructor;
 use crate::semantics::Policy;
-use http::HeaderName;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 
 /// One entry of `routes:`.
 #[derive(Debug)]
 pub struct Route {
+    /// Its name: unique among the routes.
     pub name: Arc<str>,
+    /// Which requests it takes.
     pub matching: Match,
     /// Index into the plan's upstreams.
     pub upstream: usize,
     /// `None`: `cache: off`.
     pub cache: Option<CacheRule>,
+    /// What its responses show of the cache.
     pub status_fields: StatusFields,
 }
 
 /// A route's `cache:` block.
 #[derive(Debug)]
 pub struct CacheRule {
+    /// How the key is built.
     pub key: Arc<Constructor>,
     /// What semantics needs to know: TTLs, Set-Cookie, client directives.
     pub policy: Policy,
@@ -35,61 +43,103 @@ pub struct CacheRule {
 /// `store_if:` / `store_unless:`: members given must all hold; each list holds if any of its items does.
 #[derive(Debug, Default)]
 pub struct StoreCondition {
+    /// Status codes.
     pub status: Vec<u16>,
-    /// Essence without parameters, `text/*` allowed.
+    /// Media types without parameters, in either case: `text/html`, `text/*`, `*/*`.
     pub content_type: Vec<String>,
+    /// Conditions on response fields.
     pub headers: Vec<(HeaderName, HeaderCondition)>,
 }
 
 impl StoreCondition {
-    pub fn holds(&self, status: http::StatusCode, headers: &http::HeaderMap) -> bool {
-        unimplemented!()
+    /// Whether a response with this status and these fields is meant. A condition without members means all.
+    pub fn holds(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let any_status = self.status.is_empty() || self.status.contains(&status.as_u16());
+        let any_type = self.content_type.is_empty() || self.holds_of_content_type(headers);
+        let any_field = self.headers.is_empty()
+            || self.headers.iter().any(|(name, condition)| condition.holds(name, headers));
+        any_status && any_type && any_field
+    }
+
+    fn holds_of_content_type(&self, headers: &HeaderMap) -> bool {
+        let Some(Ok(value)) = headers.get(CONTENT_TYPE).map(HeaderValue::to_str) else { return false };
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        let Some((kind, subtype)) = essence.split_once('/') else { return false };
+        self.content_type.iter().any(|pattern| {
+            let (wanted_kind, wanted_subtype) = pattern.split_once('/').unwrap_or((pattern, "*"));
+            (wanted_kind == "*" || wanted_kind.eq_ignore_ascii_case(kind))
+                && (wanted_subtype == "*" || wanted_subtype.eq_ignore_ascii_case(subtype))
+        })
     }
 }
 
 /// Which status fields a route's responses show (design: X-Cache, X-Cached-At, X-Cache-Reset-At, Cache-Status).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusFields {
+    /// `X-Cache`.
     pub x_cache: bool,
+    /// `X-Cached-At`.
     pub cached_at: bool,
+    /// `X-Cache-Reset-At`.
     pub reset_at: bool,
+    /// `Cache-Status` (RFC 9211).
     pub cache_status: bool,
+    /// Who sees them.
     pub audience: StatusFieldsAudience,
 }
 
 /// Who sees the status fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusFieldsAudience {
+    /// Every client.
     Everyone,
     /// Requests whose `Staleproof-Token` field carries an admin token that may `read`.
     TokenHolders,
+    /// No client.
     Nobody,
 }
 
-/// Text with `{capture}` holes, such as `user:{user_id}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template {/* owned by helper A */}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct TemplateError {
-    pub at: usize,
-    pub message: String,
+    fn check(condition: &StoreCondition, status: u16, content_type: &str, expected: bool) {
+        let mut headers = HeaderMap::new();
+        if !content_type.is_empty() {
+            headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+        }
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(condition.holds(status, &headers), expected, "{status} {content_type}");
+    }
+
+    #[test]
+    fn a_list_holds_if_any_of_its_items_does() {
+        let status = StoreCondition { status: vec![500, 503], ..StoreCondition::default() };
+        check(&status, 503, "", true);
+        check(&status, 200, "", false);
+
+        let content_type = vec!["text/*".to_owned(), "Application/JSON".to_owned()];
+        let content_type = StoreCondition { content_type, ..StoreCondition::default() };
+        check(&content_type, 200, "Text/HTML; charset=utf-8", true);
+        check(&content_type, 200, "application/json", true);
+        check(&content_type, 200, "application/json-seq", false);
+        check(&content_type, 200, "text", false);
+        check(&content_type, 200, "", false);
+    }
+
+    #[test]
+    fn members_must_all_hold() {
+        let condition = StoreCondition {
+            status: vec![200],
+            content_type: vec!["*/*".to_owned()],
+            headers: vec![
+                (HeaderName::from_static("x-a"), HeaderCondition::Present),
+                (HeaderName::from_static("content-type"), HeaderCondition::Equals("a/b".into())),
+            ],
+        };
+        check(&condition, 200, "a/b", true);
+        check(&condition, 200, "a/c", false);
+        check(&condition, 404, "a/b", false);
+        check(&StoreCondition::default(), 404, "", true);
+    }
 }
-
-impl Template {
-    pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        unimplemented!()
-    }
-    /// The names in the holes, in order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        std::iter::empty()
-    }
-    /// The text with every hole filled; `None` if a value is missing.
-    pub fn render<'v>(&self, value: impl Fn(&str) -> Option<std::borrow::Cow<'v, str>>) -> Option<String> {
-        unimplemented!()
-    }
-}
-
-/// Placeholder re-export target; delete if unused.
-pub type Predicate = StoreCondition;

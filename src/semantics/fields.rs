@@ -1,9 +1,184 @@
-//! Which fields travel on: RFC 9110 §7.6.1.
+//! Which fields travel on: RFC 9110 §7.6.1, RFC 9111 §3.1.
+//!
+//! Knows nothing of which side a message came from; the fields a proxy writes itself (`Via`, `Forwarded`, …) are
+//! written after this.
 
-use http::HeaderMap;
+use http::header::{
+    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue};
 
-/// The end-to-end fields: without `Connection` and all that it names, and the known hop-by-hop fields.
+/// The end-to-end fields: without `Connection` and all that it names, and without the known hop-by-hop fields.
 /// Order is kept.
+///
+/// Ask this of a request *before* anything is decided from its fields: what a client names in `Connection` must
+/// be gone from the cache key and from what `Vary` selects as surely as from what is forwarded, or a stored
+/// response would stand for a request it was not made for.
+///
+/// Fields that are end-to-end by definition stay even when they are named: "A sender MUST NOT send a
+/// connection option corresponding to a field that is intended for all recipients of the content."
 pub fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    unimplemented!()
+    let nominated = nominated(headers);
+    only(headers, |name| !is_hop_by_hop(name) && !nominated.contains(name))
+}
+
+/// Whether the only transfer coding is `chunked`, so that the content as it was read is the content as it was
+/// meant. Ask it of the fields as received, before [`end_to_end`].
+pub fn transfer_is_understood(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => true,
+        (Some(line), None) => line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// `headers` without the fields `named`; order is kept (`HeaderMap::remove` would change it).
+pub(super) fn without(headers: HeaderMap, named: &[HeaderName]) -> HeaderMap {
+    if !named.iter().any(|name| headers.contains_key(name)) {
+        return headers;
+    }
+    only(&headers, |name| !named.contains(name))
+}
+
+/// The fields whose names are `kept`, in their order.
+pub(super) fn only(headers: &HeaderMap, kept: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let mut result = HeaderMap::with_capacity(headers.keys_len());
+    for (name, value) in headers {
+        if kept(name) {
+            result.append(name.clone(), value.clone());
+        }
+    }
+    result
+}
+
+/// The fields in `headers` that its `Connection` names and that may be taken away.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let options = headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes);
+    options
+        .flat_map(|line| line.split(|&byte| byte == b','))
+        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+        .filter(|name| headers.contains_key(name) && !is_for_all_recipients(name))
+        .collect()
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION]
+        .contains(name)
+        || ["keep-alive", "proxy-connection", "proxy-authentication-info"].contains(&name.as_str())
+}
+
+/// What routing, framing, keys, `Vary` and the rules of RFC 9111 rest on: to take it away would change what the
+/// message means, or hide from us that it is not to be shared.
+fn is_for_all_recipients(name: &HeaderName) -> bool {
+    const PREFIXES: [&str; 5] = ["accept", "cache-", "content-", "if-", "x-forwarded-"];
+    const NAMES: [&str; 25] = [
+        "age",
+        "authorization",
+        "cdn-cache-control",
+        "cookie",
+        "date",
+        "etag",
+        "expect",
+        "expires",
+        "forwarded",
+        "host",
+        "last-modified",
+        "location",
+        "origin",
+        "pragma",
+        "range",
+        "referer",
+        "set-cookie",
+        "staleproof-cache-control",
+        "surrogate-control",
+        "surrogate-key",
+        "user-agent",
+        "vary",
+        "via",
+        "www-authenticate",
+        "x-real-ip",
+    ];
+    let name = name.as_str();
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::samples::fields;
+
+    fn check(received: &[(&str, &str)], kept: &[(&str, &str)]) {
+        let result = end_to_end(&fields(received));
+        let result: Vec<_> =
+            result.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(result, kept);
+    }
+
+    #[test]
+    fn hop_by_hop_fields_end_here() {
+        for name in [
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "proxy-authenticate",
+            "proxy-authentication-info",
+            "proxy-authorization",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+        ] {
+            check(&[("a", "1"), (name, "x"), ("b", "2")], &[("a", "1"), ("b", "2")]);
+        }
+    }
+
+    #[test]
+    fn what_connection_names_goes_with_it() {
+        check(
+            &[("connection", "close, A"), ("a", "1"), ("b", "2"), ("connection", " c\t, @, d"), ("c", "3")],
+            &[("b", "2")],
+        );
+    }
+
+    #[test]
+    fn what_is_meant_for_everyone_cannot_be_named_away() {
+        for name in [
+            "host",
+            "authorization",
+            "cookie",
+            "content-length",
+            "cache-control",
+            "accept-language",
+            "set-cookie",
+            "vary",
+            "x-forwarded-for",
+            "if-none-match",
+            "surrogate-control",
+            "range",
+        ] {
+            check(&[("connection", name), (name, "1")], &[(name, "1")]);
+        }
+    }
+
+    #[test]
+    fn order_and_repeated_lines_are_kept() {
+        check(
+            &[("z", "1"), ("x", "2"), ("upgrade", "h2c"), ("y", "3"), ("x", "4"), ("a", "5")],
+            &[("z", "1"), ("x", "2"), ("x", "4"), ("y", "3"), ("a", "5")],
+        );
+    }
+
+    #[test]
+    fn only_plain_chunked_is_understood() {
+        let check = |lines: &[(&str, &str)], understood| {
+            assert_eq!(transfer_is_understood(&fields(lines)), understood, "{lines:?}");
+        };
+        check(&[], true);
+        check(&[("transfer-encoding", "Chunked ")], true);
+        check(&[("transfer-encoding", "gzip, chunked")], false);
+        check(&[("transfer-encoding", "gzip")], false);
+        check(&[("transfer-encoding", "")], false);
+        check(&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], false);
+    }
 }

@@ -1,20 +1,246 @@
 //! Freshness lifetime and age: RFC 9111 §4.2.
+//!
+//! What was measured when the response was stored stands in its [`Terms`]; here it is set against `now`.
+//! Clocks that run backwards make no response younger than it was when it arrived.
 
 use super::Terms;
+use super::cache_control::{ResponseDirectives, delta_seconds};
+use super::dates;
+use super::storing::{Exchanged, LifetimeSource};
 use crate::clock::Timestamp;
+use http::HeaderMap;
+use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
 use std::time::Duration;
 
 impl Terms {
-    /// `current_age` (§4.2.3).
+    /// `response_is_fresh = (freshness_lifetime > current_age)` (§4.2).
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        self.lifetime > self.current_age(now)
+    }
+
+    /// `current_age` (§4.2.3): `corrected_initial_age + resident_time`.
     pub fn current_age(&self, now: Timestamp) -> Duration {
-        unimplemented!()
+        self.initial_age.saturating_add(now.since(self.received_at))
     }
-    /// Lifetime left, in seconds; negative once stale.
+
+    /// The lifetime left, in seconds rounded down: 0 in the last second, negative once stale.
     pub fn ttl_secs(&self, now: Timestamp) -> i64 {
-        unimplemented!()
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        (millis(self.lifetime) - millis(self.current_age(now))).div_euclid(1000)
     }
-    /// When it stops being fresh.
+
+    /// When it stops being fresh; before `received_at` if it was stale on arrival.
     pub fn expires_at(&self) -> Timestamp {
-        unimplemented!()
+        match self.lifetime.checked_sub(self.initial_age) {
+            Some(left) => self.received_at.plus(left),
+            None => self.received_at.minus(self.initial_age - self.lifetime),
+        }
+    }
+}
+
+/// The lifetime the origin states (§4.2.1): the first of `s-maxage`, `max-age` and `Expires` minus `Date`.
+pub(super) fn stated_lifetime(
+    directives: &ResponseDirectives,
+    headers: &HeaderMap,
+    exchanged: Exchanged,
+) -> Option<(Duration, LifetimeSource)> {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    // "If the cache is shared and the s-maxage response directive is present, use its value, or"
+    if let Some(s_maxage) = directives.s_maxage {
+        return Some((seconds(s_maxage), LifetimeSource::SMaxage));
+    }
+    // "If the max-age response directive is present, use its value, or"
+    if let Some(max_age) = directives.max_age {
+        return Some((seconds(max_age), LifetimeSource::MaxAge));
+    }
+    // "If the Expires response header field is present, use its value minus the value of the Date
+    // response header field"
+    let mut lines = headers.get_all(EXPIRES).iter().peekable();
+    lines.peek()?;
+    // Of several lines the earliest counts, and one that is no date is "a time in the past" (§5.3).
+    let expires = lines
+        .map(|line| dates::parse(line.as_bytes(), exchanged.received_at).unwrap_or_default())
+        .min()
+        .unwrap_or_default();
+    Some((expires.since(date_value(headers, exchanged)), LifetimeSource::Expires))
+}
+
+/// A tenth of the time for which the response has not changed (§4.2.2), at most a day; `None` without a
+/// valid `Last-Modified`. Whether a heuristic is allowed at all is decided elsewhere.
+pub(super) fn heuristic_lifetime(headers: &HeaderMap, exchanged: Exchanged) -> Option<Duration> {
+    const AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
+    let last_modified = dates::parse(headers.get(LAST_MODIFIED)?.as_bytes(), exchanged.received_at)?;
+    Some((date_value(headers, exchanged).since(last_modified) / 10).min(AT_MOST))
+}
+
+/// `corrected_initial_age` (§4.2.3).
+pub(super) fn initial_age(headers: &HeaderMap, exchanged: Exchanged) -> Duration {
+    let Exchanged { requested_at, received_at } = exchanged;
+    // apparent_age = max(0, response_time - date_value): in whole seconds, because Date knows no
+    // fractions and would make every response look up to a second old
+    let apparent_age = Timestamp::from_secs(received_at.as_secs()).since(date_value(headers, exchanged));
+    // response_delay = response_time - request_time
+    let response_delay = received_at.since(requested_at);
+    // corrected_age_value = age_value + response_delay
+    let corrected_age_value = age_value(headers).saturating_add(response_delay);
+    // corrected_initial_age = max(apparent_age, corrected_age_value)
+    apparent_age.max(corrected_age_value)
+}
+
+/// The `Age` the response came with: the first member of the first line, nothing if that is no number (§5.1).
+fn age_value(headers: &HeaderMap) -> Duration {
+    let first = headers.get(AGE).and_then(|line| line.as_bytes().split(|&byte| byte == b',').next());
+    let seconds = first.and_then(|first| delta_seconds(first.trim_ascii())).unwrap_or(0);
+    Duration::from_secs(seconds.into())
+}
+
+/// When the response was generated; without a valid `Date`, when it was received (RFC 9110 §6.6.1).
+fn date_value(headers: &HeaderMap, exchanged: Exchanged) -> Timestamp {
+    let date = headers.get(DATE).and_then(|date| dates::parse(date.as_bytes(), exchanged.received_at));
+    date.unwrap_or(Timestamp::from_secs(exchanged.received_at.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::samples::{at, date, fields, terms};
+
+    fn check_stated(received: &[(&str, &str)], expected: Option<(u64, LifetimeSource)>) {
+        let headers = fields(received);
+        let stated = stated_lifetime(&ResponseDirectives::of(&headers), &headers, exchanged(100.0, 100.0));
+        let expected = expected.map(|(seconds, source)| (Duration::from_secs(seconds), source));
+        assert_eq!(stated, expected, "{received:?}");
+    }
+
+    fn exchanged(requested_at: f64, received_at: f64) -> Exchanged {
+        Exchanged { requested_at: at(requested_at), received_at: at(received_at) }
+    }
+
+    #[test]
+    fn s_maxage_wins_over_max_age_and_max_age_over_expires() {
+        use LifetimeSource::{Expires, MaxAge, SMaxage};
+        let past = ("expires", "0");
+        check_stated(&[("cache-control", "max-age=1, s-maxage=60"), past], Some((60, SMaxage)));
+        check_stated(&[("cache-control", "s-maxage=1, max-age=60"), past], Some((1, SMaxage)));
+        check_stated(&[("cache-control", "max-age=60"), past], Some((60, MaxAge)));
+        check_stated(&[("cache-control", "max-age=0"), ("expires", &date(500))], Some((0, MaxAge)));
+        check_stated(&[("cache-control", "public"), ("expires", &date(500))], Some((400, Expires)));
+        check_stated(&[("cache-control", "public")], None);
+    }
+
+    #[test]
+    fn expires_counts_from_date() {
+        use LifetimeSource::Expires;
+        check_stated(&[("expires", &date(130)), ("date", &date(110))], Some((20, Expires)));
+        check_stated(&[("expires", &date(130)), ("date", &date(130))], Some((0, Expires)));
+        check_stated(&[("expires", &date(130)), ("date", &date(140))], Some((0, Expires)));
+        check_stated(&[("expires", &date(130)), ("date", "foo")], Some((30, Expires)));
+    }
+
+    #[test]
+    fn an_invalid_expires_is_in_the_past() {
+        for invalid in ["0", "-1", "", "tomorrow", "Thu, 18 Aug 2050 02:01:18 UTC"] {
+            check_stated(&[("expires", invalid)], Some((0, LifetimeSource::Expires)));
+            check_stated(
+                &[("expires", &date(500)), ("expires", invalid)],
+                Some((0, LifetimeSource::Expires)),
+            );
+        }
+        check_stated(
+            &[("expires", &date(500)), ("expires", &date(200))],
+            Some((100, LifetimeSource::Expires)),
+        );
+    }
+
+    #[test]
+    fn the_heuristic_is_a_tenth_of_the_time_without_change() {
+        let check = |last_modified: &str, now: u64, seconds: Option<f64>| {
+            let headers = fields(&[("last-modified", last_modified), ("date", &date(now))]);
+            let lifetime = heuristic_lifetime(&headers, exchanged(now as f64, now as f64));
+            assert_eq!(lifetime, seconds.map(Duration::from_secs_f64), "{last_modified}");
+        };
+        check(&date(0), 1000, Some(100.0));
+        check(&date(995), 1000, Some(0.5));
+        check(&date(2000), 1000, Some(0.0));
+        check(&date(0), 100 * 24 * 60 * 60, Some(86_400.0));
+        check("yesterday", 1000, None);
+    }
+
+    #[test]
+    fn the_initial_age_is_the_greater_of_two_estimates() {
+        let check = |requested: f64, received: f64, date_at: u64, age: &str, expected: f64| {
+            let headers = fields(&[("date", &date(date_at)), ("age", age)]);
+            let age = initial_age(&headers, exchanged(requested, received));
+            assert_eq!(age, Duration::from_secs_f64(expected));
+        };
+        check(100.0, 100.0, 100, "0", 0.0);
+        check(100.0, 102.5, 102, "0", 2.5); // response delay
+        check(100.0, 102.5, 101, "30", 32.5); // Age and response delay
+        check(100.0, 100.5, 40, "30", 60.0); // apparent age
+        check(100.0, 100.0, 900, "0", 0.0); // the origin's clock is ahead
+        check(100.0, 40.0, 100, "5", 5.0); // ours ran backwards
+    }
+
+    #[test]
+    fn a_date_without_fractions_makes_nothing_older() {
+        let headers = fields(&[("date", &date(100))]);
+        assert_eq!(initial_age(&headers, exchanged(100.9, 100.9)), Duration::ZERO);
+        assert_eq!(initial_age(&fields(&[]), exchanged(100.9, 100.9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn age_is_the_first_number_or_nothing() {
+        let check = |lines: &[&str], seconds| {
+            let lines: Vec<_> = lines.iter().map(|line| ("age", *line)).collect();
+            assert_eq!(age_value(&fields(&lines)), Duration::from_secs(seconds), "{lines:?}");
+        };
+        check(&[], 0);
+        check(&["7200"], 7200);
+        check(&["7200, 0"], 7200);
+        check(&["0, 7200"], 0);
+        check(&["7200", "0"], 7200);
+        check(&["0", "7200"], 0);
+        check(&["abc"], 0);
+        check(&["-7200"], 0);
+        check(&["7200.0"], 0);
+        check(&["7200;foo=bar"], 0);
+        check(&["2147483649"], 1 << 31);
+        check(&["99999999999999999999"], 1 << 31);
+    }
+
+    #[test]
+    fn fresh_until_the_age_reaches_the_lifetime() {
+        // 60 s of lifetime, 10 s old on arrival at 100
+        let terms = terms(60, 10, 100);
+        let check = |now: f64, age: f64, ttl, fresh| {
+            let seen = (terms.current_age(at(now)), terms.ttl_secs(at(now)), terms.is_fresh(at(now)));
+            assert_eq!(seen, (Duration::from_secs_f64(age), ttl, fresh), "{now}");
+        };
+        check(100.0, 10.0, 50, true);
+        check(149.5, 59.5, 0, true);
+        check(150.0, 60.0, 0, false);
+        check(150.001, 60.001, -1, false);
+        check(150.5, 60.5, -1, false);
+        check(152.0, 62.0, -2, false);
+        check(20.0, 10.0, 50, true);
+        assert_eq!(terms.expires_at(), at(150.0));
+    }
+
+    #[test]
+    fn what_arrives_stale_expired_before_it_came() {
+        let terms = terms(60, 100, 500);
+        assert_eq!(terms.expires_at(), at(460.0));
+        assert_eq!(terms.ttl_secs(at(500.0)), -40);
+        assert!(!terms.is_fresh(at(500.0)));
+    }
+
+    #[test]
+    fn the_end_of_time_overflows_nothing() {
+        let end = Timestamp::from_millis(u64::MAX);
+        let terms = Terms { lifetime: Duration::MAX, initial_age: Duration::MAX, ..terms(0, 0, 0) };
+        assert_eq!(terms.current_age(end), Duration::MAX);
+        assert!(!terms.is_fresh(end));
+        assert!(Terms { initial_age: Duration::ZERO, ..terms.clone() }.ttl_secs(end) > 0);
+        assert!(Terms { lifetime: Duration::ZERO, ..terms }.ttl_secs(end) < 0);
     }
 }

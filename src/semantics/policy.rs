@@ -1,20 +1,38 @@
 //! Where the operator may say more than the RFC does.
+//!
+//! The default policy is the RFC's own, but for `Set-Cookie`. Nothing here makes a cache keep what the origin
+//! forbade to keep: `no-store`, `private` and `Authorization` (RFC 9111 §3) are never overridden.
 
 use std::time::Duration;
 
+/// What one route allows beyond, or short of, RFC 9111.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
+    /// How long responses are fresh.
     pub ttl: TtlPolicy,
+    /// What becomes of responses that set cookies.
     pub set_cookie: SetCookie,
+    /// Whether a request may ask for less, or more, than the cache would serve.
     pub client_directives: ClientDirectives,
 }
 
-/// The four words of `ttl:`.
+/// The four words of `ttl:`, applied in this order:
+///
+/// 1. `overriding`, where it is set, is the freshness lifetime, and nothing below applies to it. It also
+///    stands for an unqualified `no-cache`, which says nothing but that the lifetime is none; `no-cache="field"`
+///    keeps its meaning.
+/// 2. What the origin states: `s-maxage`, else `max-age`, else `Expires`.
+/// 3. `default` if it states nothing, else the heuristic of RFC 9111 §4.2.2.
+/// 4. `min` raises the result, then `max` cuts it: of two that contradict each other `max` wins.
+///
+/// `overriding` and `default` apply to the heuristically cacheable status codes (RFC 9110 §15.1: among them 200, 301,
+/// 404) and to responses with `public`; `overriding` also to whatever states a lifetime. To a server error (5xx)
+/// only `max` applies: an outage is never kept for longer than the origin itself said.
 #[derive(Clone, Debug, Default)]
 pub struct TtlPolicy {
     /// The freshness lifetime of responses that state none (instead of the heuristic of §4.2.2).
     pub default: Option<Duration>,
-    /// A shorter stated or defaulted lifetime is raised to this.
+    /// A shorter stated, defaulted or heuristic lifetime is raised to this.
     pub min: Option<Duration>,
     /// A longer one is cut to this.
     pub max: Option<Duration>,
@@ -25,19 +43,21 @@ pub struct TtlPolicy {
 /// Responses with `Set-Cookie`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SetCookie {
-    /// Not stored unless the response says `public`.
+    /// Not stored unless the response says `public`; then stored as it is.
     #[default]
     Refuse,
     /// Stored without the field (the client that caused the fetch still gets it).
     Strip,
-    /// Stored with it.
+    /// Stored with it, as RFC 9111 has it.
     Store,
 }
 
 /// Whether a request's Cache-Control and Pragma reach past the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientDirectives {
+    /// As RFC 9111 §5.2.1 has it: a visitor's reload reaches the origin.
     #[default]
     Obey,
+    /// They are as good as absent.
     Ignore,
 }

@@ -1,8 +1,15 @@
 //! Constructing responses from stored ones: RFC 9111 §4.
+//!
+//! Decides what a request gets, once its key and `Vary` have selected a stored response or none. Knows nothing of
+//! invalidations: whether the stored response still stands is asked before this.
 
+use super::cache_control::RequestDirectives;
+use super::precondition;
 use super::{ClientDirectives, ForwardReason, StoredResponse};
 use crate::clock::Timestamp;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
+use std::time::Duration;
 
 /// What to do with a request, given the stored response its key and `Vary` selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +34,229 @@ pub fn reuse(
     client_directives: ClientDirectives,
     now: Timestamp,
 ) -> Reuse {
-    unimplemented!()
+    // "the request method associated with the stored response allows it to be used for the presented
+    // request": what is stored are answers to GET
+    if !is_understood(method) {
+        return Reuse::Forward(ForwardReason::Method);
+    }
+    let asked = match client_directives {
+        ClientDirectives::Obey => RequestDirectives::of(request),
+        ClientDirectives::Ignore => RequestDirectives::default(),
+    };
+    let verdict = match stored {
+        Some(stored) => without_validation(stored, &asked, now).map_or(Reuse::Serve, Reuse::Validate),
+        // "the presented target URI and that of the stored response match"
+        None if !variants_exist => Reuse::Forward(ForwardReason::UriMiss),
+        // "request header fields nominated by the stored response (if any) match those presented"
+        None => Reuse::Forward(ForwardReason::VaryMiss),
+    };
+    // "the client only wishes to obtain a stored response": one "consistent with the other constraints of the
+    // request", or a 504 (§5.2.1.7)
+    if asked.only_if_cached() && verdict != Reuse::Serve { Reuse::Refuse } else { verdict }
 }
 
-/// Whether this request may be answered from, or fill, the cache at all; the reason if not
-/// (method other than GET/HEAD, a GET with a body, …).
+/// Whether this request may be answered from, or fill, the cache at all; the reason if not.
+///
+/// `request` are the fields as received: `Content-Length` and `Transfer-Encoding` say whether it has content. A
+/// `Range` is no obstacle here: a stored response may be served whole, and a fetch made without it.
 pub fn cacheable_request(method: &Method, request: &HeaderMap) -> Result<(), ForwardReason> {
-    unimplemented!()
+    if !is_understood(method) {
+        return Err(ForwardReason::Method);
+    }
+    // No key contains the content, and the origin may well look at it.
+    if has_content(request) {
+        return Err(ForwardReason::Bypass);
+    }
+    // Only the origin can evaluate these.
+    if precondition::forwards(request) {
+        return Err(ForwardReason::Request);
+    }
+    Ok(())
+}
+
+/// Whether the request has content, or says anything about its length that is not a plain zero.
+pub(super) fn has_content(request: &HeaderMap) -> bool {
+    request.contains_key(TRANSFER_ENCODING)
+        || request.get_all(CONTENT_LENGTH).iter().any(|length| length.as_bytes() != b"0")
+}
+
+fn is_understood(method: &Method) -> bool {
+    *method == Method::GET || *method == Method::HEAD
+}
+
+/// Why the stored response may not be used without validation; `None` if it may.
+fn without_validation(
+    stored: &StoredResponse,
+    asked: &RequestDirectives,
+    now: Timestamp,
+) -> Option<ForwardReason> {
+    let terms = &stored.terms;
+    let age = terms.current_age(now);
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+
+    // "the stored response does not contain the no-cache directive, unless it is successfully validated"
+    if terms.always_validate {
+        return Some(ForwardReason::Stale);
+    }
+    // "the stored response is one of the following: fresh, allowed to be served stale, or successfully validated"
+    if terms.lifetime <= age {
+        // "the client is willing to accept a response that has exceeded its freshness lifetime by no more than
+        // the specified number of seconds" (§5.2.1.2), unless the response forbids it (§4.2.4)
+        let accepted = asked.max_stale.is_some_and(|max_stale| age - terms.lifetime <= seconds(max_stale));
+        if terms.never_stale || !accepted {
+            return Some(ForwardReason::Stale);
+        }
+    }
+    // "the client prefers stored response not be used to satisfy the request without successful
+    // validation on the origin server" (§5.2.1.4)
+    if asked.no_cache() {
+        return Some(ForwardReason::Request);
+    }
+    // "the client prefers a response whose age is less than or equal to the specified number of seconds" (§5.2.1.1)
+    if asked.max_age.is_some_and(|max_age| age > seconds(max_age)) {
+        return Some(ForwardReason::Request);
+    }
+    // "the client prefers a response whose freshness lifetime is no less than its current age plus the specified
+    // time in seconds" (§5.2.1.3)
+    if asked.min_fresh.is_some_and(|min_fresh| terms.lifetime < age.saturating_add(seconds(min_fresh))) {
+        return Some(ForwardReason::Request);
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ForwardReason::{Bypass, Request, Stale, UriMiss, VaryMiss};
+    use super::Reuse::{Forward, Refuse, Serve, Validate};
+    use super::*;
+    use crate::semantics::samples::{at, fields, stored};
+
+    /// What a request with this Cache-Control gets of a response that is fresh for 60 seconds.
+    fn check(cache_control: &str, age: f64, expected: Reuse) {
+        check_terms(|_| (), cache_control, age, expected);
+    }
+
+    fn check_terms(
+        change: impl Fn(&mut crate::semantics::Terms),
+        cache_control: &str,
+        age: f64,
+        expected: Reuse,
+    ) {
+        let mut stored = stored(&[]);
+        change(&mut stored.terms);
+        let request = fields(&[("cache-control", cache_control)]);
+        for method in [Method::GET, Method::HEAD] {
+            let verdict =
+                reuse(Some(&stored), true, &method, &request, ClientDirectives::Obey, at(1000.0 + age));
+            assert_eq!(verdict, expected, "{cache_control} at {age}");
+        }
+    }
+
+    #[test]
+    fn fresh_is_served_and_stale_is_validated() {
+        check("", 0.0, Serve);
+        check("", 59.9, Serve);
+        check("", 60.0, Validate(Stale));
+        check("", 1e9, Validate(Stale));
+        check("", -500.0, Serve); // the clock ran backwards
+    }
+
+    #[test]
+    fn no_cache_in_the_response_is_validated_though_fresh() {
+        check_terms(|terms| terms.always_validate = true, "", 0.0, Validate(Stale));
+        check_terms(|terms| terms.always_validate = true, "max-stale", 0.0, Validate(Stale));
+    }
+
+    #[test]
+    fn clients_may_ask_for_fresher_responses() {
+        check("no-cache", 5.0, Validate(Request));
+        check("no-cache", 65.0, Validate(Stale));
+        check("max-age=0", 5.0, Validate(Request));
+        check("max-age=4", 5.0, Validate(Request));
+        check("max-age=5", 5.0, Serve);
+        check("max-age=x", 5.0, Validate(Request));
+        check("min-fresh=55", 5.0, Serve);
+        check("min-fresh=56", 5.0, Validate(Request));
+        check("min-fresh=99999999999", 5.0, Validate(Request));
+        check("no-store", 5.0, Serve);
+    }
+
+    #[test]
+    fn clients_may_accept_stale_responses() {
+        check("max-stale", 1e9, Serve);
+        check("max-stale=10", 70.0, Serve);
+        check("max-stale=10", 70.5, Validate(Stale));
+        check("max-stale=10, max-age=65", 70.0, Validate(Request));
+        check("max-stale=10, min-fresh=0", 70.0, Validate(Request));
+        check_terms(|terms| terms.never_stale = true, "max-stale", 61.0, Validate(Stale));
+        check_terms(|terms| terms.never_stale = true, "max-stale", 59.0, Serve);
+    }
+
+    #[test]
+    fn only_if_cached_never_reaches_the_origin() {
+        check("only-if-cached", 5.0, Serve);
+        check("only-if-cached", 65.0, Refuse);
+        check("only-if-cached, max-stale", 65.0, Serve);
+        check("only-if-cached, no-cache", 5.0, Refuse);
+        check_nothing("only-if-cached", ClientDirectives::Obey, Refuse, Refuse);
+    }
+
+    fn check_nothing(cache_control: &str, directives: ClientDirectives, no_variants: Reuse, variants: Reuse) {
+        let request = fields(&[("cache-control", cache_control)]);
+        let verdict = |exist| reuse(None, exist, &Method::GET, &request, directives, at(1000.0));
+        assert_eq!((verdict(false), verdict(true)), (no_variants, variants));
+    }
+
+    #[test]
+    fn a_miss_says_what_was_missed() {
+        check_nothing("", ClientDirectives::Obey, Forward(UriMiss), Forward(VaryMiss));
+    }
+
+    #[test]
+    fn ignored_clients_ask_for_nothing() {
+        check_nothing("only-if-cached", ClientDirectives::Ignore, Forward(UriMiss), Forward(VaryMiss));
+        for (name, value) in
+            [("cache-control", "no-cache"), ("cache-control", "max-age=0"), ("pragma", "no-cache")]
+        {
+            let request = fields(&[(name, value)]);
+            let verdict =
+                |directives| reuse(Some(&stored(&[])), true, &Method::GET, &request, directives, at(1005.0));
+            assert_eq!(verdict(ClientDirectives::Ignore), Serve);
+            assert_eq!(verdict(ClientDirectives::Obey), Validate(Request));
+        }
+    }
+
+    #[test]
+    fn only_get_and_head_are_answered() {
+        for method in [Method::POST, Method::PUT, Method::OPTIONS, Method::from_bytes(b"get").unwrap()] {
+            let verdict = reuse(
+                Some(&stored(&[])),
+                true,
+                &method,
+                &HeaderMap::new(),
+                ClientDirectives::Obey,
+                at(1000.0),
+            );
+            assert_eq!(verdict, Forward(ForwardReason::Method));
+            assert_eq!(cacheable_request(&method, &HeaderMap::new()), Err(ForwardReason::Method));
+        }
+    }
+
+    #[test]
+    fn requests_with_content_or_for_the_origin_pass_by() {
+        let check = |lines: &[(&str, &str)], expected| {
+            for method in [Method::GET, Method::HEAD] {
+                assert_eq!(cacheable_request(&method, &fields(lines)), expected, "{lines:?}");
+            }
+        };
+        check(&[], Ok(()));
+        check(&[("content-length", "0")], Ok(()));
+        check(&[("range", "bytes=0-1"), ("if-none-match", "*")], Ok(()));
+        check(&[("content-length", "1")], Err(Bypass));
+        check(&[("content-length", "00")], Err(Bypass));
+        check(&[("content-length", "0"), ("content-length", "5")], Err(Bypass));
+        check(&[("transfer-encoding", "chunked")], Err(Bypass));
+        check(&[("if-match", "\"a\"")], Err(Request));
+        check(&[("if-unmodified-since", "x")], Err(Request));
+    }
 }

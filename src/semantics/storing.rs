@@ -1,22 +1,33 @@
 //! Storing responses in caches: RFC 9111 §3.
+//!
+//! Decides from a response's head whether it may be kept, and on what terms. Whether the rest of it arrives
+//! complete, is small enough and has not been overtaken by an invalidation is for others to see; their
+//! refusals are named in [`NotStored`] too, so that there is one vocabulary.
 
-use super::Policy;
+use super::cache_control::{RequestDirectives, ResponseDirectives};
+use super::policy::{ClientDirectives, Policy, SetCookie, TtlPolicy};
+use super::{EntityTag, fields, freshness, reuse, vary};
 use crate::clock::Timestamp;
+use http::header::{AUTHORIZATION, CONTENT_RANGE, LAST_MODIFIED, SET_COOKIE};
 use http::{HeaderMap, Method, StatusCode};
+use std::fmt;
 use std::time::Duration;
 
 /// When the exchange with the origin took place (§4.2.3: request_time, response_time).
 #[derive(Clone, Copy, Debug)]
 pub struct Exchanged {
+    /// When the request was sent.
     pub requested_at: Timestamp,
+    /// When the response's head was there.
     pub received_at: Timestamp,
 }
 
 /// On what terms a response is stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// Freshness lifetime (§4.2.1).
     pub lifetime: Duration,
+    /// Where that comes from.
     pub lifetime_from: LifetimeSource,
     /// `corrected_initial_age` (§4.2.3).
     pub initial_age: Duration,
@@ -24,34 +35,125 @@ pub struct Terms {
     pub received_at: Timestamp,
     /// May only be reused after successful validation (`no-cache`).
     pub always_validate: bool,
-    /// May never be served stale (`must-revalidate`, `proxy-revalidate`, `s-maxage`).
+    /// May never be served stale (`must-revalidate`, `proxy-revalidate`, `s-maxage`, `no-cache`).
     pub never_stale: bool,
 }
 
+/// What a freshness lifetime was taken from, before `min` and `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LifetimeSource {
+    /// The route's `ttl.override`.
     Override,
+    /// The response's `s-maxage`.
     SMaxage,
+    /// The response's `max-age`.
     MaxAge,
+    /// The response's `Expires`.
     Expires,
+    /// The route's `ttl.default`.
     Default,
+    /// The time since `Last-Modified` (§4.2.2); or nothing, and the lifetime is zero.
     Heuristic,
 }
 
+impl LifetimeSource {
+    /// How it is written in a configuration or a response: `s-maxage`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Override => "override",
+            Self::SMaxage => "s-maxage",
+            Self::MaxAge => "max-age",
+            Self::Expires => "expires",
+            Self::Default => "default",
+            Self::Heuristic => "heuristic",
+        }
+    }
+}
+
 /// Why a response may not be stored. One vocabulary for Cache-Status, logs, metrics, explain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotStored {
-    Method, /* helper B: all of them */
+    /// The request method is not GET.
+    Method,
+    /// The request had content, which no key contains.
+    RequestContent,
+    /// The status code is not final, or is about this one exchange, or needs a lifetime that is not stated.
+    Status,
+    /// A 206, or a part of a representation under another status code.
+    Partial,
+    /// `must-understand` with a status code whose caching rules we do not know.
+    MustUnderstand,
+    /// The response says `no-store`.
+    NoStore,
+    /// The request said `no-store`.
+    RequestNoStore,
+    /// The response says `private`.
+    Private,
+    /// The request had `Authorization` and nothing in the response allows to share it.
+    Authorization,
+    /// The response says nothing about freshness, and neither does the route.
+    NoFreshness,
+    /// It would have to be validated before every use and has no validator.
+    NoValidator,
+    /// `Vary` is `*` or cannot be read.
+    VaryStar,
+    /// It sets a cookie.
+    SetCookie,
+    /// It had a transfer coding other than `chunked`.
+    TransferCoding,
+    /// It ended before its end. Found by the fetch.
+    Incomplete,
+    /// It is larger than the store takes. Found by the fetch.
+    TooLarge,
+    /// The route's `store_unless` matches. Found by the fetch.
+    Condition,
+    /// An invalidation overtook the fetch. Found by the fetch.
+    Purged,
+    /// The key constructor rejects the request. Found by the route.
+    KeyRejected,
+    /// Its end was the connection's, so it cannot be known to be complete. Found by the fetch.
+    CloseDelimited,
 }
 
 impl NotStored {
     /// The stable token shown in logs, metrics and `Cache-Status; detail=`, such as `no-store`.
-    pub fn as_str(self) -> &'static str {
-        unimplemented!()
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::RequestContent => "request-content",
+            Self::Status => "status",
+            Self::Partial => "partial",
+            Self::MustUnderstand => "must-understand",
+            Self::NoStore => "no-store",
+            Self::RequestNoStore => "request-no-store",
+            Self::Private => "private",
+            Self::Authorization => "authorization",
+            Self::NoFreshness => "no-freshness",
+            Self::NoValidator => "no-validator",
+            Self::VaryStar => "vary-star",
+            Self::SetCookie => "set-cookie",
+            Self::TransferCoding => "transfer-coding",
+            Self::Incomplete => "incomplete",
+            Self::TooLarge => "too-large",
+            Self::Condition => "store-condition",
+            Self::Purged => "purged",
+            Self::KeyRejected => "key-rejected",
+            Self::CloseDelimited => "close-delimited",
+        }
     }
 }
 
-/// §3. `headers` are the response's end-to-end fields, `Date` already stamped.
+impl fmt::Display for NotStored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// §3: whether the response may be stored, and on what terms.
+///
+/// `headers` are the response's end-to-end fields, `Date` already stamped (without one, the time of receipt counts);
+/// `request` the end-to-end fields of the request as the client made it. For a stored response that a 304
+/// freshened, ask again with the stored status code and the freshened fields.
 pub fn terms(
     method: &Method,
     request: &HeaderMap,
@@ -60,5 +162,417 @@ pub fn terms(
     policy: &Policy,
     exchanged: Exchanged,
 ) -> Result<Terms, NotStored> {
-    unimplemented!()
+    let directives = ResponseDirectives::of(headers);
+
+    // "A cache MUST NOT store a response to a request unless:
+    // the request method is understood by the cache;"
+    if method != Method::GET {
+        return Err(NotStored::Method);
+    }
+    if reuse::has_content(request) {
+        return Err(NotStored::RequestContent);
+    }
+    // "the response status code is final;"
+    if status.is_informational() {
+        return Err(NotStored::Status);
+    }
+    // "if the response status code is 206 or 304, or the must-understand cache directive is present: the
+    // cache understands the response status code;"
+    if status == StatusCode::PARTIAL_CONTENT || headers.contains_key(CONTENT_RANGE) {
+        return Err(NotStored::Partial);
+    }
+    if is_about_this_exchange(status) {
+        return Err(NotStored::Status);
+    }
+    if directives.must_understand() && !is_understood(status) {
+        return Err(NotStored::MustUnderstand);
+    }
+    // "the no-store cache directive is not present in the response", which a cache that understands
+    // the status code "SHOULD ignore" beside must-understand (§5.2.2.3)
+    if directives.no_store() && !directives.must_understand() {
+        return Err(NotStored::NoStore);
+    }
+    // "a cache MUST NOT store any part of either this request or any response to it" (§5.2.1.5)
+    if policy.client_directives == ClientDirectives::Obey && RequestDirectives::of(request).no_store() {
+        return Err(NotStored::RequestNoStore);
+    }
+    // "if the cache is shared: the private response directive is either not present or allows a shared
+    // cache to store a modified response;"
+    if directives.private() {
+        return Err(NotStored::Private);
+    }
+    // "if the cache is shared: the Authorization header field is not present in the request or a response
+    // directive is present that explicitly allows shared caching;" (§3.5)
+    let allows_sharing =
+        directives.must_revalidate() || directives.public() || directives.has_valid_s_maxage();
+    if request.contains_key(AUTHORIZATION) && !allows_sharing {
+        return Err(NotStored::Authorization);
+    }
+    // "the response contains at least one of the following: a public response directive; … an Expires
+    // header field; a max-age response directive; … an s-maxage response directive; … or a status code that is
+    // defined as heuristically cacheable"; and beyond that, something that makes a lifetime of it
+    let (lifetime, lifetime_from) = lifetime(status, &directives, headers, &policy.ttl, exchanged)?;
+
+    // "A stored response with a Vary header field value containing a member "*" always fails to match" (§4.1)
+    if !vary::is_selectable(headers) {
+        return Err(NotStored::VaryStar);
+    }
+    if policy.set_cookie == SetCookie::Refuse && headers.contains_key(SET_COOKIE) && !directives.public() {
+        return Err(NotStored::SetCookie);
+    }
+    if !fields::transfer_is_understood(headers) {
+        return Err(NotStored::TransferCoding);
+    }
+
+    let no_cache_is_overridden =
+        lifetime_from == LifetimeSource::Override && !directives.no_cache_is_qualified();
+    let terms = Terms {
+        lifetime,
+        lifetime_from,
+        initial_age: freshness::initial_age(headers, exchanged),
+        received_at: exchanged.received_at,
+        always_validate: directives.no_cache() && !no_cache_is_overridden,
+        // §4.2.4, §5.2.2.2, §5.2.2.8, §5.2.2.10
+        never_stale: directives.must_revalidate()
+            || directives.proxy_revalidate()
+            || directives.s_maxage.is_some()
+            || directives.no_cache(),
+    };
+    // "some caches will not store a response that has neither a cache validator nor an explicit expiration
+    // time, as such responses are not usually useful to store" (§3); nor one that expired before it came.
+    let needs_validation = terms.always_validate || !terms.is_fresh(exchanged.received_at);
+    if needs_validation && EntityTag::of(headers).is_none() && !headers.contains_key(LAST_MODIFIED) {
+        return Err(NotStored::NoValidator);
+    }
+    Ok(terms)
+}
+
+/// The freshness lifetime as [`TtlPolicy`] has it.
+fn lifetime(
+    status: StatusCode,
+    directives: &ResponseDirectives,
+    headers: &HeaderMap,
+    ttl: &TtlPolicy,
+    exchanged: Exchanged,
+) -> Result<(Duration, LifetimeSource), NotStored> {
+    let stated = freshness::stated_lifetime(directives, headers, exchanged);
+    // "heuristics can only be used on responses without explicit freshness whose status codes are defined as
+    // heuristically cacheable and on responses without explicit freshness that have been explicitly
+    // marked as cacheable (e.g., with a public response directive)" (§4.2.2); so can policies
+    if stated.is_none() && !is_heuristically_cacheable(status) && !directives.public() {
+        return Err(NotStored::Status);
+    }
+    let heuristic = || {
+        freshness::heuristic_lifetime(headers, exchanged)
+            .map(|lifetime| (lifetime, LifetimeSource::Heuristic))
+    };
+    let at_most = ttl.max.unwrap_or(Duration::MAX);
+
+    if status.is_server_error() {
+        let (lifetime, source) = stated.or_else(heuristic).ok_or(NotStored::NoFreshness)?;
+        return Ok((lifetime.min(at_most), source));
+    }
+    if let Some(overriding) = ttl.overriding {
+        return Ok((overriding, LifetimeSource::Override));
+    }
+    let default = ttl.default.map(|default| (default, LifetimeSource::Default));
+    if let Some((lifetime, source)) = stated.or(default).or_else(heuristic) {
+        return Ok((lifetime.max(ttl.min.unwrap_or_default()).min(at_most), source));
+    }
+    // The origin allows to keep it without saying for how long: for no longer than until it is validated.
+    if directives.public() || directives.no_cache() {
+        return Ok((Duration::ZERO, LifetimeSource::Heuristic));
+    }
+    Err(NotStored::NoFreshness)
+}
+
+/// RFC 9110 §15.1, without 206.
+fn is_heuristically_cacheable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+}
+
+/// Codes that answer one request and no other: what was asked of that one exchange (its conditions, its range, its
+/// expectation, its size, its pace) was the reason. A stored one would be served to requests that gave no such
+/// reason, and whoever can provoke it could take a page away from everyone.
+fn is_about_this_exchange(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        // Not Modified, Proxy Authentication Required, Request Timeout, Precondition Failed, Content Too Large
+        304 | 407 | 408 | 412 | 413
+        // Range Not Satisfiable, Expectation Failed, Misdirected Request, Too Early, Upgrade Required
+        | 416 | 417 | 421 | 425 | 426
+        // "MUST NOT be stored by a cache" (RFC 6585): Precondition Required, Too Many Requests,
+        // Request Header Fields Too Large, Network Authentication Required
+        | 428 | 429 | 431 | 511
+    )
+}
+
+/// The final status codes of RFC 9110 §15 that are stored at all: none of them has caching rules of its own.
+fn is_understood(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200..=205 | 300..=303 | 307 | 308 | 400..=406 | 409..=411 | 414 | 415 | 422 | 500..=505)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NotStored as No;
+    use super::*;
+    use crate::semantics::samples::{at, date, fields};
+
+    /// A response received at 1000, as seen by `check`.
+    struct Case {
+        method: Method,
+        request: &'static [(&'static str, &'static str)],
+        status: u16,
+        policy: Policy,
+    }
+
+    const NOTHING: &[(&str, &str)] = &[];
+
+    fn get() -> Case {
+        Case { method: Method::GET, request: NOTHING, status: 200, policy: Policy::default() }
+    }
+
+    impl Case {
+        fn status(status: u16) -> Self {
+            Self { status, ..get() }
+        }
+
+        fn ttl(ttl: TtlPolicy) -> Self {
+            Self { policy: Policy { ttl, ..Policy::default() }, ..get() }
+        }
+
+        fn terms(&self, response: &[(&str, &str)]) -> Result<Terms, NotStored> {
+            let exchanged = Exchanged { requested_at: at(1000.0), received_at: at(1000.0) };
+            let status = StatusCode::from_u16(self.status).unwrap();
+            terms(&self.method, &fields(self.request), status, &fields(response), &self.policy, exchanged)
+        }
+
+        /// The lifetime in seconds, or why there is none.
+        fn check(&self, response: &[(&str, &str)], expected: Result<u64, NotStored>) {
+            let lifetime = self.terms(response).map(|terms| terms.lifetime.as_secs());
+            assert_eq!(lifetime, expected, "{} {} {response:?}", self.method, self.status);
+        }
+
+        /// With nothing but this Cache-Control.
+        fn check_cc(&self, cache_control: &str, expected: Result<u64, NotStored>) {
+            self.check(&[("cache-control", cache_control)], expected);
+        }
+    }
+
+    const fn secs(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn only_answers_to_get_are_stored() {
+        for method in [Method::HEAD, Method::POST, Method::OPTIONS, Method::from_bytes(b"FOO").unwrap()] {
+            Case { method, ..get() }.check_cc("max-age=60, public", Err(No::Method));
+        }
+        get().check_cc("max-age=60", Ok(60));
+    }
+
+    #[test]
+    fn an_answer_to_a_get_with_content_is_not_stored() {
+        Case { request: &[("content-length", "3")], ..get() }.check_cc("max-age=60", Err(No::RequestContent));
+        Case { request: &[("transfer-encoding", "chunked")], ..get() }
+            .check_cc("max-age=60", Err(No::RequestContent));
+        Case { request: &[("content-length", "0")], ..get() }.check_cc("max-age=60", Ok(60));
+    }
+
+    #[test]
+    fn explicit_freshness_makes_any_status_storable() {
+        for status in
+            [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 403, 404, 410, 499, 500, 502, 503, 504, 599]
+        {
+            Case::status(status).check_cc("max-age=60", Ok(60));
+            Case::status(status).check(&[("expires", &date(1060))], Ok(60));
+        }
+    }
+
+    #[test]
+    fn codes_about_one_exchange_are_never_stored() {
+        for status in [100, 103, 304, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431, 511] {
+            Case::status(status).check_cc("max-age=60, public", Err(No::Status));
+        }
+    }
+
+    #[test]
+    fn parts_are_not_stored() {
+        Case::status(206).check_cc("max-age=60", Err(No::Partial));
+        get().check(&[("cache-control", "max-age=60"), ("content-range", "bytes 0-1/2")], Err(No::Partial));
+    }
+
+    #[test]
+    fn must_understand_outweighs_no_store_for_codes_we_understand() {
+        get().check_cc("max-age=60, no-store, must-understand", Ok(60));
+        Case::status(599).check_cc("max-age=60, no-store, must-understand", Err(No::MustUnderstand));
+        Case::status(599).check_cc("max-age=60, must-understand", Err(No::MustUnderstand));
+        get().check_cc("max-age=60, no-store", Err(No::NoStore));
+    }
+
+    #[test]
+    fn no_store_and_private_hold_against_everything_else() {
+        let anything =
+            Case::ttl(TtlPolicy { default: secs(5), min: secs(5), max: secs(5), overriding: secs(5) });
+        for case in [get(), anything] {
+            case.check_cc("no-store, public, max-age=60, s-maxage=60", Err(No::NoStore));
+            case.check_cc("private, public, max-age=60, s-maxage=60", Err(No::Private));
+            case.check_cc("private=\"set-cookie\", max-age=60", Err(No::Private));
+            case.check_cc("max-age=60, extension=\"", Err(No::NoStore));
+        }
+    }
+
+    #[test]
+    fn a_client_may_forbid_to_store_if_it_is_obeyed() {
+        let request = &[("cache-control", "no-store")];
+        Case { request, ..get() }.check_cc("max-age=60", Err(No::RequestNoStore));
+        let policy = Policy { client_directives: ClientDirectives::Ignore, ..Policy::default() };
+        Case { request, policy, ..get() }.check_cc("max-age=60", Ok(60));
+    }
+
+    #[test]
+    fn authorization_is_unlocked_by_the_response_alone() {
+        let with_credentials = Case { request: &[("authorization", "Basic Zm9v")], ..get() };
+        with_credentials.check_cc("max-age=60", Err(No::Authorization));
+        with_credentials.check_cc("max-age=60, proxy-revalidate", Err(No::Authorization));
+        with_credentials.check_cc("max-age=60, s-maxage=x", Err(No::Authorization));
+        with_credentials.check_cc("max-age=60, public", Ok(60));
+        with_credentials.check_cc("max-age=60, must-revalidate", Ok(60));
+        with_credentials.check_cc("s-maxage=60", Ok(60));
+        let overriding = Case::ttl(TtlPolicy { overriding: secs(5), ..TtlPolicy::default() });
+        Case { request: with_credentials.request, ..overriding }
+            .check_cc("max-age=60", Err(No::Authorization));
+    }
+
+    #[test]
+    fn without_stated_freshness_only_some_codes_are_stored() {
+        let unchanged_since_0 = [("last-modified", &*date(0)), ("date", &*date(1000))];
+        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501] {
+            Case::status(status).check(&unchanged_since_0, Ok(100));
+            Case::status(status).check(&[], Err(No::NoFreshness));
+        }
+        for status in [201, 202, 302, 307, 400, 401, 403, 500, 502, 503, 504, 599] {
+            Case::status(status).check(&unchanged_since_0, Err(No::Status));
+        }
+        let public = [unchanged_since_0[0], unchanged_since_0[1], ("cache-control", "public")];
+        Case::status(599).check(&public, Ok(100));
+        Case::status(403).check(&public, Ok(100));
+    }
+
+    #[test]
+    fn the_default_ttl_never_keeps_an_error_that_is_not_a_stable_one() {
+        let default =
+            |status| Case { status, ..Case::ttl(TtlPolicy { default: secs(300), ..TtlPolicy::default() }) };
+        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414] {
+            default(status).check(&[], Ok(300));
+        }
+        for status in [302, 401, 403, 422, 500, 502, 503, 504] {
+            default(status).check(&[], Err(No::Status));
+        }
+        default(501).check(&[], Err(No::NoFreshness));
+        default(503).check_cc("public", Err(No::NoFreshness));
+        default(302).check_cc("public", Ok(300));
+        default(200).check_cc("max-age=10", Ok(10));
+        default(200).check(&[("expires", "0"), ("etag", "\"a\"")], Ok(0));
+    }
+
+    #[test]
+    fn min_raises_max_cuts_and_max_wins() {
+        let ttl = |min, max| Case::ttl(TtlPolicy { min: secs(min), max: secs(max), ..TtlPolicy::default() });
+        ttl(10, 100).check_cc("max-age=1", Ok(10));
+        ttl(10, 100).check_cc("max-age=0", Ok(10));
+        ttl(10, 100).check_cc("max-age=50", Ok(50));
+        ttl(10, 100).check_cc("max-age=500", Ok(100));
+        ttl(200, 100).check_cc("max-age=50", Ok(100));
+        ttl(10, 100).check(&[], Err(No::NoFreshness));
+        ttl(10, 20).check(&[("last-modified", &date(0))], Ok(20));
+    }
+
+    #[test]
+    fn a_server_error_is_kept_for_no_longer_than_it_says() {
+        let ttl = TtlPolicy { default: secs(300), min: secs(300), max: secs(500), overriding: secs(400) };
+        let outage = Case { status: 503, ..Case::ttl(ttl) };
+        outage.check_cc("max-age=2", Ok(2));
+        outage.check_cc("max-age=2000", Ok(500));
+        outage.check(&[], Err(No::Status));
+    }
+
+    #[test]
+    fn overriding_replaces_lifetime_and_no_cache_and_nothing_else() {
+        let ttl = TtlPolicy { min: secs(50), max: secs(60), overriding: secs(5), ..TtlPolicy::default() };
+        let overriding = |status| Case { status, ..Case::ttl(ttl.clone()) };
+        overriding(200).check(&[], Ok(5));
+        overriding(200).check_cc("max-age=3600", Ok(5));
+        overriding(403).check_cc("max-age=0", Ok(5));
+        overriding(403).check(&[], Err(No::Status));
+        let no_cache = overriding(200).terms(&[("cache-control", "no-cache, max-age=0")]).unwrap();
+        assert!(!no_cache.always_validate && no_cache.never_stale);
+        assert_eq!(no_cache.lifetime_from, LifetimeSource::Override);
+        let qualified = [("cache-control", "no-cache=\"x-user\""), ("etag", "\"a\"")];
+        assert!(overriding(200).terms(&qualified).unwrap().always_validate);
+    }
+
+    #[test]
+    fn vary_star_is_not_stored() {
+        get().check(&[("cache-control", "max-age=60"), ("vary", "accept, *")], Err(No::VaryStar));
+        get().check(&[("cache-control", "max-age=60"), ("vary", "accept")], Ok(60));
+    }
+
+    #[test]
+    fn cookies_are_not_shared_unless_somebody_says_so() {
+        let with = |set_cookie| Case { policy: Policy { set_cookie, ..Policy::default() }, ..get() };
+        let response = [("cache-control", "max-age=60"), ("set-cookie", "a=b")];
+        with(SetCookie::Refuse).check(&response, Err(No::SetCookie));
+        with(SetCookie::Strip).check(&response, Ok(60));
+        with(SetCookie::Store).check(&response, Ok(60));
+        with(SetCookie::Refuse)
+            .check(&[("cache-control", "max-age=60, public"), ("set-cookie", "a=b")], Ok(60));
+    }
+
+    #[test]
+    fn an_unknown_transfer_coding_is_not_stored() {
+        let coded = [("cache-control", "max-age=60"), ("transfer-encoding", "gzip, chunked")];
+        get().check(&coded, Err(No::TransferCoding));
+    }
+
+    #[test]
+    fn what_always_needs_validation_needs_a_validator() {
+        get().check_cc("no-cache", Err(No::NoValidator));
+        get().check_cc("no-cache, max-age=60", Err(No::NoValidator));
+        get().check_cc("max-age=0", Err(No::NoValidator));
+        get().check(&[("cache-control", "max-age=60"), ("age", "60")], Err(No::NoValidator));
+        get().check(&[("cache-control", "max-age=60"), ("age", "60"), ("etag", "abc")], Err(No::NoValidator));
+        get().check(&[("cache-control", "max-age=60"), ("age", "60"), ("etag", "W/\"abc\"")], Ok(60));
+        get().check(&[("cache-control", "no-cache"), ("etag", "\"abc\"")], Ok(0));
+        get().check(&[("cache-control", "max-age=0"), ("last-modified", &date(1))], Ok(0));
+        get().check(&[("cache-control", "public"), ("etag", "\"abc\"")], Ok(0));
+        get().check(&[("etag", "\"abc\"")], Err(No::NoFreshness));
+    }
+
+    #[test]
+    fn terms_remember_when_stale_is_forbidden() {
+        let check = |cache_control: &str, always_validate, never_stale| {
+            let terms = get().terms(&[("cache-control", cache_control), ("etag", "\"a\"")]).unwrap();
+            assert_eq!(
+                (terms.always_validate, terms.never_stale),
+                (always_validate, never_stale),
+                "{cache_control}"
+            );
+        };
+        check("max-age=60", false, false);
+        check("max-age=60, must-revalidate", false, true);
+        check("max-age=60, proxy-revalidate", false, true);
+        check("s-maxage=60", false, true);
+        check("no-cache", true, true);
+        check("no-cache=\"a\", max-age=60", true, true);
+    }
+
+    #[test]
+    fn terms_carry_age_and_source() {
+        let response = [("cache-control", "s-maxage=60"), ("age", "10"), ("date", &date(995))];
+        let terms = get().terms(&response).unwrap();
+        assert_eq!(terms.initial_age, Duration::from_secs(10));
+        assert_eq!((terms.received_at, terms.lifetime_from), (at(1000.0), LifetimeSource::SMaxage));
+        assert_eq!(terms.expires_at(), at(1050.0));
+    }
 }

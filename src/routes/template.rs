@@ -1,0 +1,153 @@
+//! Text with holes, such as `user:{user_id}`.
+//!
+//! Decides what a template says, not where the values come from.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Text with `{name}` holes, such as `user:{user_id}`; `{{` and `}}` are literal braces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    text: Box<str>,
+    pieces: Box<[Piece]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(Box<str>),
+    Hole(Box<str>),
+}
+
+/// Why a template was refused: byte offset into it, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TemplateError {
+    /// Byte offset into the template.
+    pub at: usize,
+    /// What is wrong, and what to write instead.
+    pub message: String,
+}
+
+impl Template {
+    /// Reads a template as people write it.
+    ///
+    /// # Errors
+    ///
+    /// Braces that do not match, and holes without a proper name.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let refuse = |at, message: &str| Err(TemplateError { at, message: message.into() });
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        let mut at = 0;
+        while let Some(brace) = text[at..].find(['{', '}']).map(|offset| at + offset) {
+            literal.push_str(&text[at..brace]);
+            let from_brace = &text[brace..];
+            if from_brace.starts_with("{{") || from_brace.starts_with("}}") {
+                literal.push_str(&from_brace[..1]);
+                at = brace + 2;
+                continue;
+            }
+            if from_brace.starts_with('}') {
+                return refuse(brace, "this brace was never opened; write }} for a literal brace");
+            }
+            let Some(length) = from_brace.find('}') else {
+                return refuse(brace, "this brace is never closed; write {{ for a literal brace");
+            };
+            let name = &from_brace[1..length];
+            if !is_name(name) {
+                return refuse(
+                    brace + 1,
+                    "a hole needs a name of letters, digits, _, - and ., such as {user_id}",
+                );
+            }
+            if !literal.is_empty() {
+                pieces.push(Piece::Text(std::mem::take(&mut literal).into()));
+            }
+            pieces.push(Piece::Hole(name.into()));
+            at = brace + length + 1;
+        }
+        literal.push_str(&text[at..]);
+        if !literal.is_empty() {
+            pieces.push(Piece::Text(literal.into()));
+        }
+        Ok(Self { text: text.into(), pieces: pieces.into() })
+    }
+
+    /// The names in the holes, in order; a name that is used twice comes twice.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Hole(name) => Some(&**name),
+            Piece::Text(_) => None,
+        })
+    }
+
+    /// The text with every hole filled; `None` if a value is missing.
+    pub fn render<'v>(&self, value: impl Fn(&str) -> Option<Cow<'v, str>>) -> Option<String> {
+        let mut rendered = String::with_capacity(self.text.len());
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => rendered.push_str(text),
+                Piece::Hole(name) => rendered.push_str(&value(name)?),
+            }
+        }
+        Some(rendered)
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, names: &[&str], rendered: Option<&str>) {
+        let template = Template::parse(text).unwrap();
+        assert_eq!(template.names().collect::<Vec<_>>(), names, "{text}");
+        let value = |name: &str| match name {
+            "id" => Some(Cow::Borrowed("42")),
+            "brace" => Some(Cow::Borrowed("{id}")),
+            _ => None,
+        };
+        assert_eq!(template.render(value).as_deref(), rendered, "{text}");
+        assert_eq!(template.to_string(), text);
+    }
+
+    #[test]
+    fn holes_are_filled_and_values_are_not_read_again() {
+        check("", &[], Some(""));
+        check("all", &[], Some("all"));
+        check("user:{id}", &["id"], Some("user:42"));
+        check("{id}{id}é{brace}", &["id", "id", "brace"], Some("4242é{id}"));
+        check("{{{id}}}", &["id"], Some("{42}"));
+        check("{{id}}", &[], Some("{id}"));
+    }
+
+    #[test]
+    fn a_missing_value_leaves_no_text_at_all() {
+        check("user:{id}:{other}", &["id", "other"], None);
+    }
+
+    #[test]
+    fn a_malformed_template_says_where_and_what_to_do() {
+        for (text, at, hint) in [
+            ("user:{id", 5, "never closed"),
+            ("é}", 2, "never opened"),
+            ("{}", 1, "needs a name"),
+            ("{a b}", 1, "needs a name"),
+            ("{{{", 2, "never closed"),
+        ] {
+            let error = Template::parse(text).unwrap_err();
+            assert_eq!(error.at, at, "{text}: {error}");
+            assert!(error.message.contains(hint), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Routes in one line, and what must hold of every table.
+
+use super::{HeaderCondition, HostPattern, Match, PathPattern, Route, RouteQuery, Table};
+use super::{StatusFields, StatusFieldsAudience};
+use http::{HeaderMap, HeaderName, Method};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+/// `GET,POST a.com,b.com /path x-a x-b=v x-c~re !x-d`: methods, hosts, path pattern and fields, each optional.
+pub(super) fn matching(text: &str) -> Match {
+    let mut route = Match {
+        hosts: Vec::new(),
+        path: PathPattern::parse("/").unwrap(),
+        methods: Vec::new(),
+        headers: Vec::new(),
+    };
+    for word in text.split_whitespace() {
+        let (name, condition) = if word.starts_with('/') {
+            route.path = PathPattern::parse(word).unwrap();
+            continue;
+        } else if word.starts_with(|c: char| c.is_ascii_uppercase()) {
+            route.methods = word.split(',').map(|method| method.parse().unwrap()).collect();
+            continue;
+        } else if let Some((name, value)) = word.split_once('=') {
+            (name, HeaderCondition::Equals(value.into()))
+        } else if let Some((name, value)) = word.split_once('~') {
+            (name, HeaderCondition::Matches(regex::Regex::new(value).unwrap()))
+        } else if let Some(name) = word.strip_prefix('!') {
+            (name, HeaderCondition::Absent)
+        } else if word.starts_with("x-") {
+            (word, HeaderCondition::Present)
+        } else {
+            route.hosts = word.split(',').map(|host| HostPattern::parse(host).unwrap()).collect();
+            continue;
+        };
+        route.headers.push((name.parse().unwrap(), condition));
+    }
+    route
+}
+
+/// A route of that name, matched like [`matching`].
+pub(super) fn route(text: &str) -> Arc<Route> {
+    let status_fields = StatusFields {
+        x_cache: true,
+        cached_at: true,
+        reset_at: true,
+        cache_status: true,
+        audience: StatusFieldsAudience::Everyone,
+    };
+    Arc::new(Route { name: text.into(), matching: matching(text), upstream: 0, cache: None, status_fields })
+}
+
+fn any_route() -> impl Strategy<Value = String> {
+    let methods = prop::sample::select(vec!["", "GET", "HEAD", "GET,POST", "POST"]);
+    let hosts = prop::sample::select(vec!["", "a.com", "a.com:80", "*.com", "a.com,b.com", "*.com:80"]);
+    let segment = prop::sample::select(vec!["a", "b", "{c}", "a{c}", "{c}b", ""]);
+    let path = (prop::collection::vec(segment, 1..3), any::<bool>()).prop_map(|(segments, open)| {
+        let named =
+            segments.iter().enumerate().map(|(i, s)| format!("/{}", s.replace('c', &format!("c{i}"))));
+        named.collect::<String>() + if open { "/{*rest}" } else { "" }
+    });
+    let fields = prop::sample::select(vec!["", "x-a", "x-a=1", "x-a~1", "!x-a", "x-a x-a=1"]);
+    (methods, hosts, path, fields).prop_map(|(m, h, p, f)| format!("{m} {h} {p} {f}"))
+}
+
+proptest! {
+    #[test]
+    fn no_request_reaches_a_shadowed_route_and_every_route_found_is_a_candidate(
+        texts in prop::collection::vec(any_route(), 1..8),
+        method in prop::sample::select(vec![Method::GET, Method::HEAD, Method::POST, Method::PUT]),
+        host in prop::sample::select(vec!["a.com", "a.com:80", "b.com", "x.a.com:80", "c.org"]),
+        path in prop::sample::select(vec!["/", "/a", "/b", "/ab", "/a/", "/a/b", "/ab/ab", "/x", "/a/b/c", "//"]),
+        field in prop::sample::select(vec![None, Some("1"), Some("2"), Some("")]),
+    ) {
+        let mut headers = HeaderMap::new();
+        if let Some(field) = field {
+            headers.insert(HeaderName::from_static("x-a"), field.parse().unwrap());
+        }
+        let routes: Vec<_> = texts.iter().map(|text| route(text)).collect();
+        let matches: Vec<_> = texts.iter().map(|text| matching(text)).collect();
+        let table = Table::new(routes.clone());
+        let request = RouteQuery { method: &method, host, path, headers: &headers };
+        if let Some((found, captures)) = table.find(request) {
+            for shadowed in Table::shadowed(&matches) {
+                prop_assert!(!Arc::ptr_eq(found, &routes[shadowed.route]), "{:?} by {:?}", found.name, shadowed);
+            }
+            let candidates = table.candidates(host, path);
+            let same = candidates.iter().find(|(candidate, _)| Arc::ptr_eq(candidate, found));
+            prop_assert_eq!(same.map(|(_, captures)| captures.ranges.clone()), Some(captures.ranges));
+            prop_assert!(table.candidates("", path).iter().any(|(candidate, _)| Arc::ptr_eq(candidate, found)));
+        }
+    }
+}
