@@ -193,3 +193,157 @@ fn in_order(fields: &[Field], which: impl Fn(&Field) -> bool) -> SmallVec<[&Fiel
     section.sort_by(|a, b| a.name.cmp(&b.name));
     section
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::testing::{Sample, constructor, field};
+    use crate::keys::{JwtSource, JwtTrust, digest_hex};
+
+    fn user_payload() -> Constructor {
+        let query =
+            QuerySelection { only: Some(vec!["page".into(), "size".into()]), ..QuerySelection::default() };
+        let user = Field { partition: true, ..field("user", Source::Path(vec!["user_id".into()])) };
+        Constructor {
+            namespace: "users".into(),
+            id: "user_payload".into(),
+            ..constructor(vec![
+                field("page", Source::Query(query)),
+                user,
+                field("lang", Source::Header(http::header::ACCEPT_LANGUAGE)),
+            ])
+        }
+    }
+
+    fn sample() -> Sample {
+        Sample::new("/users/42?size=20&page=1&x=1")
+            .captured("/users/{user_id}")
+            .field("accept-language", "en")
+    }
+
+    #[test]
+    fn a_key_reads_like_what_it_is_made_of() {
+        let key = user_payload().key(&sample().input()).unwrap();
+        assert_eq!(&*key.text, "users:user_payload:v1|user=42|lang=en,page={size=20,page=1}");
+        assert_eq!(key.partition_str(), "user=42");
+        assert_eq!(key.suffix(), "lang=en,page={size=20,page=1}");
+        assert_eq!(*key.partition, [("user".into(), "42".to_owned())]);
+        assert_eq!(key.digest(), digest_hex(key.text.as_bytes()));
+    }
+
+    #[test]
+    fn namespace_id_and_version_are_part_of_the_key() {
+        let head = |namespace: &str, id: &str, version| {
+            let constructor = Constructor {
+                namespace: namespace.into(),
+                id: id.into(),
+                version,
+                ..constructor(Vec::new())
+            };
+            constructor.key(&sample().input()).unwrap().text.to_string()
+        };
+        assert_eq!(head("", "a", 2), "a:v2||");
+        assert_eq!(head("n", "a", 2), "n:a:v2||");
+        assert_eq!(head("", "n:a", 2), "n%3Aa:v2||");
+        assert_eq!(head("a|b", "c", 2), "a%7Cb:c:v2||");
+    }
+
+    #[test]
+    fn constructors_of_one_id_share_whatever_their_name() {
+        let other = Constructor { name: "other".into(), ..user_payload() };
+        assert_eq!(other.key(&sample().input()), user_payload().key(&sample().input()));
+    }
+
+    #[test]
+    fn the_safe_default_is_the_url_with_its_query_sorted() {
+        let sample = Sample::new("/users/42?b=1&utm_source=x&a=2").captured("/users/{user_id}");
+        for (drop_tracking, query) in [(false, "{a=2,b=1,utm_source=x}"), (true, "{a=2,b=1}")] {
+            let key = Constructor::safe_default(drop_tracking).key(&sample.input()).unwrap();
+            let expected = format!(
+                "default:v1|user_id=42|host=example.com%3A8080,path=/users/42,query={query},scheme=https"
+            );
+            assert_eq!(*key.text, *expected);
+            assert_eq!(*key.partition, [("user_id".into(), "42".to_owned())]);
+        }
+        let key = Constructor::safe_default(true).key(&Sample::new("/").input()).unwrap();
+        assert_eq!(&*key.text, "default:v1||host=example.com%3A8080,path=/,query,scheme=https");
+    }
+
+    #[test]
+    fn a_suffix_that_is_too_long_is_hashed_or_refused() {
+        let suffix = "lang=en,page={size=20,page=1}";
+        let with = |max_suffix_length, on_overflow| {
+            let constructor = Constructor { max_suffix_length, on_overflow, ..user_payload() };
+            constructor.key(&sample().input())
+        };
+        let long = KeyError::TooLong { length: suffix.len(), limit: suffix.len() - 1 };
+        assert_eq!(with(suffix.len() - 1, OnOverflow::Reject), Err(long));
+        assert_eq!(with(suffix.len(), OnOverflow::Reject).unwrap().suffix(), suffix);
+        assert_eq!(with(suffix.len(), OnOverflow::Hash).unwrap().suffix(), suffix);
+        let hashed = with(suffix.len() - 1, OnOverflow::Hash).unwrap();
+        assert_eq!(hashed.suffix(), format!("#{}", digest_hex(suffix.as_bytes())));
+        assert_eq!(hashed.partition_str(), "user=42");
+    }
+
+    #[test]
+    fn parts_show_each_field_in_the_order_of_the_key() {
+        let parts = user_payload().parts(&sample().input()).unwrap();
+        let parts: Vec<_> = parts.iter().map(|part| (&*part.field, part.partition, &*part.encoded)).collect();
+        let expected =
+            [("user", true, "user=42"), ("lang", false, "lang=en"), ("page", false, "page={size=20,page=1}")];
+        assert_eq!(parts, expected);
+
+        let parts = Constructor::safe_default(true).parts(&Sample::new("/").input()).unwrap();
+        assert_eq!((&*parts[0].field, &*parts[0].encoded), ("captures", ""));
+    }
+
+    #[test]
+    fn partition_fields_are_named_sorted() {
+        let partition = |name, source| Field { partition: true, ..field(name, source) };
+        let constructor = constructor(vec![
+            partition("z", Source::Host),
+            partition("one", Source::Path(vec!["a".into()])),
+            partition("two", Source::Path(vec!["y".into(), "b".into()])),
+            field("suffix", Source::Scheme),
+        ]);
+        let names: Vec<_> = constructor.partition_fields().map(|name| &**name).collect();
+        assert_eq!(names, ["b", "one", "y", "z"]);
+        assert!(!constructor.is_partitioned_by_captures());
+        assert!(Constructor::safe_default(false).is_partitioned_by_captures());
+    }
+
+    #[test]
+    fn a_resource_is_the_url_as_far_as_the_key_can_tell() {
+        let resource = |target: &str, host: &str| {
+            let sample = Sample::new(target).captured("/users/{user_id}");
+            user_payload().resource(host, &sample.path, sample.query.as_deref(), &sample.captures)
+        };
+        assert_eq!(resource("/users/42?page=1&x=2", "a"), "users:user_payload:v1|page={page=1},user=42");
+        assert_eq!(resource("/users/42?x=1", "a"), resource("/users/42", "b"));
+        assert_ne!(resource("/users/42?page=1", "a"), resource("/users/42", "a"));
+        assert_ne!(resource("/users/42", "a"), resource("/users/43", "a"));
+
+        let default = Constructor::safe_default(true);
+        let resource = |host, path, query| default.resource(host, path, query, &Captures::default());
+        assert_eq!(resource("a", "/x", Some("utm_id=1")), resource("a", "/x", None));
+        assert_eq!(resource("a", "/x", Some("b&a")), resource("a", "/x", Some("a&b")));
+        assert_ne!(resource("a", "/x", Some("a=")), resource("a", "/x", Some("a")));
+        assert_ne!(resource("a", "/x", None), resource("b", "/x", None));
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_believed_leaves_no_key() {
+        let source = JwtSource {
+            header: Some(http::header::AUTHORIZATION),
+            cookie: None,
+            claim: "sub".into(),
+            trust: JwtTrust::hmac(b"secret", &[jsonwebtoken::Algorithm::HS256]).unwrap(),
+        };
+        let constructor = constructor(vec![field("user", Source::Jwt(source))]);
+        let sample = Sample::new("/").field("authorization", "Bearer nonsense");
+        let unverified = KeyError::Unverified { field: "user".into() };
+        assert_eq!(constructor.key(&sample.input()), Err(unverified.clone()));
+        assert_eq!(constructor.parts(&sample.input()), Err(unverified));
+        assert_eq!(constructor.resource("a", "/", None, &Captures::default()), "id:v1|");
+    }
+}

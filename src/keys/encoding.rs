@@ -180,7 +180,8 @@ mod tests {
         fn escaped_text_holds_no_delimiter_and_can_be_read_back(text in ".*") {
             let mut escaped = String::new();
             escape(&text, &mut escaped);
-            prop_assert!(!escaped.contains(|c: char| !c.is_ascii_graphic() || "|,={}[]:\"#*?\\<>".contains(c)));
+            let forbidden = |c: char| !c.is_ascii_graphic() || "|,={}[]:\"#*?\\<>".contains(c);
+            prop_assert!(!escaped.contains(forbidden), "{}", escaped);
             prop_assert_eq!(percent_decode_str(&escaped).decode_utf8().unwrap(), text);
         }
     }

@@ -272,3 +272,233 @@ fn plain<'v>(claim: &Json) -> Option<Cow<'v, [u8]>> {
     };
     Some(Cow::Owned(text.into_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::{AUTHORIZATION, COOKIE};
+    use jsonwebtoken::{EncodingKey, Header};
+    use serde_json::json;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn trust() -> JwtTrust {
+        JwtTrust::hmac(b"secret", &[Algorithm::HS256]).unwrap()
+    }
+
+    fn signed(claims: &Json, secret: &[u8], header: &Header) -> String {
+        jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(secret)).unwrap()
+    }
+
+    fn token(claims: &Json) -> String {
+        signed(claims, b"secret", &Header::default())
+    }
+
+    /// Claims without a signature that means anything.
+    fn forged(header: &str, claims: &Json) -> String {
+        use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+        format!("{}.{}.c2ln", BASE64.encode(header), BASE64.encode(claims.to_string()))
+    }
+
+    fn read(
+        trust: JwtTrust,
+        claim: &str,
+        fields: &[(HeaderName, &str)],
+    ) -> Result<Value<'static>, Unverified> {
+        let source =
+            JwtSource { header: Some(AUTHORIZATION), cookie: Some("jwt".into()), claim: claim.into(), trust };
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name, value.parse().unwrap());
+        }
+        source.value(&headers, Timestamp::from_secs(NOW))
+    }
+
+    fn text(text: &str) -> Value<'static> {
+        Value::One(Cow::Owned(text.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn a_verified_token_gives_its_claim() {
+        let token = token(&json!({"sub": "42"}));
+        for line in [format!("Bearer {token}"), format!("bEARER   {token} "), token.clone()] {
+            assert_eq!(read(trust(), "sub", &[(AUTHORIZATION, &line)]), Ok(text("42")), "{line}");
+        }
+        let cookie = format!("a=b; jwt={token}");
+        assert_eq!(read(trust(), "sub", &[(COOKIE, &cookie)]), Ok(text("42")));
+        assert_eq!(read(trust(), "sub", &[(AUTHORIZATION, "Bearer"), (COOKIE, &cookie)]), Ok(text("42")));
+    }
+
+    #[test]
+    fn no_token_is_a_missing_value() {
+        for fields in [&[][..], &[(AUTHORIZATION, "")], &[(AUTHORIZATION, "Bearer ")], &[(COOKIE, "jwt=")]] {
+            assert_eq!(read(trust(), "sub", fields), Ok(Value::Missing), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_fails_is_not_taken_for_none() {
+        let claims = json!({"sub": "42"});
+        let good = token(&claims);
+        let hs512 = Header::new(Algorithm::HS512);
+        let crit = Header { crit: Some(vec!["exp".into()]), ..Header::default() };
+        for bad in [
+            "nonsense",
+            "a.b.c",
+            "Basic dXNlcjpwYXNz",
+            "Bearerer x",
+            &good[..good.len() - 2],
+            &signed(&claims, b"other", &Header::default()),
+            &signed(&claims, b"secret", &hs512),
+            &signed(&claims, b"secret", &crit),
+            &forged(r#"{"alg":"none"}"#, &claims),
+            &forged(r#"{"alg":"HS256"}"#, &claims),
+            &format!("{}.{}.", good.split('.').next().unwrap(), good.split('.').nth(1).unwrap()),
+            "\"é",
+        ] {
+            assert_eq!(read(trust(), "sub", &[(AUTHORIZATION, bad)]), Err(Unverified), "{bad}");
+        }
+    }
+
+    #[test]
+    fn of_several_tokens_none_is_believed() {
+        let (a, b) = (token(&json!({"sub": "1"})), token(&json!({"sub": "2"})));
+        let lines = [(AUTHORIZATION, &*a), (AUTHORIZATION, &*b)];
+        assert_eq!(read(trust(), "sub", &lines), Err(Unverified));
+        assert_eq!(read(JwtTrust::VerifiedInFront, "sub", &lines), Err(Unverified));
+        let cookies = format!("jwt={a}; jwt={b}");
+        assert_eq!(read(trust(), "sub", &[(COOKIE, &cookies)]), Err(Unverified));
+    }
+
+    #[test]
+    fn time_is_the_requests_with_a_minute_of_leeway() {
+        for (claims, valid) in [
+            (json!({"exp": NOW + 1}), true),
+            (json!({"exp": NOW - 59}), true),
+            (json!({"exp": NOW - 60}), false),
+            (json!({"exp": 0}), false),
+            (json!({"exp": NOW as f64 + 0.5}), true),
+            (json!({"exp": "tomorrow"}), false),
+            (json!({"exp": null}), false),
+            (json!({"nbf": NOW - 1}), true),
+            (json!({"nbf": NOW + 60}), true),
+            (json!({"nbf": NOW + 61}), false),
+            (json!({"nbf": "now"}), false),
+        ] {
+            let found = read(trust(), "sub", &[(AUTHORIZATION, &token(&claims))]);
+            let expected = if valid { Ok(Value::Missing) } else { Err(Unverified) };
+            assert_eq!(found, expected, "{claims}");
+        }
+    }
+
+    #[test]
+    fn time_is_checked_here_even_if_the_library_was_told_to() {
+        let key = DecodingKey::from_secret(b"secret");
+        // Valid in the year 2027 of the test, but not before.
+        let claims = json!({"sub": "42", "nbf": NOW - 10, "exp": NOW + 10});
+        let validation = Validation { validate_nbf: true, ..Validation::new(Algorithm::HS256) };
+        let trust = JwtTrust::Key { key, validation };
+        assert_eq!(read(trust, "sub", &[(AUTHORIZATION, &token(&claims))]), Ok(text("42")));
+    }
+
+    #[test]
+    fn audience_and_issuer_must_be_the_ones_given() {
+        let check = |trust: JwtTrust, claims: Json, valid: bool| {
+            let found = read(trust, "sub", &[(AUTHORIZATION, &token(&claims))]);
+            assert_eq!(found.is_ok(), valid, "{claims}");
+        };
+        let strict = || trust().for_audiences(&["shop"]).from_issuers(&["me"]);
+        check(strict(), json!({"aud": ["shop", "x"], "iss": "me"}), true);
+        check(strict(), json!({"aud": "x", "iss": "me"}), false);
+        check(strict(), json!({"iss": "me"}), false);
+        check(strict(), json!({"aud": "shop", "iss": "you"}), false);
+        check(strict(), json!({"aud": "shop"}), false);
+        check(trust(), json!({"aud": "shop"}), false);
+    }
+
+    #[test]
+    fn a_claim_is_found_by_name_or_path() {
+        let claims = json!({
+            "a.b": "whole",
+            "a": {"b": "hidden", "c": {"d": 7}},
+            "https://example.com/x": {"role": true},
+            "roles": ["b", "a", 1],
+            "none": [],
+            "deep": {"x": [{}]},
+            "null": null,
+        });
+        let items = |items: &[&str]| {
+            Value::List(items.iter().map(|item| Cow::Owned(item.as_bytes().to_vec())).collect())
+        };
+        let json = |text: &str| {
+            let text = Cow::Owned(text.as_bytes().to_vec());
+            Value::Pairs(smallvec![(Cow::Borrowed(&b"json"[..]), Some(text))])
+        };
+        for (path, expected) in [
+            ("a.b", text("whole")),
+            ("a.c.d", text("7")),
+            ("https://example.com/x.role", text("true")),
+            ("roles", items(&["b", "a", "1"])),
+            ("none", items(&[])),
+            ("deep", json(r#"{"x":[{}]}"#)),
+            ("deep.x", json("[{}]")),
+            ("null", Value::Missing),
+            ("a.x", Value::Missing),
+            ("a.b.c", Value::Missing),
+            ("roles.0", Value::Missing),
+        ] {
+            let found = read(trust(), path, &[(AUTHORIZATION, &token(&claims))]);
+            assert_eq!(found, Ok(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_token_verified_in_front_is_read_as_it_is() {
+        let claims = json!({"sub": "42", "exp": 0});
+        let read = |token: &str| read(JwtTrust::VerifiedInFront, "sub", &[(AUTHORIZATION, token)]);
+        assert_eq!(read(&forged(r#"{"alg":"none"}"#, &claims)), Ok(text("42")));
+        assert_eq!(read(&signed(&claims, b"other", &Header::default())), Ok(text("42")));
+        for malformed in ["nonsense", "a.b.c", "Basic x", "..", &forged("{}", &json!([1]))] {
+            assert_eq!(read(malformed), Ok(Value::Missing), "{malformed}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_verify_is_refused() {
+        use JwtTrustError::{EmptySecret, Malformed, NoAlgorithm, NotPublic, WrongAlgorithm};
+        let hmac = |secret: &[u8], algorithms: &[_]| JwtTrust::hmac(secret, algorithms).err();
+        assert_eq!(hmac(b"", &[Algorithm::HS256]), Some(EmptySecret));
+        assert_eq!(hmac(b"s", &[]), Some(NoAlgorithm));
+        assert_eq!(hmac(b"s", &[Algorithm::HS256, Algorithm::RS256]), Some(WrongAlgorithm(Algorithm::RS256)));
+        let pem = |pem: &str, algorithms: &[_]| JwtTrust::pem(pem.as_bytes(), algorithms).err();
+        assert_eq!(pem("", &[Algorithm::RS256]), Some(Malformed(Algorithm::RS256)));
+        assert_eq!(pem(EC_P256, &[]), Some(NoAlgorithm));
+        assert_eq!(pem(EC_P256, &[Algorithm::HS256]), Some(WrongAlgorithm(Algorithm::HS256)));
+        assert_eq!(pem(EC_P256, &[Algorithm::RS256]), Some(Malformed(Algorithm::RS256)));
+        assert_eq!(pem(EC_P256, &[Algorithm::ES384]), Some(Malformed(Algorithm::ES384)));
+        let private = "-----BEGIN RSA PRIVATE KEY-----";
+        assert_eq!(pem(private, &[Algorithm::RS256]), Some(NotPublic));
+    }
+
+    const EC_P256: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEj3HHygaRnjd87lzblQTCLQlNj0k0\n\
+        4YggCYf/HjLQGl4FaRgu7+rFMaN5rQPhipZjqM0WMJo8n/y+z6zQ1I+8hA==\n\
+        -----END PUBLIC KEY-----\n";
+    /// `{"sub":"42"}`, signed with the private part of [`EC_P256`].
+    const ES256_TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiI0MiJ9.\
+        yks9Y4m-vF1akondN4IcP6DZnKTzzR8yw3ubWect4Wfg9Ew3bNmJD3cJyTPyUrb9WbZYUnnUJFFhOQY8nN9zgQ";
+
+    #[test]
+    fn a_public_key_verifies_what_its_private_part_signed() {
+        let trust = || JwtTrust::pem(EC_P256.as_bytes(), &[Algorithm::ES256]).unwrap();
+        assert_eq!(read(trust(), "sub", &[(AUTHORIZATION, ES256_TOKEN)]), Ok(text("42")));
+        // The classic confusion: the public key taken for a shared secret.
+        let confused = signed(&json!({"sub": "1"}), EC_P256.as_bytes(), &Header::default());
+        assert_eq!(read(trust(), "sub", &[(AUTHORIZATION, &confused)]), Err(Unverified));
+    }
+
+    #[test]
+    fn keys_are_never_shown() {
+        assert_eq!(format!("{:?}", trust()), "Key { algorithms: [HS256], .. }");
+    }
+}

@@ -12,7 +12,11 @@ mod jwt;
 mod key;
 mod negotiation;
 mod normalizer;
+#[cfg(test)]
+mod properties;
 mod query;
+#[cfg(test)]
+mod testing;
 mod value;
 
 pub use constructor::{Constructor, DEFAULT_MAX_SUFFIX_LENGTH, OnOverflow};

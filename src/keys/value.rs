@@ -45,10 +45,7 @@ impl<'a> Reader<'a> {
         field: &'r Field,
         text: &mut String,
         mut partition: Option<&mut Vec<(Arc<str>, String)>>,
-    ) -> Result<(), KeyError>
-    where
-        'a: 'r,
-    {
+    ) -> Result<(), KeyError> {
         if !field.is_spread() {
             let value = self.value(field)?;
             push_entry(field.name.as_bytes(), &value, field.hash, text);
@@ -67,10 +64,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn value<'r>(&'r self, field: &'r Field) -> Result<Value<'r>, KeyError>
-    where
-        'a: 'r,
-    {
+    fn value<'r>(&'r self, field: &'r Field) -> Result<Value<'r>, KeyError> {
         let input = &self.input;
         let mut value = match &field.source {
             Source::Path(_) | Source::PathAll => capture_value(field, input),
@@ -107,10 +101,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    fn query_values<'r>(&'r self, selection: &'r QuerySelection, field: &'r Field) -> Value<'r>
-    where
-        'a: 'r,
-    {
+    fn query_values<'r>(&'r self, selection: &'r QuerySelection, field: &'r Field) -> Value<'r> {
         let params = self.params.get_or_init(|| query::parse(self.input.query));
         let steps = &field.normalize;
         // Sorted by the decoded name; in the key stands what was sent, unless steps make equivalent values equal.
@@ -273,4 +264,180 @@ fn network(client: IpAddr, v4: u8, v6: u8) -> String {
 
 fn utf8(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::keys::testing::{Sample, constructor, field};
+    use crate::keys::{Field, Normalizer, QuerySelection, Source, digest_hex};
+    use std::sync::Arc;
+
+    /// `expected`: everything behind the key's head.
+    fn check(field: Field, sample: &Sample, expected: &str) {
+        let key = constructor(vec![field]).key(&sample.input()).unwrap();
+        assert_eq!(key.text.strip_prefix("id:v1|"), Some(expected));
+    }
+
+    fn f(source: Source) -> Field {
+        field("f", source)
+    }
+
+    fn names(names: &[&str]) -> Vec<Arc<str>> {
+        names.iter().map(|&name| name.into()).collect()
+    }
+
+    fn query(only: &[&str], sorted: bool) -> Source {
+        let only = (!only.is_empty()).then(|| names(only));
+        Source::Query(QuerySelection { only, sorted, ..QuerySelection::default() })
+    }
+
+    fn header(name: &'static str) -> Source {
+        Source::Header(http::HeaderName::from_static(name))
+    }
+
+    #[test]
+    fn a_capture_stands_in_the_key_as_it_was_sent() {
+        let sample = Sample::new("/u/4%2C2/b").captured("/u/{id}/{tab}");
+        check(f(Source::Path(names(&["id"]))), &sample, "|f=4%252C2");
+        check(f(Source::Path(names(&["tab", "id"]))), &sample, "|f={id=4%252C2,tab=b}");
+        check(f(Source::Path(names(&["tab", "none"]))), &sample, "|f={none,tab=b}");
+        check(f(Source::Path(names(&["none"]))), &sample, "|f");
+        check(f(Source::PathAll), &sample, "|f={id=4%252C2,tab=b}");
+        check(f(Source::WholePath), &sample, "|f=/u/4%252C2/b");
+        check(f(Source::PathAll), &Sample::new("/u"), "|f");
+        let lower = Field { normalize: vec![Normalizer::Lower], ..f(Source::Path(names(&["id"]))) };
+        check(lower, &Sample::new("/CAF%C3%89%FF").captured("/{id}"), "|f=CAF%C3%89%FF");
+        let lower = Field { normalize: vec![Normalizer::Lower], ..f(Source::Path(names(&["id"]))) };
+        check(lower, &Sample::new("/CAF%C3%89").captured("/{id}"), "|f=caf%C3%A9");
+    }
+
+    #[test]
+    fn parameters_of_the_query_are_kept_in_order_or_sorted_by_name() {
+        let sample = Sample::new("/?b=2&a=2&a=1&c&d=&%61=0");
+        check(f(query(&[], false)), &sample, "|f={b=2,a=2,a=1,c,d=,%2561=0}");
+        check(f(query(&[], true)), &sample, "|f={a=2,a=1,%2561=0,b=2,c,d=}");
+        check(f(query(&["c", "b"], false)), &sample, "|f={b=2,c}");
+        check(f(query(&["e"], true)), &sample, "|f");
+        let by_value = Field { sort: true, ..f(query(&["a", "b"], false)) };
+        check(by_value, &sample, "|f={%2561=0,a=1,a=2,b=2}");
+        check(f(query(&[], true)), &Sample::new("/"), "|f");
+        check(f(query(&[], true)), &Sample::new("/?"), "|f={\"\"}");
+        check(f(query(&[], true)), &Sample::new("/?&"), "|f={\"\",\"\"}");
+        check(f(query(&[], true)), &Sample::new("/?a,b={}"), "|f={a%2Cb=%7B%7D}");
+    }
+
+    #[test]
+    fn steps_on_the_query_see_decoded_text_and_supply_defaults() {
+        let int = || vec![Normalizer::Int];
+        let sample = Sample::new("/?page=%30%37&size=+1&page&x=1");
+        let pages = Field { normalize: int(), ..f(query(&["page", "size"], true)) };
+        check(pages, &sample, "|f={page=7,page,size=1}");
+        let language = || vec![Normalizer::Language(names(&["en", "fr"]))];
+        let lang = || Field { normalize: language(), ..f(query(&["lang"], true)) };
+        check(lang(), &Sample::new("/?lang=fr-CA"), "|f={lang=fr}");
+        check(lang(), &Sample::new("/"), "|f={lang=en}");
+        check(lang(), &Sample::new("/?l%61ng"), "|f={lang=en}");
+        let pages = Field { normalize: int(), ..f(query(&["page"], true)) };
+        check(pages, &Sample::new("/"), "|f");
+    }
+
+    #[test]
+    fn all_lines_of_a_request_field_count() {
+        let none = Sample::new("/");
+        let one = Sample::new("/").field("x-a", "b, a");
+        let two = Sample::new("/").field("x-a", "b").field("x-a", "a");
+        check(f(header("x-a")), &none, "|f");
+        check(f(header("x-a")), &Sample::new("/").field("x-a", ""), "|f=");
+        check(f(header("x-a")), &one, "|f=b%2C%20a");
+        check(f(header("x-a")), &two, "|f=[b,a]");
+        let sorted = || Field { sort: true, ..f(header("x-a")) };
+        check(sorted(), &one, "|f=[a,b]");
+        check(sorted(), &two, "|f=[a,b]");
+        check(sorted(), &Sample::new("/").field("x-a", "\"b,\\\",\", a,,"), "|f=[%22b%2C%5C%22%2C%22,a]");
+        let languages = || vec![Normalizer::Language(names(&["en", "b", "a"]))];
+        let language = || Field { normalize: languages(), ..f(header("x-a")) };
+        check(language(), &two, "|f=b");
+        check(language(), &none, "|f=en");
+    }
+
+    #[test]
+    fn cookies_of_one_name_are_a_list() {
+        let cookie = || f(Source::Cookie("c".into()));
+        check(cookie(), &Sample::new("/"), "|f");
+        check(cookie(), &Sample::new("/").field("cookie", "a=1; c=2"), "|f=2");
+        check(cookie(), &Sample::new("/").field("cookie", "c=2; c=").field("cookie", "c=1"), "|f=[2,\"\",1]");
+        let sorted = Field { sort: true, ..cookie() };
+        check(sorted, &Sample::new("/").field("cookie", "c=2;c=1"), "|f=[1,2]");
+    }
+
+    #[test]
+    fn the_rest_is_taken_as_it_is() {
+        let sample = Sample::new("/").field("x-a", "1");
+        check(f(Source::Host), &sample, "|f=example.com%3A8080");
+        check(f(Source::Scheme), &sample, "|f=https");
+        check(f(Source::Method), &sample, "|f=GET");
+        check(f(Source::Constant("a b".into())), &sample, "|f=a%20b");
+        check(f(Source::Fingerprint { digest: "abc".into() }), &sample, "|f=abc");
+    }
+
+    #[test]
+    fn a_client_counts_as_its_network() {
+        let prefix = |v4, v6| f(Source::ClientPrefix { v4, v6 });
+        for (client, v4, v6, expected) in [
+            ("203.0.113.77", 24, 48, "|f=203.0.113.0/24"),
+            ("::ffff:203.0.113.77", 24, 48, "|f=203.0.113.0/24"),
+            ("203.0.113.77", 99, 48, "|f=203.0.113.77/32"),
+            ("203.0.113.77", 0, 48, "|f=0.0.0.0/0"),
+            ("2001:db8:1:2::3", 24, 48, "|f=2001%3Adb8%3A1%3A%3A/48"),
+            ("2001:db8:1:2::3", 24, 200, "|f=2001%3Adb8%3A1%3A2%3A%3A3/128"),
+        ] {
+            check(prefix(v4, v6), &Sample::new("/").client(client), expected);
+        }
+    }
+
+    #[test]
+    fn a_hashed_value_is_replaced_by_its_digest() {
+        let hashed = |source| Field { hash: true, ..f(source) };
+        let sample = Sample::new("/").field("x-a", "secret value");
+        check(hashed(header("x-a")), &sample, &format!("|f=#{}", digest_hex(b"secret%20value")));
+        check(hashed(header("x-b")), &sample, "|f");
+    }
+
+    /// `expected`: the key's partition section, and what a purge names.
+    fn check_partition(source: Source, sample: &Sample, section: &str, expected: &[(&str, &str)]) {
+        let field = Field { partition: true, ..f(source) };
+        let key = constructor(vec![field]).key(&sample.input()).unwrap();
+        assert_eq!((key.partition_str(), key.suffix()), (section, ""));
+        let partition: Vec<_> = key.partition.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(partition, expected);
+    }
+
+    #[test]
+    fn partition_values_are_what_people_write() {
+        let sample = Sample::new("/caf%C3%A9/b+c?q=a+b%26&r=1&q=c").captured("/{y}/{x}").field("x-a", "1");
+        let path = |list: &[&str]| Source::Path(names(list));
+        check_partition(path(&["y"]), &sample, "f=caf%25C3%25A9", &[("f", "café")]);
+        check_partition(path(&["y", "x"]), &sample, "x=b+c,y=caf%25C3%25A9", &[("x", "b+c"), ("y", "café")]);
+        check_partition(Source::PathAll, &sample, "x=b+c,y=caf%25C3%25A9", &[("x", "b+c"), ("y", "café")]);
+        check_partition(Source::PathAll, &Sample::new("/"), "", &[]);
+        check_partition(path(&["z"]), &sample, "f", &[("f", "")]);
+        check_partition(query(&["r"], true), &sample, "f={r=1}", &[("f", "1")]);
+        check_partition(query(&["q"], true), &sample, "f={q=a+b%2526,q=c}", &[("f", "a b&,c")]);
+        check_partition(
+            query(&["r", "q"], true),
+            &Sample::new("/?r&q=%41"),
+            "f={q=%2541,r}",
+            &[("f", "q=A&r")],
+        );
+        check_partition(header("x-a"), &sample, "f=1", &[("f", "1")]);
+    }
+
+    #[test]
+    fn a_hashed_partition_is_purged_by_its_value() {
+        let sample = Sample::new("/42").captured("/{id}");
+        let field = Field { partition: true, hash: true, ..f(Source::Path(names(&["id"]))) };
+        let key = constructor(vec![field]).key(&sample.input()).unwrap();
+        assert_eq!(key.partition_str(), format!("f=#{}", digest_hex(b"42")));
+        assert_eq!(*key.partition, [("f".into(), "42".to_owned())]);
+    }
 }

@@ -10,7 +10,7 @@ mod rule;
 mod shadow;
 mod template;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tree;
 
 pub use host::HostPattern;

@@ -1,6 +1,6 @@
 //! Routes in one line, and what must hold of every table.
 
-use super::{HeaderCondition, HostPattern, Match, PathPattern, Route, RouteQuery, Table};
+use super::{Captures, HeaderCondition, HostPattern, Match, PathPattern, Route, RouteQuery, Table};
 use super::{StatusFields, StatusFieldsAudience};
 use http::{HeaderMap, HeaderName, Method};
 use proptest::prelude::*;
@@ -48,6 +48,13 @@ pub(super) fn route(text: &str) -> Arc<Route> {
         audience: StatusFieldsAudience::Everyone,
     };
     Arc::new(Route { name: text.into(), matching: matching(text), upstream: 0, cache: None, status_fields })
+}
+
+/// What `pattern` captures from `path`, which it must match.
+pub(crate) fn captures(pattern: &str, path: &str) -> Captures {
+    let table = Table::new(vec![route(pattern)]);
+    let request = RouteQuery { method: &Method::GET, host: "h", path, headers: &HeaderMap::new() };
+    table.find(request).unwrap().1
 }
 
 fn any_route() -> impl Strategy<Value = String> {

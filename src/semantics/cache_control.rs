@@ -25,6 +25,8 @@ pub struct ResponseDirectives {
     pub stale_if_error: Option<u32>,
 }
 
+const TARGETED: [&str; 3] = ["staleproof-cache-control", "cdn-cache-control", "surrogate-control"];
+
 const NO_STORE: u16 = 1 << 0;
 const NO_CACHE: u16 = 1 << 1;
 const NO_CACHE_QUALIFIED: u16 = 1 << 2;
@@ -39,12 +41,20 @@ const ONLY_IF_CACHED: u16 = 1 << 10;
 const INVALID_S_MAXAGE: u16 = 1 << 11;
 
 impl ResponseDirectives {
-    /// The directives of all Cache-Control lines together. Costs one lookup when there are none.
+    /// The directives of all Cache-Control lines together.
+    ///
+    /// Fields that are aimed at caches such as this one (RFC 9213, Surrogate-Control) are heard where they
+    /// forbid to store or to reuse; they permit nothing.
     pub fn of(response: &HeaderMap) -> Self {
         let mut directives = Self::default();
         for line in response.get_all(CACHE_CONTROL) {
             read(line.as_bytes(), |directive| directives.add(directive));
         }
+        let mut targeted = Self::default();
+        for line in TARGETED.iter().flat_map(|name| response.get_all(*name)) {
+            read(line.as_bytes(), |directive| targeted.add(directive));
+        }
+        directives.bits |= targeted.bits & (NO_STORE | PRIVATE | NO_CACHE | NO_CACHE_QUALIFIED);
         directives
     }
 
@@ -218,6 +228,7 @@ pub(super) fn delta_seconds(digits: &[u8]) -> Option<u32> {
 }
 
 /// One directive; the argument without its quotes.
+#[derive(Clone, Copy)]
 struct Directive<'a> {
     name: &'a [u8],
     argument: Option<&'a [u8]>,
@@ -460,6 +471,18 @@ mod tests {
         assert!(!response(&["s-maxage=5, s-maxage=x"]).has_valid_s_maxage());
         assert!(!response(&["max-age=5"]).has_valid_s_maxage());
         assert_eq!(response(&["s-maxage=x"]).s_maxage, Some(0));
+    }
+
+    #[test]
+    fn targeted_fields_forbid_but_do_not_permit() {
+        for name in TARGETED {
+            let of = |value: &str| {
+                let lines = [("cache-control", "max-age=60"), (name, value)];
+                ResponseDirectives::of(&crate::semantics::samples::fields(&lines))
+            };
+            assert!(of("no-store").no_store() && of("private").private() && of("no-cache").no_cache());
+            assert_eq!(of("public, max-age=3600, s-maxage=3600"), response(&["max-age=60"]));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! that does not fit the date. Knows nothing of the fields the dates stand in.
 
 use crate::clock::Timestamp;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The moment that `value` names, or `None` if it is no HTTP date.
 ///
@@ -14,6 +14,11 @@ use http::HeaderValue;
 pub fn parse(value: &[u8], near: Timestamp) -> Option<Timestamp> {
     let text = value.trim_ascii();
     imf_fixdate(text).or_else(|| rfc850_date(text, near)).or_else(|| asctime_date(text))
+}
+
+/// The moment that the (first) field `name` states; `None` if there is no such field or it holds no date.
+pub fn field(headers: &HeaderMap, name: HeaderName, near: Timestamp) -> Option<Timestamp> {
+    parse(headers.get(name)?.as_bytes(), near)
 }
 
 /// The moment in the one format that may be sent: `Sun, 06 Nov 1994 08:49:37 GMT`.

@@ -69,7 +69,7 @@ pub(super) fn stated_lifetime(
 /// valid `Last-Modified`. Whether a heuristic is allowed at all is decided elsewhere.
 pub(super) fn heuristic_lifetime(headers: &HeaderMap, exchanged: Exchanged) -> Option<Duration> {
     const AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
-    let last_modified = dates::parse(headers.get(LAST_MODIFIED)?.as_bytes(), exchanged.received_at)?;
+    let last_modified = dates::field(headers, LAST_MODIFIED, exchanged.received_at)?;
     Some((date_value(headers, exchanged).since(last_modified) / 10).min(AT_MOST))
 }
 
@@ -96,8 +96,8 @@ fn age_value(headers: &HeaderMap) -> Duration {
 
 /// When the response was generated; without a valid `Date`, when it was received (RFC 9110 §6.6.1).
 fn date_value(headers: &HeaderMap, exchanged: Exchanged) -> Timestamp {
-    let date = headers.get(DATE).and_then(|date| dates::parse(date.as_bytes(), exchanged.received_at));
-    date.unwrap_or(Timestamp::from_secs(exchanged.received_at.as_secs()))
+    dates::field(headers, DATE, exchanged.received_at)
+        .unwrap_or(Timestamp::from_secs(exchanged.received_at.as_secs()))
 }
 
 #[cfg(test)]
@@ -240,7 +240,8 @@ mod tests {
         let terms = Terms { lifetime: Duration::MAX, initial_age: Duration::MAX, ..terms(0, 0, 0) };
         assert_eq!(terms.current_age(end), Duration::MAX);
         assert!(!terms.is_fresh(end));
-        assert!(Terms { initial_age: Duration::ZERO, ..terms.clone() }.ttl_secs(end) > 0);
+        let fresh = Terms { initial_age: Duration::ZERO, received_at: end, ..terms.clone() };
+        assert_eq!(fresh.ttl_secs(end), i64::MAX / 1000);
         assert!(Terms { lifetime: Duration::ZERO, ..terms }.ttl_secs(end) < 0);
     }
 }

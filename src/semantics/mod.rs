@@ -1,13 +1,14 @@
 //! What the RFCs say about storing and reusing responses: RFC 9110, RFC 9111, RFC 9211.
 //!
 //! Read it in the RFC's order. A response comes from the origin: [`fields`] says which of its fields
-//! travel on, [`cache_control`] and [`dates`] what they state, [`storing`] whether it may be kept and on what
-//! [`Terms`] (§3), [`stored_response`] what is remembered of it. A request comes in: [`vary`] says which
-//! stored response it selects (§4.1), [`freshness`] how old that is (§4.2), [`reuse`] whether it may
-//! be served, has to be validated or does not help (§4). [`validation`] makes the conditional request and reads
-//! its answer (§4.3), [`precondition`] answers the client's own conditions (RFC 9110 §13), [`invalidation`]
-//! says what an unsafe request made untrue (§4.4). [`cache_status`] tells the client what happened
-//! (RFC 9211), and [`policy`] is where the operator may say more than the RFC does.
+//! travel on, [`cache_control`], [`dates`] and [`entity_tag`] what they state, [`storing`] whether it may be kept
+//! and on what [`Terms`] (§3), or why [`not_stored`]; [`stored_response`] is what is remembered of it. A request
+//! comes in: [`vary`] says which stored response it selects (§4.1), [`freshness`] how old that is
+//! (§4.2), [`reuse`] whether it may be served, has to be validated or does not help (§4). [`validation`] makes
+//! the conditional request and reads its answer (§4.3), [`precondition`] answers the client's own conditions
+//! (RFC 9110 §13), [`invalidation`] says what an unsafe request made untrue (§4.4). [`cache_status`]
+//! tells the client what happened (RFC 9211), and [`policy`] is where the operator may say more than the
+//! RFC does.
 //!
 //! Everything here is a decision about values: it knows no time (`now` is an argument), no socket and no
 //! store. What it cannot decide safely it refuses: not stored, not reused, forwarded.
@@ -19,6 +20,7 @@ pub mod entity_tag;
 pub mod fields;
 pub mod freshness;
 pub mod invalidation;
+pub mod not_stored;
 pub mod policy;
 pub mod precondition;
 pub mod reuse;
@@ -32,7 +34,8 @@ pub mod vary;
 pub use cache_control::{RequestDirectives, ResponseDirectives};
 pub use cache_status::{CacheStatus, ForwardReason};
 pub use entity_tag::EntityTag;
+pub use not_stored::NotStored;
 pub use policy::{ClientDirectives, Policy, SetCookie, TtlPolicy};
 pub use reuse::Reuse;
 pub use stored_response::StoredResponse;
-pub use storing::{LifetimeSource, NotStored, Terms};
+pub use storing::{LifetimeSource, Terms};

@@ -130,6 +130,7 @@ mod tests {
     use super::Reuse::{Forward, Refuse, Serve, Validate};
     use super::*;
     use crate::semantics::samples::{at, fields, stored};
+    use proptest::prelude::*;
 
     /// What a request with this Cache-Control gets of a response that is fresh for 60 seconds.
     fn check(cache_control: &str, age: f64, expected: Reuse) {
@@ -258,5 +259,23 @@ mod tests {
         check(&[("transfer-encoding", "chunked")], Err(Bypass));
         check(&[("if-match", "\"a\"")], Err(Request));
         check(&[("if-unmodified-since", "x")], Err(Request));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_served_beyond_its_lifetime_and_the_staleness_asked_for(
+            (lifetime, initial_age, resident, max_stale) in (0u64..99, 0u64..99, -99i32..99, 0u64..99),
+            never_stale: bool,
+        ) {
+            let mut stored = stored(&[]);
+            stored.terms = crate::semantics::samples::terms(lifetime, initial_age, 1000);
+            stored.terms.never_stale = never_stale;
+            let request = fields(&[("cache-control", &format!("max-stale={max_stale}"))]);
+            let now = at(1000.0 + f64::from(resident));
+            let verdict = reuse(Some(&stored), true, &Method::GET, &request, ClientDirectives::Obey, now);
+            let age = initial_age + u64::try_from(resident).unwrap_or(0);
+            let allowed = age < lifetime || (!never_stale && age <= lifetime + max_stale);
+            prop_assert_eq!(verdict == Serve, allowed);
+        }
     }
 }

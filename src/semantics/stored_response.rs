@@ -34,13 +34,12 @@ impl StoredResponse {
     /// buffer that the connection read them into.
     pub fn new(status: StatusCode, headers: HeaderMap, terms: Terms, selecting: Selecting) -> Self {
         let headers = packed(fields::without(headers, &[AGE]));
-        let moment = |value: &HeaderValue| dates::parse(value.as_bytes(), terms.received_at);
-        let last_modified = headers.get(LAST_MODIFIED).and_then(moment);
+        let last_modified = dates::field(&headers, LAST_MODIFIED, terms.received_at);
         // "the Last-Modified header field is not present": then Date, then the time of receipt (§4.3.2)
         let modified_for_conditions = if headers.contains_key(LAST_MODIFIED) {
             last_modified
         } else {
-            headers.get(DATE).and_then(moment).or(Some(terms.received_at))
+            dates::field(&headers, DATE, terms.received_at).or(Some(terms.received_at))
         };
         let entity_tag = EntityTag::of(&headers);
         Self { status, headers, terms, selecting, entity_tag, last_modified, modified_for_conditions }

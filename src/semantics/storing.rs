@@ -4,13 +4,14 @@
 //! complete, is small enough and has not been overtaken by an invalidation is for others to see; their
 //! refusals are named in [`NotStored`] too, so that there is one vocabulary.
 
+pub use super::not_stored::NotStored;
+
 use super::cache_control::{RequestDirectives, ResponseDirectives};
 use super::policy::{ClientDirectives, Policy, SetCookie, TtlPolicy};
-use super::{EntityTag, fields, freshness, reuse, vary};
+use super::{EntityTag, dates, fields, freshness, reuse, vary};
 use crate::clock::Timestamp;
 use http::header::{AUTHORIZATION, CONTENT_RANGE, LAST_MODIFIED, SET_COOKIE};
 use http::{HeaderMap, Method, StatusCode};
-use std::fmt;
 use std::time::Duration;
 
 /// When the exchange with the origin took place (§4.2.3: request_time, response_time).
@@ -70,90 +71,11 @@ impl LifetimeSource {
     }
 }
 
-/// Why a response may not be stored. One vocabulary for Cache-Status, logs, metrics, explain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NotStored {
-    /// The request method is not GET.
-    Method,
-    /// The request had content, which no key contains.
-    RequestContent,
-    /// The status code is not final, or is about this one exchange, or needs a lifetime that is not stated.
-    Status,
-    /// A 206, or a part of a representation under another status code.
-    Partial,
-    /// `must-understand` with a status code whose caching rules we do not know.
-    MustUnderstand,
-    /// The response says `no-store`.
-    NoStore,
-    /// The request said `no-store`.
-    RequestNoStore,
-    /// The response says `private`.
-    Private,
-    /// The request had `Authorization` and nothing in the response allows to share it.
-    Authorization,
-    /// The response says nothing about freshness, and neither does the route.
-    NoFreshness,
-    /// It would have to be validated before every use and has no validator.
-    NoValidator,
-    /// `Vary` is `*` or cannot be read.
-    VaryStar,
-    /// It sets a cookie.
-    SetCookie,
-    /// It had a transfer coding other than `chunked`.
-    TransferCoding,
-    /// It ended before its end. Found by the fetch.
-    Incomplete,
-    /// It is larger than the store takes. Found by the fetch.
-    TooLarge,
-    /// The route's `store_unless` matches. Found by the fetch.
-    Condition,
-    /// An invalidation overtook the fetch. Found by the fetch.
-    Purged,
-    /// The key constructor rejects the request. Found by the route.
-    KeyRejected,
-    /// Its end was the connection's, so it cannot be known to be complete. Found by the fetch.
-    CloseDelimited,
-}
-
-impl NotStored {
-    /// The stable token shown in logs, metrics and `Cache-Status; detail=`, such as `no-store`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Method => "method",
-            Self::RequestContent => "request-content",
-            Self::Status => "status",
-            Self::Partial => "partial",
-            Self::MustUnderstand => "must-understand",
-            Self::NoStore => "no-store",
-            Self::RequestNoStore => "request-no-store",
-            Self::Private => "private",
-            Self::Authorization => "authorization",
-            Self::NoFreshness => "no-freshness",
-            Self::NoValidator => "no-validator",
-            Self::VaryStar => "vary-star",
-            Self::SetCookie => "set-cookie",
-            Self::TransferCoding => "transfer-coding",
-            Self::Incomplete => "incomplete",
-            Self::TooLarge => "too-large",
-            Self::Condition => "store-condition",
-            Self::Purged => "purged",
-            Self::KeyRejected => "key-rejected",
-            Self::CloseDelimited => "close-delimited",
-        }
-    }
-}
-
-impl fmt::Display for NotStored {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// §3: whether the response may be stored, and on what terms.
 ///
 /// `headers` are the response's end-to-end fields, `Date` already stamped (without one, the time of receipt counts);
 /// `request` the end-to-end fields of the request as the client made it. For a stored response that a 304
-/// freshened, ask again with the stored status code and the freshened fields.
+/// freshened, ask again with GET, the stored status code and the freshened fields.
 pub fn terms(
     method: &Method,
     request: &HeaderMap,
@@ -241,7 +163,9 @@ pub fn terms(
     // "some caches will not store a response that has neither a cache validator nor an explicit expiration
     // time, as such responses are not usually useful to store" (§3); nor one that expired before it came.
     let needs_validation = terms.always_validate || !terms.is_fresh(exchanged.received_at);
-    if needs_validation && EntityTag::of(headers).is_none() && !headers.contains_key(LAST_MODIFIED) {
+    let has_validator = EntityTag::of(headers).is_some()
+        || dates::field(headers, LAST_MODIFIED, exchanged.received_at).is_some();
+    if needs_validation && !has_validator {
         return Err(NotStored::NoValidator);
     }
     Ok(terms)

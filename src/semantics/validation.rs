@@ -69,11 +69,9 @@ pub fn confirms(stored: &StoredResponse, not_modified: &HeaderMap) -> bool {
     }
     // "If the new response contains no strong validators but does contain one or more weak validators, and
     // those validators correspond to one of the cache's stored responses …"
-    if let Some(last_modified) = not_modified.get(LAST_MODIFIED) {
-        return match stored.last_modified() {
-            Some(own) => dates::parse(last_modified.as_bytes(), stored.terms.received_at) == Some(own),
-            None => false,
-        };
+    if not_modified.contains_key(LAST_MODIFIED) {
+        let named = dates::field(not_modified, LAST_MODIFIED, stored.terms.received_at);
+        return named.is_some() && named == stored.last_modified();
     }
     // "If the new response does not include any form of validator …": it was asked about this one only.
     true

@@ -13,7 +13,13 @@ use http::{HeaderMap, HeaderValue};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selecting {
     /// Sorted by name, each name once.
-    fields: Box<[(HeaderName, Option<Box<[u8]>>)]>,
+    fields: Box<[Field]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Field {
+    name: HeaderName,
+    value: Option<Box<[u8]>>,
 }
 
 impl Selecting {
@@ -27,14 +33,14 @@ impl Selecting {
         names.dedup();
         let fields = names.into_iter().map(|name| {
             let value = combined(request, &name);
-            (name, value)
+            Field { name, value }
         });
         Some(Self { fields: fields.collect() })
     }
 
     /// Whether a request with these fields selects the response. Allocates nothing.
     pub fn selects(&self, request: &HeaderMap) -> bool {
-        self.fields.iter().all(|(name, stored)| match stored {
+        self.fields.iter().all(|Field { name, value }| match value {
             None => !request.contains_key(name),
             Some(stored) => is_combined(stored, request, name),
         })
@@ -42,14 +48,13 @@ impl Selecting {
 
     /// The names of the selecting fields, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
-        self.fields.iter().map(|(name, _)| name)
+        self.fields.iter().map(|field| &field.name)
     }
 
     /// The bytes it occupies on the heap, closely enough.
     pub fn byte_size(&self) -> usize {
-        let texts = |(name, value): &(HeaderName, Option<Box<[u8]>>)| {
-            name.as_str().len() + value.as_ref().map_or(0, |value| value.len())
-        };
+        let texts =
+            |field: &Field| field.name.as_str().len() + field.value.as_ref().map_or(0, |value| value.len());
         size_of_val(&*self.fields) + self.fields.iter().map(texts).sum::<usize>()
     }
 }
