@@ -176,6 +176,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn escaped_text_holds_no_delimiter_and_can_be_read_back(text in ".*") {
             let mut escaped = String::new();

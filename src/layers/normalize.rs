@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{FORWARDED, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, FORWARDED, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri, Version};
 use ipnet::IpNet;
@@ -19,6 +19,7 @@ use tower::{Layer, Service};
 use super::Early;
 use crate::exchange::{Answer, Arrival, Normalized, Scheme};
 use crate::respond::Failure;
+use crate::semantics::fields::{end_to_end, transfer_is_understood};
 use crate::uri;
 
 /// Makes [`Normalize`].
@@ -79,6 +80,10 @@ where
                 if let Some(target) = target {
                     head.uri = target;
                 }
+                // What goes no further than here may not choose a variant either: the origin would never see it.
+                if names_fields(&head.headers) {
+                    head.headers = end_to_end(&head.headers);
+                }
                 let peer = arrival.peer;
                 Early::later(self.inner.call(Normalized { head, body, host, scheme, peer, client, trusted }))
             }
@@ -105,11 +110,7 @@ impl Ground {
             return Err(Failure::NotImplemented("CONNECT is not supported: this is not a forward proxy."));
         }
         // hyper takes off the outermost coding only, and the origin would get a body it cannot read.
-        let transfer_codings_known = headers
-            .get_all(TRANSFER_ENCODING)
-            .iter()
-            .all(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
-        if !transfer_codings_known {
+        if !transfer_is_understood(headers) {
             return Err(Failure::NotImplemented("Of the transfer codings only chunked is supported."));
         }
         if request.body().exceeds_limit() {
@@ -214,6 +215,17 @@ fn names(line: &[u8], instance: &str) -> bool {
     line.split(|&byte| byte == b',')
         .filter_map(|member| member.split(|&byte| byte == b';').next())
         .any(|member| member.trim_ascii() == instance.as_bytes())
+}
+
+/// Whether `Connection` names anything but what has no field of its own (RFC 9110 §7.6.1). Mostly it does not, and
+/// then the fields stay as they are until the request is forwarded.
+fn names_fields(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .any(|name| !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close"))
 }
 
 /// The scheme as the trusted proxy next to us says it.

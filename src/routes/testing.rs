@@ -57,27 +57,26 @@ pub(crate) fn captures(pattern: &str, path: &str) -> Captures {
     table.find(request).unwrap().1
 }
 
+/// Out of so few that routes often get into each other's way.
 fn any_route() -> impl Strategy<Value = String> {
-    let methods = prop::sample::select(vec!["", "GET", "HEAD", "GET,POST", "POST"]);
-    let hosts = prop::sample::select(vec!["", "a.com", "a.com:80", "*.com", "a.com,b.com", "*.com:80"]);
-    let segment = prop::sample::select(vec!["a", "b", "{c}", "a{c}", "{c}b", ""]);
-    let path = (prop::collection::vec(segment, 1..3), any::<bool>()).prop_map(|(segments, open)| {
-        let named =
-            segments.iter().enumerate().map(|(i, s)| format!("/{}", s.replace('c', &format!("c{i}"))));
-        named.collect::<String>() + if open { "/{*rest}" } else { "" }
-    });
-    let fields = prop::sample::select(vec!["", "x-a", "x-a=1", "x-a~1", "!x-a", "x-a x-a=1"]);
+    let methods = prop::sample::select(vec!["", "GET", "HEAD", "GET,POST"]);
+    let hosts = prop::sample::select(vec!["", "a.com", "*.com", "a.com,b.com"]);
+    let path =
+        prop::sample::select(vec!["/{x}", "/{y}", "/a", "/a{x}", "/{x}b", "/{*x}", "/{x}/b", "/a/{*x}"]);
+    let fields = prop::sample::select(vec!["", "", "x-a", "x-a=1", "!x-a", "x-a x-a=1"]);
     (methods, hosts, path, fields).prop_map(|(m, h, p, f)| format!("{m} {h} {p} {f}"))
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(5000) })]
+
     #[test]
     fn no_request_reaches_a_shadowed_route_and_every_route_found_is_a_candidate(
-        texts in prop::collection::vec(any_route(), 1..8),
-        method in prop::sample::select(vec![Method::GET, Method::HEAD, Method::POST, Method::PUT]),
-        host in prop::sample::select(vec!["a.com", "a.com:80", "b.com", "x.a.com:80", "c.org"]),
-        path in prop::sample::select(vec!["/", "/a", "/b", "/ab", "/a/", "/a/b", "/ab/ab", "/x", "/a/b/c", "//"]),
-        field in prop::sample::select(vec![None, Some("1"), Some("2"), Some("")]),
+        texts in prop::collection::vec(any_route(), 2..6),
+        method in prop::sample::select(vec![Method::GET, Method::HEAD, Method::POST]),
+        host in prop::sample::select(vec!["a.com", "b.com:80", "x.com", "c.org"]),
+        path in prop::sample::select(vec!["/a", "/b", "/ab", "/a/b", "/"]),
+        field in prop::sample::select(vec![None, Some("1"), Some("2")]),
     ) {
         let mut headers = HeaderMap::new();
         if let Some(field) = field {

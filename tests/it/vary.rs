@@ -29,3 +29,15 @@ async fn a_key_that_normalises_the_language_makes_one_entry_of_many_headers() {
     assert_eq!(proxy.get_with("/a", "Accept-Language: de, en;q=0.5\r\n").await.x_cache(), "HIT");
     assert_eq!(proxy.get_with("/a", "Accept-Language: fr\r\n").await.x_cache(), "MISS");
 }
+
+#[tokio::test]
+async fn a_field_that_goes_no_further_chooses_no_variant() {
+    let origin = Origin::start().await;
+    let fields = "Cache-Control: max-age=60\r\nVary: X-Theme\r\n";
+    origin.on("/a", [Reply::ok(fields, "plain"), Reply::ok(fields, "dark")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    let hidden = "Connection: x-theme\r\nX-Theme: dark\r\n";
+    assert_eq!(proxy.get_with("/a", hidden).await.body, "plain", "the origin never saw the theme");
+    assert_eq!(proxy.get_with("/a", "X-Theme: dark\r\n").await.body, "dark");
+    assert_eq!(proxy.get("/a").await.body, "plain");
+}
