@@ -1,15 +1,62 @@
-//! Staleproof.
-#![allow(missing_docs, dead_code, unused)] // skeleton only; removed at the merge
+//! # Staleproof
+//!
+//! An HTTP caching reverse proxy: it is put in front of an existing web app, configured in one YAML file, and
+//! told by signed webhooks what changed. Its promise: **once a purge is acknowledged, no response whose fetch
+//! began before it is ever served again.**
+//!
+//! This page is the guided tour. The modules stand in reading order; each begins by saying what it decides, where
+//! that is written, and what it does not know. Whoever reads this page, then [`stack`], then
+//! [`cache::Cache`](cache) has seen the whole way of a request.
+//!
+//! ## What travels
+//!
+//! ```text
+//! Arrival ─ observe ─ admit ─ normalize ─▶ Normalized ─ route ─▶ Routed ─ cache ─▶ Outbound ─ forward ─▶ origin
+//! Response ◀────────────────────────────────────────────────── Answer ◀────┘
+//! ```
+//!
+//! [`exchange`] holds these types; because each layer takes one and gives another, the stack can be built in one
+//! order only.
+//!
+//! ## What decides
+//!
+//! Some rooms are *pure*: no socket, no task, no store, and no clock; `now` is an argument. They can be called from
+//! a table of examples, and mostly are: [`uri`], [`routes`], [`keys`], [`semantics`], and of [`invalidation`] the
+//! log, its cells and the rules.
+//!
+//! ## Why a purge can be trusted
+//!
+//! There is one totally ordered [log](invalidation::Log) of invalidations. A fetch notes the log's position before
+//! its request leaves ([`Log::begin_fetch`](invalidation::Log::begin_fetch)); the response it leads to
+//! [carries](invalidation::Carried) that position and its tags. A stored response is usable iff no invalidation after
+//! its position names one of its tags. Nothing else is needed: not for a fetch that is under way while the purge
+//! comes, not for a validation, not for whatever is stored later.
 
-pub mod admin;
+// What everyone may use: the one reader of time, and what a URI is.
 pub mod clock;
-pub mod config;
-pub mod dispatch;
-pub mod invalidation;
-pub mod keys;
-pub mod origin;
+pub mod uri;
+
+// PURE: what the operator says, how a key is built, what the RFCs say, what was invalidated.
 pub mod routes;
+pub mod keys;
 pub mod semantics;
+pub mod invalidation;
+
+// The way of a request: what travels, in which order, and what is done on the way.
+pub mod exchange;
+pub mod stack;
+pub mod layers;
+pub mod cache;
 pub mod store;
-pub mod telemetry;
+pub mod origin;
+pub mod respond;
+
+// Who may say that something changed, and where that work runs.
 pub mod webhooks;
+pub mod dispatch;
+pub mod admin;
+
+// The program around it: the file, the listeners, what is told, the commands, the example app.
+pub mod config;
+pub mod server;
+pub mod telemetry;

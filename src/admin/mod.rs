@@ -1,1 +1,105 @@
-//! admin
+//! The admin listener: health, metrics, the versioned API, and the paths of the webhooks. Never public by default.
+
+mod api;
+mod hooks;
+mod problem;
+mod token;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+
+use crate::clock::Clock;
+use crate::config::{Plan, Token};
+use crate::invalidation::rule::Rule;
+use crate::invalidation::{Invalidator, Log};
+use crate::store::Memory;
+use crate::telemetry::Metrics;
+use crate::webhooks::Intake;
+
+pub use token::token_named_by;
+
+/// What the admin listener needs.
+#[derive(Clone, Debug)]
+pub struct AdminState(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    tokens: Vec<Token>,
+    max_body_bytes: usize,
+    /// By path.
+    intakes: HashMap<String, Arc<Intake>>,
+    rules: Arc<[Rule]>,
+    invalidator: Arc<Invalidator>,
+    log: Arc<Log>,
+    store: Arc<Memory>,
+    metrics: Arc<Metrics>,
+    ready: Arc<AtomicBool>,
+    clock: Clock,
+}
+
+impl AdminState {
+    /// Takes from the plan what is the admin listener's.
+    pub fn new(
+        plan: Plan,
+        invalidator: Arc<Invalidator>,
+        log: Arc<Log>,
+        store: Arc<Memory>,
+        metrics: Arc<Metrics>,
+        ready: Arc<AtomicBool>,
+        clock: Clock,
+    ) -> Self {
+        let intakes =
+            plan.webhooks.into_iter().map(|hook| (hook.path.clone(), Arc::new(Intake::new(hook)))).collect();
+        Self(Arc::new(Inner {
+            tokens: plan.admin.tokens,
+            max_body_bytes: plan.admin.max_body_bytes,
+            intakes,
+            rules: plan.rules.into(),
+            invalidator,
+            log,
+            store,
+            metrics,
+            ready,
+            clock,
+        }))
+    }
+}
+
+/// All paths of the admin listener.
+pub fn router(state: AdminState) -> Router {
+    let max_body_bytes = state.0.max_body_bytes;
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/v1/purge", post(api::purge))
+        .route("/v1/status", get(api::status))
+        // Webhook paths are the operator's choice, and each has a body limit of its own.
+        .fallback(hooks::deliver)
+        .layer(DefaultBodyLimit::max(max_body_bytes))
+        .with_state(state)
+}
+
+/// Ready until the server drains.
+async fn readyz(State(state): State<AdminState>) -> impl IntoResponse {
+    if state.0.ready.load(Ordering::Acquire) {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    }
+}
+
+async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
+    const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match state.0.metrics.encode(state.0.store.len(), state.0.store.bytes()) {
+        Ok(text) => ([(header::CONTENT_TYPE, TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

@@ -1,58 +1,239 @@
-//! The one totally ordered log of invalidations.
+//! The one totally ordered log of invalidations. PURE.
+//!
+//! Every invalidation gets a [`Position`]. Of what it named only cells remain: per tag the newest position that
+//! named it ([`TagCell`]), and for "everything" the *floor*. A stored response notes the position up to which the
+//! log was applied when its fetch began; what happened after that condemns it, what happened before cannot.
+//!
+//! # Why no lock is needed between a purge and a fill
+//!
+//! An append writes its cells (or the floor) first and publishes the new head afterwards, with release ordering;
+//! whoever reads the head with acquire ordering therefore sees every cell up to it.
+//! - A fetch reads the head *before* its request is sent. If it reads a head at or after a purge, its response was
+//!   made after the purge. If not, its `as_of` is smaller than the purge's position, so the cell condemns whatever
+//!   it leads to, whenever that is stored.
+//! - A hit that still reads the old head began before the purge was acknowledged, for the acknowledgement is sent
+//!   after the head was published.
+//!
+//! # What may be forgotten
+//!
+//! A cell that nothing stored carries matters only to fetches under way: one of them may come back with the tag.
+//! Once all that are under way began at or after its position, it is as good as never written. If too many cells
+//! must be kept, the floor is raised instead: that condemns too much, which is allowed; too little is not.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Carried, Tag, TagCell};
-use std::sync::Arc;
 
+/// A place in the log; 0 is before the first invalidation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position(pub u64);
 
-#[derive(Debug)]
-pub struct Log {/* helper D */}
-
-/// A fetch under way: pins the position up to which the log was applied when it began.
-/// While it lives, no cell that could condemn its response is forgotten.
-#[derive(Debug)]
-pub struct Fetch {/* helper D */}
-
-impl Fetch {
-    pub fn as_of(&self) -> Position {
-        unimplemented!()
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
-/// What an append did: its position and, per tag, the cell and the hard position it had before.
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Log {
+    /// The newest position; published last.
+    head: AtomicU64,
+    /// Whatever began before this is dead.
+    floor: AtomicU64,
+    /// Held while a position is being written. Never taken by a hit.
+    appending: Mutex<()>,
+    cells: Mutex<Cells>,
+    /// The positions at which the fetches under way began, with their number.
+    under_way: Mutex<BTreeMap<Position, usize>>,
+    max_uncarried: usize,
+}
+
+#[derive(Debug)]
+struct Cells {
+    table: HashMap<Tag, Arc<TagCell>, foldhash::quality::RandomState>,
+    /// At how many cells the next sweep is due.
+    sweep_at: usize,
+}
+
+/// Fewer cells than this are not worth a sweep.
+const MIN_SWEEP: usize = 1024;
+
+/// A fetch under way. While it lives, no cell is forgotten that could condemn its response.
+#[derive(Debug)]
+pub struct Fetch {
+    log: Arc<Log>,
+    as_of: Position,
+}
+
+impl Fetch {
+    /// The position up to which the log was applied when this fetch began.
+    pub fn as_of(&self) -> Position {
+        self.as_of
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        let mut under_way = lock(&self.log.under_way);
+        if let Some(count) = under_way.get_mut(&self.as_of) {
+            *count -= 1;
+            if *count == 0 {
+                under_way.remove(&self.as_of);
+            }
+        }
+    }
+}
+
+/// What an append did.
 #[derive(Debug)]
 pub struct Appended {
+    /// Its position.
     pub position: Position,
+    /// The floor before it.
+    pub floor_before: Position,
+    /// Each tag's cell, with the newest position that had named it before.
     pub cells: Vec<(Arc<TagCell>, Position)>,
 }
 
 impl Log {
-    /// `max_cells`: bound on remembered tags that nothing stored carries; beyond it the floor is raised.
-    pub fn new(max_cells: usize) -> Self {
-        unimplemented!()
+    /// An empty log. Of the tags that nothing stored carries, at most `max_uncarried` are remembered.
+    pub fn new(max_uncarried: usize) -> Self {
+        Self {
+            head: AtomicU64::new(0),
+            floor: AtomicU64::new(0),
+            appending: Mutex::new(()),
+            cells: Mutex::new(Cells {
+                table: HashMap::default(),
+                sweep_at: MIN_SWEEP.min(max_uncarried.max(1)),
+            }),
+            under_way: Mutex::default(),
+            max_uncarried,
+        }
     }
+
+    /// The newest position. Whoever reads it sees all that was invalidated up to it.
     pub fn head(&self) -> Position {
-        unimplemented!()
+        Position(self.head.load(Ordering::Acquire))
     }
+
+    /// Whatever began before this is dead.
     pub fn floor(&self) -> Position {
-        unimplemented!()
+        Position(self.floor.load(Ordering::Acquire))
     }
-    /// Call before the request is sent to the origin.
+
+    /// Begins a fetch. To be called before the request is sent to the origin.
     pub fn begin_fetch(self: &Arc<Self>) -> Fetch {
-        unimplemented!()
+        // Read and registered under one lock: a sweep in between would not know of this fetch.
+        let mut under_way = lock(&self.under_way);
+        let as_of = self.head();
+        *under_way.entry(as_of).or_default() += 1;
+        drop(under_way);
+        Fetch { log: Arc::clone(self), as_of }
     }
-    /// What a response fetched by `fetch` carries when it is stored. Takes `&Fetch` so that nothing can be
-    /// stored without having begun.
+
+    /// What the response of this fetch carries. Nothing can be stored that has not begun as a [`Fetch`].
     pub fn carry(&self, fetch: &Fetch, tags: impl IntoIterator<Item = Tag>) -> Carried {
-        unimplemented!()
+        let mut cells: Vec<Arc<TagCell>> = Vec::new();
+        for tag in tags {
+            let cell = self.cell(tag);
+            if !cells.iter().any(|other| Arc::ptr_eq(other, &cell)) {
+                cells.push(cell);
+            }
+        }
+        Carried::new(fetch.as_of, cells)
     }
-    /// Appends one hard invalidation of everything that carries any of `tags`.
+
+    /// Invalidates all that carries any of these tags. When this returns, it has happened.
     pub fn append(&self, tags: &[Tag]) -> Appended {
-        unimplemented!()
+        let appending = lock(&self.appending);
+        let position = self.next();
+        let floor_before = self.floor();
+        let mut cells: Vec<(Arc<TagCell>, Position)> = Vec::with_capacity(tags.len());
+        for tag in tags {
+            let cell = self.cell(tag.clone());
+            let before = cell.invalidate(position);
+            // Named twice in one append, it was still named before only once.
+            if !cells.iter().any(|(other, _)| Arc::ptr_eq(other, &cell)) {
+                cells.push((cell, before));
+            }
+        }
+        self.publish(position);
+        drop(appending);
+        Appended { position, floor_before, cells }
     }
-    /// Appends a hard invalidation of everything.
-    pub fn append_everything(&self) -> Position {
-        unimplemented!()
+
+    /// Invalidates everything that was fetched or is being fetched. When this returns, it has happened.
+    pub fn append_everything(&self) -> Appended {
+        let appending = lock(&self.appending);
+        let position = self.next();
+        let floor_before = self.floor();
+        self.floor.store(position.0, Ordering::Release);
+        self.publish(position);
+        drop(appending);
+        Appended { position, floor_before, cells: Vec::new() }
     }
+
+    /// The number of tags that are remembered.
+    pub fn tags(&self) -> usize {
+        lock(&self.cells).table.len()
+    }
+
+    fn next(&self) -> Position {
+        Position(self.head().0 + 1)
+    }
+
+    fn publish(&self, position: Position) {
+        self.head.store(position.0, Ordering::Release);
+    }
+
+    /// The cell of a tag. While the caller holds it, it is not forgotten.
+    fn cell(&self, tag: Tag) -> Arc<TagCell> {
+        let mut cells = lock(&self.cells);
+        if let Some(cell) = cells.table.get(&tag) {
+            return Arc::clone(cell);
+        }
+        if cells.table.len() >= cells.sweep_at {
+            self.sweep(&mut cells);
+        }
+        Arc::clone(cells.table.entry(tag).or_default())
+    }
+
+    /// Forgets what no longer matters; see the [module](self).
+    fn sweep(&self, cells: &mut Cells) {
+        let oldest = lock(&self.under_way).keys().next().copied();
+        // A cell beyond the head is being written right now.
+        let settled = oldest.map_or(self.head(), |oldest| oldest.min(self.head()));
+        let mut uncarried = 0;
+        cells.table.retain(|_, cell| {
+            // Only the table holds it, and who else wants it needs the lock that is held here.
+            let carried = Arc::strong_count(cell) > 1;
+            let keep = carried || cell.hard() > settled;
+            uncarried += usize::from(keep && !carried);
+            keep
+        });
+        if uncarried > self.max_uncarried {
+            // The floor takes the place of every cell up to the head. What is stored carries its own cells and did
+            // not need those that go; but a fetch under way might have come back with one of them. An append that
+            // is being written right now has its cells beyond the head: they are kept.
+            let raised = self.raise_floor();
+            cells.table.retain(|_, cell| Arc::strong_count(cell) > 1 || cell.hard() > raised);
+        }
+        cells.sweep_at = (cells.table.len() * 2).max(MIN_SWEEP.min(self.max_uncarried.max(1)));
+    }
+
+    /// Condemns all that began before the present head.
+    fn raise_floor(&self) -> Position {
+        let head = self.head();
+        self.floor.fetch_max(head.0, Ordering::AcqRel);
+        head
+    }
+}
+
+/// Nothing that holds one of these locks can panic half-way through a change.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,7 @@
-//! The invalidation log, and what follows from it. `log`, `tag`, `standing`, `event`, `rule` are PURE.
+//! The invalidation log, and what follows from it. All but [`apply`] is PURE.
 
 pub mod apply;
+mod condition;
 pub mod event;
 pub mod log;
 pub mod rule;

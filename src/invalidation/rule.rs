@@ -1,78 +1,403 @@
-//! Invalidation rules: from an event to what must be forgotten.
+//! Invalidation rules: from an event to what must be forgotten. PURE.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::event::{Selector, SelectorError};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Target;
+pub use super::condition::Condition;
+use super::event::{Event, Selector};
 use crate::routes::Template;
 
 /// One entry of `invalidation:`.
 #[derive(Debug)]
 pub struct Rule {
+    /// Its name, for logs and answers.
     pub name: Arc<str>,
+    /// The webhook it listens to.
     pub webhook: Arc<str>,
     /// Event names; `*` at the end stands for any ending. Empty: every event.
     pub events: Vec<Arc<str>>,
     /// Field mapping: each field takes every value that any of its selectors finds.
     pub fields: Vec<(Arc<str>, Vec<Selector>)>,
+    /// What must hold of the body.
     pub when: Vec<Condition>,
-    /// Fires only if one of these changed (empty: always).
+    /// Fires only if one of these changed; relative to the record. Empty: always.
     pub watch: Vec<Selector>,
     /// What `watch` does when the sender does not say what changed.
     pub watch_unknown: WatchUnknown,
+    /// Which fields must have a value.
     pub require: Require,
+    /// What is done.
     pub actions: Vec<Action>,
+    /// Where it is done.
     pub dispatcher: DispatcherName,
 }
 
+/// What `watch` does when the sender does not say what changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WatchUnknown {
+    /// Forgetting too much is safe.
     #[default]
     Fire,
+    /// The operator knows better.
     Skip,
 }
 
-/// Which fields must have a value for the rule to run. Default: all.
+/// Which fields must have a value for the rule to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Require {
+    /// Every one.
     All,
+    /// None: actions that lack a value are left out.
     None,
+    /// These.
     These(Vec<Arc<str>>),
 }
 
+/// Where the work of invalidating runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DispatcherName {
+    /// In the request that brought the event: the answer says what was purged.
     Inline,
-}
-
-/// One entry of `when:`; all must hold.
-#[derive(Clone, Debug)]
-pub struct Condition {/* helper E */}
-
-impl Condition {
-    /// `subject`: a JSONPath, negated by a leading `!`. `expected`: a plain value (equal), a list (any of), or a
-    /// mapping with one operator: `in`, `exists`, `matches`, `gt`, `gte`, `lt`, `lte`, `not`.
-    pub fn new(subject: &str, expected: &serde_json::Value) -> Result<Self, SelectorError> {
-        unimplemented!()
-    }
 }
 
 /// One entry of `do:`.
 #[derive(Clone, Debug)]
 pub enum Action {
+    /// Forget what this names.
     Purge(TargetTemplate),
 }
 
-/// A purge target whose names are fixed and whose values have holes (`{field}`) filled from the rule's fields.
+/// A purge target whose names are fixed and whose values have holes (`{field}`), filled from the rule's fields.
 #[derive(Clone, Debug)]
 pub enum TargetTemplate {
+    /// An absolute URL.
     Url(Template),
+    /// An application tag.
     Tag(Template),
+    /// A host.
     Host(Template),
+    /// All of a route.
     Route(String),
-    RoutePartition { route: String, values: BTreeMap<String, Template> },
+    /// A partition of a route.
+    RoutePartition {
+        /// The route's name.
+        route: String,
+        /// Values by partition field.
+        values: BTreeMap<String, Template>,
+    },
+    /// All of a key constructor.
     Key(String),
-    KeyPartition { key: String, values: BTreeMap<String, Template> },
+    /// A partition of a key constructor.
+    KeyPartition {
+        /// The constructor's name.
+        key: String,
+        /// Values by partition field.
+        values: BTreeMap<String, Template>,
+    },
+    /// All of a namespace.
     Namespace(String),
+    /// All of it.
     Everything,
+}
+
+/// How many targets one event may come to by one rule. A body that names more is a mistake or an attack.
+pub const MAX_TARGETS: usize = 1000;
+
+/// Why a rule did not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum Skipped {
+    /// `when` does not hold.
+    #[error("a condition does not hold")]
+    Condition,
+    /// Nothing that is watched has changed.
+    #[error("nothing that is watched has changed")]
+    NothingWatched,
+    /// A required field has no value.
+    #[error("the field {0:?} has no value")]
+    FieldMissing(String),
+    /// The event names more than [`MAX_TARGETS`] things.
+    #[error("it names more than {MAX_TARGETS} things")]
+    TooMany,
+}
+
+impl Rule {
+    /// Whether the rule listens to such events.
+    pub fn listens_to(&self, event: &Event) -> bool {
+        *self.webhook == *event.webhook
+            && (self.events.is_empty()
+                || self.events.iter().any(|pattern| match pattern.strip_suffix('*') {
+                    Some(beginning) => event.name.starts_with(beginning),
+                    None => **pattern == *event.name,
+                }))
+    }
+
+    /// What an event it listens to makes it forget.
+    ///
+    /// # Errors
+    /// Why the rule does not run.
+    pub fn targets(&self, event: &Event) -> Result<Vec<Target>, Skipped> {
+        if !self.when.iter().all(|condition| condition.holds(&event.body)) {
+            return Err(Skipped::Condition);
+        }
+        if !self.is_watched(event) {
+            return Err(Skipped::NothingWatched);
+        }
+        let values = self.values(event)?;
+        let mut targets = Vec::new();
+        for Action::Purge(template) in &self.actions {
+            for target in template.fill(&values)? {
+                if !targets.contains(&target) {
+                    targets.push(target);
+                }
+            }
+            if targets.len() > MAX_TARGETS {
+                return Err(Skipped::TooMany);
+            }
+        }
+        Ok(targets)
+    }
+
+    fn is_watched(&self, event: &Event) -> bool {
+        let fire_if_unknown = self.watch_unknown == WatchUnknown::Fire;
+        self.watch.is_empty()
+            || self.watch.iter().any(|selector| event.has_changed(selector).unwrap_or(fire_if_unknown))
+    }
+
+    /// The values of each field, without repetition.
+    fn values(&self, event: &Event) -> Result<Values<'_>, Skipped> {
+        let mut values = Values::new();
+        for (name, selectors) in &self.fields {
+            let mut found: Vec<String> = Vec::new();
+            for value in selectors.iter().flat_map(|selector| selector.find(&event.body)) {
+                match text(value) {
+                    Some(text) if !found.contains(&text) => found.push(text),
+                    _ => {}
+                }
+            }
+            let required = match &self.require {
+                Require::All => true,
+                Require::None => false,
+                Require::These(names) => names.contains(name),
+            };
+            if found.is_empty() && required {
+                return Err(Skipped::FieldMissing(name.to_string()));
+            }
+            values.insert(name, found);
+        }
+        Ok(values)
+    }
+}
+
+type Values<'r> = BTreeMap<&'r str, Vec<String>>;
+
+/// A scalar as it stands in URLs and keys; nothing else is a value.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// What is not unreserved (RFC 3986 §2.3), and the slash of paths.
+const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+impl TargetTemplate {
+    /// The templates with holes.
+    fn templates(&self) -> Vec<&Template> {
+        match self {
+            Self::Url(template) | Self::Tag(template) | Self::Host(template) => vec![template],
+            Self::RoutePartition { values, .. } | Self::KeyPartition { values, .. } => {
+                values.values().collect()
+            }
+            Self::Route(_) | Self::Key(_) | Self::Namespace(_) | Self::Everything => Vec::new(),
+        }
+    }
+
+    /// One target for every combination of the values that the holes ask for; none if one has no value.
+    fn fill(&self, values: &Values<'_>) -> Result<Vec<Target>, Skipped> {
+        let mut names: Vec<&str> = self.templates().into_iter().flat_map(Template::names).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut combinations: Vec<BTreeMap<&str, &str>> = vec![BTreeMap::new()];
+        for name in names {
+            let found = values.get(name).map(Vec::as_slice).unwrap_or_default();
+            if combinations.len() * found.len() > MAX_TARGETS {
+                return Err(Skipped::TooMany);
+            }
+            combinations = combinations
+                .iter()
+                .flat_map(|known| {
+                    found.iter().map(move |value| {
+                        let mut known = known.clone();
+                        known.insert(name, value);
+                        known
+                    })
+                })
+                .collect();
+        }
+        Ok(combinations.iter().filter_map(|values| self.target(values)).collect())
+    }
+
+    fn target(&self, values: &BTreeMap<&str, &str>) -> Option<Target> {
+        let plain =
+            |template: &Template| template.render(|name| values.get(name).map(|&value| Cow::Borrowed(value)));
+        let all = |templates: &BTreeMap<String, Template>| -> Option<BTreeMap<String, String>> {
+            templates.iter().map(|(name, template)| Some((name.clone(), plain(template)?))).collect()
+        };
+        Some(match self {
+            Self::Url(template) => {
+                let encoded = |name: &str| {
+                    values.get(name).map(|value| Cow::Owned(utf8_percent_encode(value, IN_URL).to_string()))
+                };
+                Target::Url(template.render(encoded)?)
+            }
+            Self::Tag(template) => Target::Tag(plain(template)?),
+            Self::Host(template) => Target::Host(plain(template)?),
+            Self::Route(route) => Target::Route(route.clone()),
+            Self::RoutePartition { route, values } => {
+                Target::RoutePartition { route: route.clone(), values: all(values)? }
+            }
+            Self::Key(key) => Target::Key(key.clone()),
+            Self::KeyPartition { key, values } => {
+                Target::KeyPartition { key: key.clone(), values: all(values)? }
+            }
+            Self::Namespace(namespace) => Target::Namespace(namespace.clone()),
+            Self::Everything => Target::Everything,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::webhooks::EventMapping;
+    use serde_json::json;
+
+    fn at(path: &str) -> Selector {
+        Selector::parse(path).unwrap()
+    }
+
+    fn hole(text: &str) -> Template {
+        Template::parse(text).unwrap()
+    }
+
+    fn event(name: &str, data: Value) -> Event {
+        let mapping = EventMapping {
+            name: at("$.type"),
+            before: at("$.data.before"),
+            after: at("$.data.after"),
+            changed: at("$.data.changed"),
+        };
+        Event::new(&"app".into(), &mapping, json!({"type": name, "data": data}))
+    }
+
+    fn rule(actions: Vec<TargetTemplate>) -> Rule {
+        Rule {
+            name: "test".into(),
+            webhook: "app".into(),
+            events: vec!["user.updated".into(), "page.*".into()],
+            fields: vec![
+                ("id".into(), vec![at("$.data.id")]),
+                ("slug".into(), vec![at("$.data.before.slug"), at("$.data.after.slug")]),
+            ],
+            when: Vec::new(),
+            watch: Vec::new(),
+            watch_unknown: WatchUnknown::Fire,
+            require: Require::None,
+            actions: actions.into_iter().map(Action::Purge).collect(),
+            dispatcher: DispatcherName::Inline,
+        }
+    }
+
+    #[test]
+    fn a_rule_listens_to_the_events_it_names() {
+        let rule = rule(Vec::new());
+        for (name, listens) in
+            [("user.updated", true), ("user.deleted", false), ("page.x", true), ("pages", false), ("", false)]
+        {
+            assert_eq!(rule.listens_to(&event(name, json!({}))), listens, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_renamed_slug_purges_both_pages() {
+        let rule = rule(vec![TargetTemplate::Url(hole("http://a.test/{slug}"))]);
+        let targets = rule.targets(&event("x", json!({"before": {"slug": "old"}, "after": {"slug": "new"}})));
+        assert_eq!(
+            targets,
+            Ok(vec![Target::Url("http://a.test/old".into()), Target::Url("http://a.test/new".into())])
+        );
+    }
+
+    #[test]
+    fn a_value_in_a_url_is_encoded_and_in_a_tag_it_is_not() {
+        let rule = rule(vec![
+            TargetTemplate::Url(hole("http://a.test/{id}")),
+            TargetTemplate::Tag(hole("user:{id}")),
+        ]);
+        let targets = rule.targets(&event("x", json!({"id": "é?/b"})));
+        assert_eq!(
+            targets,
+            Ok(vec![Target::Url("http://a.test/%C3%A9%3F/b".into()), Target::Tag("user:é?/b".into())])
+        );
+    }
+
+    #[test]
+    fn lists_fan_out_and_only_scalars_are_values() {
+        let mut rule = rule(vec![TargetTemplate::Tag(hole("{id}"))]);
+        rule.fields[0].1 = vec![at("$.data.ids[*]")];
+        let targets = rule.targets(&event("x", json!({"ids": [1, "a", true, null, {}, [], 1]})));
+        let tags = ["1", "a", "true"].map(|tag| Target::Tag(tag.into()));
+        assert_eq!(targets, Ok(tags.to_vec()));
+    }
+
+    #[test]
+    fn a_required_field_without_a_value_is_said() {
+        let mut rule = rule(vec![TargetTemplate::Tag(hole("{id}"))]);
+        assert_eq!(rule.targets(&event("x", json!({}))), Ok(Vec::new()));
+        rule.require = Require::These(vec!["id".into()]);
+        assert_eq!(rule.targets(&event("x", json!({}))), Err(Skipped::FieldMissing("id".into())));
+        rule.require = Require::All;
+        assert_eq!(rule.targets(&event("x", json!({"id": 1}))), Err(Skipped::FieldMissing("slug".into())));
+    }
+
+    #[test]
+    fn watching_does_not_do_away_with_conditions() {
+        let mut rule = rule(vec![TargetTemplate::Everything]);
+        rule.watch = vec![at("$.name")];
+        rule.when = vec![Condition::new("$.data.status", &json!("live")).unwrap()];
+        let targets = |status: &str, name: &str| {
+            let data = json!({"status": status, "before": {"name": "a"}, "after": {"name": name}});
+            rule.targets(&event("x", data))
+        };
+        assert_eq!(targets("live", "b"), Ok(vec![Target::Everything]));
+        assert_eq!(targets("live", "a"), Err(Skipped::NothingWatched));
+        assert_eq!(targets("draft", "b"), Err(Skipped::Condition));
+    }
+
+    #[test]
+    fn what_changed_unsaid_fires_unless_the_rule_says_otherwise() {
+        let mut rule = rule(vec![TargetTemplate::Everything]);
+        rule.watch = vec![at("$.name")];
+        assert!(rule.targets(&event("x", json!({}))).is_ok());
+        rule.watch_unknown = WatchUnknown::Skip;
+        assert_eq!(rule.targets(&event("x", json!({}))), Err(Skipped::NothingWatched));
+    }
+
+    #[test]
+    fn an_event_that_names_too_much_is_refused() {
+        let mut rule = rule(vec![TargetTemplate::Tag(hole("{id}"))]);
+        rule.fields[0].1 = vec![at("$.data.ids[*]")];
+        let ids: Vec<_> = (0..=MAX_TARGETS).collect();
+        assert_eq!(rule.targets(&event("x", json!({"ids": ids}))), Err(Skipped::TooMany));
+    }
 }

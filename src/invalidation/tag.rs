@@ -1,57 +1,147 @@
-//! Tags: everything that can be invalidated as a group, and the cell that remembers it.
+//! Tags: everything that can be invalidated as a group is one, and has a cell that remembers it. PURE.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::Position;
-use std::sync::Arc;
+use super::log::lock;
+use crate::keys::escape;
 
-/// The injective, readable name of a group: `url:…`, `host:…`, `route:…`, `key:…`, `namespace:…`, `tag:…`,
-/// `key-partition:…`, `route-partition:…`.
+/// The name of a group: `url:…`, `host:…`, `route:…`, `key:…`, `namespace:…`, `tag:…`, `key-partition:…`,
+/// `route-partition:…`. Readable, and injective: what is inside can never look like another kind's delimiter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Tag(pub Arc<str>);
+pub struct Tag(Arc<str>);
 
 impl Tag {
-    /// `resource` as [`crate::keys::Constructor::resource`] makes it.
+    /// A URL as far as a key can tell URLs apart ([`Constructor::resource`](crate::keys::Constructor::resource)).
     pub fn url(resource: &str) -> Self {
-        unimplemented!()
+        Self::of("url", resource)
     }
+
+    /// All that was fetched for a host (lower-case, with its port unless it is the default).
     pub fn host(host: &str) -> Self {
-        unimplemented!()
+        Self::of("host", host)
     }
+
+    /// All that was fetched by a route.
     pub fn route(name: &str) -> Self {
-        unimplemented!()
+        Self::of("route", name)
     }
+
+    /// All that is stored under keys of a constructor.
     pub fn key(name: &str) -> Self {
-        unimplemented!()
+        Self::of("key", name)
     }
+
+    /// All that is stored under keys of a namespace.
     pub fn namespace(name: &str) -> Self {
-        unimplemented!()
+        Self::of("namespace", name)
     }
+
+    /// What the application, or a route's `tags:`, calls so.
     pub fn application(tag: &str) -> Self {
-        unimplemented!()
+        Self::of("tag", tag)
     }
-    /// Fields in any order; the tag is the same.
+
+    /// What agrees in these partition fields under a key constructor. Their order makes no difference.
     pub fn key_partition<'a>(key: &str, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        unimplemented!()
+        Self::partition("key-partition", key, fields)
     }
+
+    /// What agrees in these partition fields under a route. Their order makes no difference.
     pub fn route_partition<'a>(route: &str, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        unimplemented!()
+        Self::partition("route-partition", route, fields)
+    }
+
+    fn of(kind: &str, name: &str) -> Self {
+        // Only the first colon counts, and no kind contains one.
+        Self(format!("{kind}:{name}").into())
+    }
+
+    fn partition<'a>(kind: &str, owner: &str, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut fields: Vec<_> = fields.into_iter().collect();
+        fields.sort_unstable();
+        let mut text = format!("{kind}:");
+        escape(owner, &mut text);
+        for (name, value) in fields {
+            text.push('|');
+            escape(name, &mut text);
+            text.push('=');
+            escape(value, &mut text);
+        }
+        Self(text.into())
     }
 }
 
-/// What a tag remembers.
-#[derive(Debug)]
-pub struct TagCell {/* helper D */}
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a tag remembers: the newest invalidation that named it, and who carries it.
+#[derive(Debug, Default)]
+pub struct TagCell {
+    hard: AtomicU64,
+    /// The keys of the stored responses that carry the tag: for counting and for giving memory back. Never what
+    /// makes a purge correct.
+    members: Mutex<HashSet<Arc<str>, foldhash::quality::RandomState>>,
+}
 
 impl TagCell {
+    /// The newest invalidation that named this tag.
     pub fn hard(&self) -> Position {
-        unimplemented!()
+        Position(self.hard.load(Ordering::Acquire))
     }
+
+    /// Notes an invalidation; the newest before it.
+    pub(super) fn invalidate(&self, position: Position) -> Position {
+        Position(self.hard.fetch_max(position.0, Ordering::AcqRel))
+    }
+
+    /// A response that carries this tag is stored under `key`.
     pub fn add_member(&self, key: &Arc<str>) {
-        unimplemented!()
+        lock(&self.members).insert(Arc::clone(key));
     }
-    pub fn remove_member(&self, key: &Arc<str>) {
-        unimplemented!()
+
+    /// None is stored under `key` any longer.
+    pub fn remove_member(&self, key: &str) {
+        lock(&self.members).remove(key);
     }
+
+    /// The keys under which something that carries this tag is, or was until lately, stored.
     pub fn members(&self) -> Vec<Arc<str>> {
-        unimplemented!()
+        lock(&self.members).iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_partition_fields_makes_no_difference() {
+        assert_eq!(
+            Tag::key_partition("k", [("a", "1"), ("b", "2")]),
+            Tag::key_partition("k", [("b", "2"), ("a", "1")])
+        );
+    }
+
+    #[test]
+    fn no_value_can_look_like_another_group() {
+        let tags = [
+            Tag::key_partition("k", [("a", "1|b=2")]),
+            Tag::key_partition("k", [("a", "1"), ("b", "2")]),
+            Tag::key_partition("k|a=1", [("b", "2")]),
+            Tag::route_partition("k", [("a", "1"), ("b", "2")]),
+            Tag::application("key-partition:k|a=1|b=2"),
+            Tag::key("k"),
+            Tag::route("k"),
+            Tag::host("k"),
+        ];
+        let different: HashSet<_> = tags.iter().collect();
+        assert_eq!(different.len(), tags.len());
     }
 }

@@ -1,61 +1,192 @@
-//! The memory tier.
+//! The memory tier: what is stored, under which key, and how many bytes it may take.
+//!
+//! Holds whatever it is given until the room runs out (moka, TinyLFU, weighted by bytes with all overhead
+//! counted). It knows neither freshness nor the log's positions: whether a stored response may be used is asked
+//! of `semantics` and of its [`Carried`] by the caller. Expiry is not moka's business either, because a stale
+//! response is still worth validating.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use moka::notification::RemovalCause;
+use moka::ops::compute::Op;
+use moka::sync::Cache;
 
 use crate::invalidation::Carried;
 use crate::keys::Key;
 use crate::semantics::StoredResponse;
-use bytes::Bytes;
-use http::HeaderMap;
-use std::sync::Arc;
 
+/// How much the memory tier may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimits {
+    /// All stored responses together, in bytes: bodies, fields, keys and bookkeeping.
     pub capacity_bytes: u64,
+    /// The largest body that is stored, in bytes.
     pub max_object_bytes: u64,
 }
 
-/// A stored response with its body and what it carries.
+/// A stored response with its body and what the invalidation log knows it by.
 #[derive(Debug)]
 pub struct Stored {
+    /// The key it is stored under.
     pub key: Key,
+    /// Status, fields and the terms of its reuse.
     pub response: StoredResponse,
-    pub body: Vec<Bytes>,
-    pub body_len: u64,
-    pub trailers: Option<HeaderMap>,
+    /// The complete body.
+    pub body: Bytes,
+    /// The position its fetch began at, and its tags.
     pub carried: Carried,
-    /// All bytes it accounts for: body, fields, key, overhead.
+    /// The bytes it accounts for: body, fields, key, tags and bookkeeping.
     pub weight: u32,
 }
 
-/// All stored responses under one key.
+impl Stored {
+    /// Puts the pieces together and weighs them.
+    pub fn new(key: Key, response: StoredResponse, body: Bytes, carried: Carried) -> Self {
+        let bytes = ENTRY_OVERHEAD_BYTES
+            + key.text.len()
+            + response.byte_size()
+            + body.len()
+            + carried.byte_size()
+            + key.partition.iter().map(|(_, value)| value.len() + 48).sum::<usize>();
+        let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self { key, response, body, carried, weight }
+    }
+}
+
+/// What moka, the two `Arc`s and the `Stored` itself cost beside the variable parts.
+const ENTRY_OVERHEAD_BYTES: usize = 350 + size_of::<Stored>();
+
+/// How many variants one key may have; the one received first makes room for the next.
+const MAX_VARIANTS: usize = 32;
+
+/// All stored responses under one key: one per set of selecting header fields (RFC 9111 §4.1).
 #[derive(Debug, Default)]
 pub struct Variants {
+    /// In the order they were stored.
     pub stored: Vec<Arc<Stored>>,
 }
 
+impl Variants {
+    fn weight(&self) -> u32 {
+        self.stored.iter().fold(0, |sum: u32, stored| sum.saturating_add(stored.weight))
+    }
+
+    /// These variants with `new` in the place of the one it replaces.
+    fn with(&self, new: Arc<Stored>) -> Self {
+        let mut stored: Vec<_> = self
+            .stored
+            .iter()
+            .filter(|old| old.response.selecting != new.response.selecting)
+            .cloned()
+            .collect();
+        if stored.len() >= MAX_VARIANTS {
+            stored.remove(0);
+        }
+        stored.push(new);
+        Self { stored }
+    }
+}
+
+/// The memory tier.
 #[derive(Debug)]
-pub struct Memory {}
+pub struct Memory {
+    variants: Cache<Arc<str>, Arc<Variants>, foldhash::fast::RandomState>,
+    limits: MemoryLimits,
+}
 
 impl Memory {
-    /// All variants under a key, whatever their standing; does not count as a use.
-    pub fn peek(&self, key: &str) -> Option<Arc<Variants>> {
-        unimplemented!()
+    /// An empty store.
+    pub fn new(limits: MemoryLimits) -> Self {
+        let variants = Cache::builder()
+            .name("stored responses")
+            .max_capacity(limits.capacity_bytes)
+            .weigher(|_, variants: &Arc<Variants>| variants.weight())
+            .eviction_listener(|key: Arc<Arc<str>>, variants: Arc<Variants>, cause| {
+                // A replaced entry leaves its key in the tags' members: its successor mostly carries the same.
+                if cause != RemovalCause::Replaced {
+                    forget_members(&key, &variants);
+                }
+            })
+            .build_with_hasher(foldhash::fast::RandomState::default());
+        Self { variants, limits }
     }
+
+    /// The limits it was made with.
+    pub fn limits(&self) -> MemoryLimits {
+        self.limits
+    }
+
+    /// All variants under a key, whatever their standing.
+    pub fn get(&self, key: &str) -> Option<Arc<Variants>> {
+        self.variants.get(key)
+    }
+
+    /// The same as [`get`](Self::get), for bookkeeping.
+    pub fn peek(&self, key: &str) -> Option<Arc<Variants>> {
+        self.variants.get(key)
+    }
+
+    /// Stores a response in the place of the variant with the same selecting fields.
+    pub fn insert(&self, stored: Arc<Stored>) {
+        // Members first: a purge that comes between finds no response under the key and says so truthfully,
+        // whereas a stored response that is nobody's member would be purged uncounted.
+        for cell in &stored.carried.cells {
+            cell.add_member(&stored.key.text);
+        }
+        self.variants.entry(stored.key.text.clone()).and_upsert_with(|existing| match existing {
+            Some(existing) => Arc::new(existing.into_value().with(stored)),
+            None => Arc::new(Variants { stored: vec![stored] }),
+        });
+    }
+
     /// Removes the variants for which `keep` says no, and the key once none is left.
     pub fn retain(&self, key: &str, keep: impl Fn(&Stored) -> bool) {
-        unimplemented!()
+        self.variants.entry(Arc::from(key)).and_compute_with(|existing| {
+            let Some(existing) = existing else { return Op::Nop };
+            let variants = existing.into_value();
+            let kept: Vec<_> = variants.stored.iter().filter(|stored| keep(stored)).cloned().collect();
+            if kept.is_empty() {
+                Op::Remove
+            } else if kept.len() == variants.stored.len() {
+                Op::Nop
+            } else {
+                Op::Put(Arc::new(Variants { stored: kept }))
+            }
+        });
     }
-    /// Removes everything.
+
+    /// Removes everything that was stored before the call.
     pub fn clear(&self) {
-        unimplemented!()
+        self.variants.invalidate_all();
+        self.variants.run_pending_tasks();
     }
-    /// Every key with its variants (a snapshot; for listing and counting everything).
+
+    /// Every key with its variants: a snapshot, for listing and counting.
     pub fn iter(&self) -> impl Iterator<Item = (Arc<str>, Arc<Variants>)> + '_ {
-        std::iter::empty()
+        self.variants.iter().map(|(key, variants)| (Arc::clone(key.as_ref()), variants))
     }
+
+    /// The number of keys something is stored under, give or take what is being stored or evicted right now.
     pub fn len(&self) -> u64 {
-        unimplemented!()
+        self.variants.entry_count()
     }
+
+    /// Whether nothing is stored.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes that all stored responses account for, give or take what is being stored or evicted right now.
     pub fn bytes(&self) -> u64 {
-        unimplemented!()
+        self.variants.weighted_size()
+    }
+}
+
+fn forget_members(key: &Arc<str>, variants: &Variants) {
+    for stored in &variants.stored {
+        for cell in &stored.carried.cells {
+            cell.remove_member(key);
+        }
     }
 }

@@ -1,0 +1,130 @@
+//! A fill: a body that is remembered while it streams to the client, and stored once it is complete.
+//!
+//! Complete means that the origin's message ended as its framing says: the `Content-Length` was met or the last
+//! chunk was seen. A body that breaks off, stalls or outgrows the limit reaches the client as far as it came and
+//! is not stored; what was remembered of it is given up at once.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_LENGTH;
+use http_body::{Body, Frame, SizeHint};
+
+use super::Rooms;
+use crate::exchange::BodyError;
+use crate::invalidation::{Carried, Fetch, Standing};
+use crate::keys::Key;
+use crate::origin::OriginBody;
+use crate::semantics::StoredResponse;
+use crate::store::Stored;
+
+/// How much room is made before the first byte is there, whatever `Content-Length` promises.
+const MAX_UPFRONT_BYTES: u64 = 1024 * 1024;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Fill {
+    origin: OriginBody,
+    /// `None` once it is stored or given up.
+    pending: Option<Pending>,
+}
+
+/// What waits for the body to be stored.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) rooms: Arc<Rooms>,
+    pub(super) key: Key,
+    pub(super) response: StoredResponse,
+    pub(super) carried: Carried,
+    /// Kept until the response is in the store, so that no invalidation since its beginning is forgotten.
+    pub(super) fetch: Fetch,
+    pub(super) body: Vec<u8>,
+}
+
+impl Fill {
+    pub(super) fn new(origin: OriginBody, mut pending: Pending) -> Self {
+        let expected = origin.size_hint().exact().unwrap_or(0).min(MAX_UPFRONT_BYTES);
+        pending.body.reserve_exact(usize::try_from(expected).unwrap_or(0));
+        let mut fill = Self { origin, pending: Some(pending) };
+        if fill.origin.is_end_stream() {
+            fill.complete();
+        }
+        fill
+    }
+
+    /// Reads to the end though nobody listens, so that the response is stored.
+    pub(super) async fn drain(mut self) {
+        while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {}
+    }
+
+    fn remember(&mut self, data: &Bytes) {
+        let Some(pending) = &mut self.pending else { return };
+        let length = (pending.body.len() + data.len()) as u64;
+        if length > pending.rooms.store.limits().max_object_bytes {
+            self.pending = None;
+            return;
+        }
+        pending.body.extend_from_slice(data);
+    }
+
+    fn complete(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            pending.store();
+        }
+    }
+}
+
+impl Pending {
+    /// Stores the response, unless an invalidation has overtaken its fetch.
+    fn store(self) {
+        let Self { rooms, key, mut response, carried, fetch, body } = self;
+        if carried.standing(&rooms.log) == Standing::Dead {
+            return;
+        }
+        if !response.headers.contains_key(CONTENT_LENGTH) && !body.is_empty() {
+            response.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        // `Bytes::from` keeps what a vector has room for; a stored body takes what it weighs.
+        let body = Bytes::from(body.into_boxed_slice());
+        rooms.store.insert(Arc::new(Stored::new(key, response, body, carried)));
+        drop(fetch);
+    }
+}
+
+impl Body for Fill {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let frame = ready!(Pin::new(&mut this.origin).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    this.remember(data);
+                }
+                // Whoever reads by Content-Length does not ask again after the last byte.
+                if this.origin.is_end_stream() {
+                    this.complete();
+                }
+            }
+            Some(Err(_)) => this.pending = None,
+            None => this.complete(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.origin.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.origin.size_hint()
+    }
+}

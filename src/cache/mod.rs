@@ -1,0 +1,11 @@
+//! The deeds: looking up, fetching, filling, serving. What may be done is decided by `semantics`, `keys` and
+//! `invalidation`; here it is done.
+
+mod fetch;
+mod fill;
+mod receive;
+mod serve;
+mod service;
+
+pub use fill::Fill;
+pub use service::{Cache, CacheLayer, Rooms};

@@ -1,0 +1,89 @@
+//! A response head has come from the origin: may it be stored, and what will it be known by?
+
+use std::borrow::Cow;
+
+use http::header::{CONTENT_LENGTH, DATE, VIA};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use percent_encoding::percent_decode_str;
+
+use crate::clock::Timestamp;
+use crate::exchange::Routed;
+use crate::invalidation::{Tag, apply};
+use crate::keys::Key;
+use crate::layers::forward::via_value;
+use crate::routes::CacheRule;
+use crate::semantics::fields::end_to_end;
+use crate::semantics::stored_response::storable_fields;
+use crate::semantics::storing::{self, Exchanged};
+use crate::semantics::vary::Selecting;
+use crate::semantics::{NotStored, StoredResponse};
+
+/// The fields that travel on: end-to-end, with `Via`, and with the `Date` of their receipt if they had none
+/// (RFC 9110 §6.6.1), lest a later hit be dated as of its sending.
+pub(super) fn fields(from_origin: &HeaderMap, received_at: Timestamp) -> HeaderMap {
+    let mut fields = end_to_end(from_origin);
+    fields.append(VIA, via_value(http::Version::HTTP_11));
+    if !fields.contains_key(DATE) {
+        let date = httpdate::fmt_http_date(received_at.to_system_time());
+        if let Ok(date) = HeaderValue::try_from(date) {
+            fields.insert(DATE, date);
+        }
+    }
+    fields
+}
+
+/// Whether the response may be stored, and if so as what. `fields` as [`fields`] makes them.
+pub(super) fn storable(
+    routed: &Routed,
+    rule: &CacheRule,
+    status: StatusCode,
+    fields: &HeaderMap,
+    exchanged: Exchanged,
+) -> Result<StoredResponse, NotStored> {
+    let request = &routed.request.head;
+    let terms = storing::terms(&request.method, &request.headers, status, fields, &rule.policy, exchanged)?;
+    let wanted = rule.store_if.as_ref().is_none_or(|condition| condition.holds(status, fields))
+        && !rule.store_unless.as_ref().is_some_and(|condition| condition.holds(status, fields));
+    if !wanted {
+        return Err(NotStored::Condition);
+    }
+    let selecting = Selecting::of(fields, &request.headers).ok_or(NotStored::VaryStar)?;
+    Ok(StoredResponse::new(status, storable_fields(fields.clone(), &rule.policy), terms, selecting))
+}
+
+/// Whether a body that announces its length is too large to be stored.
+pub(super) fn too_large(fields: &HeaderMap, limit: u64) -> bool {
+    let announced = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    announced.is_some_and(|length| length > limit)
+}
+
+/// All that the response can be invalidated by.
+pub(super) fn tags(routed: &Routed, rule: &CacheRule, key: &Key, fields: &HeaderMap) -> Vec<Tag> {
+    let request = &routed.request;
+    let uri = &request.head.uri;
+    let resource = rule.key.resource(&request.host, uri.path(), uri.query(), &routed.captures);
+    let own = rule.tags.iter().filter_map(|template| {
+        template.render(|name| {
+            let raw = routed.captures.raw(uri.path(), name)?;
+            // Tags are compared with what webhooks and people write.
+            Some(Cow::Owned(percent_decode_str(raw).decode_utf8_lossy().into_owned()))
+        })
+    });
+    let tags = own.chain(named_by_the_origin(fields));
+    apply::tags_of(&routed.route, key, &rule.key, &resource, &request.host, tags)
+}
+
+/// `Surrogate-Key` is a list with spaces, `Cache-Tag` one with commas.
+fn named_by_the_origin(fields: &HeaderMap) -> impl Iterator<Item = String> + '_ {
+    let listed = move |name: &'static str, separator: fn(char) -> bool| {
+        fields
+            .get_all(name)
+            .iter()
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(move |line| line.split(separator))
+            .map(str::trim)
+            .filter(|tag| !tag.is_empty())
+            .map(str::to_owned)
+    };
+    listed("surrogate-key", |c| c == ' ').chain(listed("cache-tag", |c| c == ','))
+}

@@ -1,0 +1,93 @@
+//! From a stored response to an answer.
+
+use std::sync::Arc;
+
+use http::header::AGE;
+use http::{HeaderValue, Method, Response, StatusCode};
+
+use crate::clock::Timestamp;
+use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Routed};
+use crate::respond::Failure;
+use crate::semantics::precondition::{self, Verdict};
+use crate::semantics::{CacheStatus, ForwardReason};
+use crate::store::Stored;
+
+/// The answer to a request that a stored response satisfies as it is.
+pub(super) fn hit(stored: &Arc<Stored>, routed: &Routed, now: Timestamp) -> Answer {
+    let status = CacheStatus {
+        hit: true,
+        forward: None,
+        forward_status: None,
+        ttl_secs: Some(stored.response.terms.ttl_secs(now)),
+        stored: false,
+        detail: None,
+    };
+    from_store(stored, routed, now, CacheWord::Hit, status)
+}
+
+/// The answer made from a stored response, after whatever `word` and `status` tell.
+pub(super) fn from_store(
+    stored: &Stored,
+    routed: &Routed,
+    now: Timestamp,
+    word: CacheWord,
+    status: CacheStatus,
+) -> Answer {
+    let request = &routed.request.head;
+    let held = &stored.response;
+    let mut response = match precondition::evaluate(held, &request.headers) {
+        Verdict::NotModified => {
+            let mut response = Response::new(AnswerBody::Empty);
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.headers_mut() = precondition::not_modified_fields(&held.headers);
+            response
+        }
+        Verdict::Send => {
+            let body = match request.method {
+                Method::HEAD => AnswerBody::Empty,
+                _ => AnswerBody::whole(stored.body.clone()),
+            };
+            let mut response = Response::new(body);
+            *response.status_mut() = held.status;
+            *response.headers_mut() = held.headers.clone();
+            response
+        }
+    };
+    response.headers_mut().insert(AGE, HeaderValue::from(held.terms.current_age(now).as_secs()));
+    let note = Note {
+        word,
+        status,
+        cached_at: Some(held.terms.received_at),
+        reset_at: Some(held.terms.expires_at()),
+    };
+    Answer { response, route: Some(Arc::clone(&routed.route)), note: Some(note), permit: None }
+}
+
+/// 504 (RFC 9111 §5.2.1.7).
+pub(super) fn only_if_cached(routed: &Routed) -> Answer {
+    failed(&Failure::OnlyIfCached, routed, CacheWord::Miss, None)
+}
+
+/// The answer to a request that neither the store nor the origin could satisfy.
+pub(super) fn failed(
+    failure: &Failure<'_>,
+    routed: &Routed,
+    word: CacheWord,
+    forward: Option<ForwardReason>,
+) -> Answer {
+    let request = &routed.request.head;
+    let status = CacheStatus {
+        hit: false,
+        forward,
+        forward_status: None,
+        ttl_secs: None,
+        stored: false,
+        detail: None,
+    };
+    Answer {
+        response: failure.respond(&request.method, &request.headers),
+        route: Some(Arc::clone(&routed.route)),
+        note: Some(Note { word, status, cached_at: None, reset_at: None }),
+        permit: None,
+    }
+}

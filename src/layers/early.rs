@@ -1,0 +1,55 @@
+//! The future of a layer that may know the answer at once.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use crate::exchange::Answer;
+
+pin_project! {
+    /// An answer that is there already, or the future of one. Needs no box and no await.
+    #[derive(Debug)]
+    pub struct Early<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = Projected]
+    // An answer is large, and boxing it would cost every hit an allocation.
+    enum State<F> {
+        Now { answer: Option<Answer> },
+        Later { #[pin] answer: F },
+    }
+}
+
+impl<F> Early<F> {
+    /// Answered at once.
+    pub fn now(answer: Answer) -> Self {
+        Self { state: State::Now { answer: Some(answer) } }
+    }
+
+    /// Answered by `future`.
+    pub fn later(future: F) -> Self {
+        Self { state: State::Later { answer: future } }
+    }
+}
+
+impl<F: Future<Output = Result<Answer, Infallible>>> Future for Early<F> {
+    type Output = Result<Answer, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            // Once taken, the future was ready and is not polled again.
+            Projected::Now { answer } => {
+                answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
+            }
+            Projected::Later { answer } => answer.poll(cx),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The layers above and below the cache, one file each. Their order is `stack.rs`'s.
+
+pub mod admit;
+mod early;
+pub mod forward;
+pub mod normalize;
+pub mod observe;
+pub mod route;
+
+pub use early::Early;

@@ -1,0 +1,347 @@
+//! Normalize: what no key may be built from is refused here.
+//!
+//! Routing, the key and the origin all see one and the same host and target: a missing, repeated or contradictory
+//! `Host` is refused (RFC 9112 §3.2), the path is normalised (RFC 3986 §6.2.2) for the key *and* for the origin,
+//! and what a client says of itself counts only if it comes through a trusted proxy.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::{CONNECTION, FORWARDED, HOST};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Uri, Version};
+use ipnet::IpNet;
+use tower::{Layer, Service};
+
+use super::Early;
+use crate::exchange::{Answer, Arrival, Normalized, Scheme};
+use crate::respond::Failure;
+use crate::semantics::fields::{end_to_end, transfer_is_understood};
+use crate::uri;
+
+/// Makes [`Normalize`].
+#[derive(Clone, Debug)]
+pub struct NormalizeLayer {
+    ground: Arc<Ground>,
+}
+
+/// What the layer goes by.
+#[derive(Debug)]
+struct Ground {
+    trusted_proxies: Vec<IpNet>,
+    instance: Arc<str>,
+}
+
+impl NormalizeLayer {
+    /// `trusted_proxies`: whose word on the client counts; `instance`: this process's token in `CDN-Loop`.
+    pub fn new(trusted_proxies: Vec<IpNet>, instance: Arc<str>) -> Self {
+        Self { ground: Arc::new(Ground { trusted_proxies, instance }) }
+    }
+}
+
+impl<S> Layer<S> for NormalizeLayer {
+    type Service = Normalize<S>;
+
+    fn layer(&self, inner: S) -> Normalize<S> {
+        Normalize { inner, ground: Arc::clone(&self.ground) }
+    }
+}
+
+/// See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Normalize<S> {
+    inner: S,
+    ground: Arc<Ground>,
+}
+
+impl<S> Service<Arrival> for Normalize<S>
+where
+    S: Service<Normalized, Response = Answer, Error = Infallible>,
+{
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Early<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, arrival: Arrival) -> Self::Future {
+        match self.ground.check(&arrival) {
+            Err(failure) => {
+                let request = &arrival.request;
+                Early::now(Answer::refused(failure.respond(request.method(), request.headers())))
+            }
+            Ok(Checked { host, target, scheme, client, trusted }) => {
+                let (mut head, body) = arrival.request.into_parts();
+                if let Some(target) = target {
+                    head.uri = target;
+                }
+                // What goes no further than here may not choose a variant either: the origin would never see it.
+                if names_fields(&head.headers) {
+                    head.headers = end_to_end(&head.headers);
+                }
+                let peer = arrival.peer;
+                Early::later(self.inner.call(Normalized { head, body, host, scheme, peer, client, trusted }))
+            }
+        }
+    }
+}
+
+/// What was made out about a request.
+#[derive(Debug)]
+struct Checked {
+    host: Arc<str>,
+    /// The normalised target, if it is not the one that came.
+    target: Option<Uri>,
+    scheme: Scheme,
+    client: IpAddr,
+    trusted: bool,
+}
+
+impl Ground {
+    fn check(&self, arrival: &Arrival) -> Result<Checked, Failure<'static>> {
+        let request = &arrival.request;
+        let headers = request.headers();
+        if *request.method() == Method::CONNECT {
+            return Err(Failure::NotImplemented("CONNECT is not supported: this is not a forward proxy."));
+        }
+        // hyper takes off the outermost coding only, and the origin would get a body it cannot read.
+        if !transfer_is_understood(headers) {
+            return Err(Failure::NotImplemented("Of the transfer codings only chunked is supported."));
+        }
+        if request.body().exceeds_limit() {
+            return Err(Failure::BodyTooLarge);
+        }
+        if headers.get_all("cdn-loop").iter().any(|line| names(line.as_bytes(), &self.instance)) {
+            return Err(Failure::Loop);
+        }
+        let peer = arrival.peer.ip().to_canonical();
+        let trusted = self.trusts(peer);
+        let scheme = if trusted { forwarded_scheme(headers) } else { Scheme::Http };
+        Ok(Checked {
+            host: host(request.uri(), headers, request.version(), scheme)?,
+            target: target(request.uri())?,
+            scheme,
+            client: if trusted { self.forwarded_client(headers, peer) } else { peer },
+            trusted,
+        })
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&address))
+    }
+
+    /// The client as the trusted proxies name it: from the right, the first address that is not one of them.
+    fn forwarded_client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+        let lines = if headers.contains_key("x-forwarded-for") {
+            headers.get_all("x-forwarded-for")
+        } else {
+            headers.get_all(FORWARDED)
+        };
+        let hops: Vec<_> =
+            lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).collect();
+        let mut client = peer;
+        for hop in hops.into_iter().rev() {
+            let Some(address) = hop_address(hop) else { break };
+            client = address;
+            if !self.trusts(address) {
+                break;
+            }
+        }
+        client
+    }
+}
+
+/// The one host that everything goes by.
+///
+/// "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a Host
+/// header field and to any request message that contains more than one Host header field line or a Host header
+/// field with an invalid field value." (RFC 9112 §3.2)
+fn host(
+    target: &Uri,
+    headers: &HeaderMap,
+    version: Version,
+    scheme: Scheme,
+) -> Result<Arc<str>, Failure<'static>> {
+    let mut lines = headers.get_all(HOST).iter();
+    let field = match (lines.next(), lines.next()) {
+        (Some(host), None) => {
+            Some(host.to_str().map_err(|_| Failure::BadRequest("The Host field is not valid."))?)
+        }
+        (None, _) => None,
+        (Some(_), Some(_)) => return Err(Failure::BadRequest("The request has more than one Host field.")),
+    };
+    if field.is_none() && version >= Version::HTTP_11 {
+        return Err(Failure::BadRequest("The request has no Host field."));
+    }
+    let named = match (target.authority(), field) {
+        // What a parser makes of a contradiction is anybody's guess, so there may be none.
+        (Some(authority), Some(field)) if !authority.as_str().eq_ignore_ascii_case(field) => {
+            return Err(Failure::BadRequest("The Host field contradicts the request target."));
+        }
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(field)) => field,
+        (None, None) => return Err(Failure::BadRequest("The request names no host.")),
+    };
+    uri::normalize_authority(named, scheme.as_str())
+        .map(|host| Arc::from(&*host))
+        .map_err(|_| Failure::BadRequest("The Host field is not valid."))
+}
+
+/// The target in origin-form with its path normalised; `None` if it is so already.
+fn target(uri: &Uri) -> Result<Option<Uri>, Failure<'static>> {
+    const INVALID: Failure<'static> = Failure::BadRequest("The request target is not valid.");
+    // `OPTIONS *` speaks of the server as a whole (RFC 9112 §3.2.4).
+    if uri.path() == "*" {
+        return Ok(None);
+    }
+    let path = uri::normalize_path(uri.path()).map_err(|_| INVALID)?;
+    if matches!(path, Cow::Borrowed(_)) && uri.authority().is_none() && path.len() == uri.path().len() {
+        return Ok(None);
+    }
+    let text = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.into_owned(),
+    };
+    PathAndQuery::try_from(text).map(|target| Some(Uri::from(target))).map_err(|_| INVALID)
+}
+
+/// Whether a `CDN-Loop` line names this instance (RFC 8586 §2).
+fn names(line: &[u8], instance: &str) -> bool {
+    line.split(|&byte| byte == b',')
+        .filter_map(|member| member.split(|&byte| byte == b';').next())
+        .any(|member| member.trim_ascii() == instance.as_bytes())
+}
+
+/// Whether `Connection` names anything but what has no field of its own (RFC 9110 §7.6.1). Mostly it does not, and
+/// then the fields stay as they are until the request is forwarded.
+fn names_fields(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .any(|name| !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close"))
+}
+
+/// The scheme as the trusted proxy next to us says it.
+fn forwarded_scheme(headers: &HeaderMap) -> Scheme {
+    let said = headers.get_all("x-forwarded-proto").iter().next_back().and_then(|line| line.to_str().ok());
+    let said = said.and_then(|line| line.rsplit(',').next()).map(str::trim).or_else(|| {
+        let element = headers.get_all(FORWARDED).iter().next_back()?.to_str().ok()?.rsplit(',').next()?;
+        parameter(element, "proto")
+    });
+    if said.is_some_and(|said| said.eq_ignore_ascii_case("https")) { Scheme::Https } else { Scheme::Http }
+}
+
+/// The address in an element of `X-Forwarded-For` or `Forwarded`, with or without a port.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let node = parameter(hop, "for").unwrap_or(hop).trim().trim_matches('"');
+    node.parse::<IpAddr>()
+        .or_else(|_| node.parse::<SocketAddr>().map(|node| node.ip()))
+        .or_else(|_| node.trim_start_matches('[').trim_end_matches(']').parse())
+        .ok()
+        .map(|address| address.to_canonical())
+}
+
+/// The value of a parameter in an element of `Forwarded` (RFC 7239 §4).
+fn parameter<'e>(element: &'e str, wanted: &str) -> Option<&'e str> {
+    element.split(';').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case(wanted).then_some(value.trim().trim_matches('"'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::RequestBody;
+    use http::Request;
+
+    fn ground() -> Ground {
+        Ground { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], instance: "staleproof-1".into() }
+    }
+
+    fn check(peer: &str, target: &str, fields: &[(&str, &str)]) -> Result<Checked, Failure<'static>> {
+        let mut request = Request::builder().uri(target);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(RequestBody::empty()).unwrap();
+        ground().check(&Arrival { request, peer: peer.parse().unwrap() })
+    }
+
+    const STRANGER: &str = "192.0.2.1:1234";
+    const PROXY: &str = "10.1.1.1:1234";
+
+    #[test]
+    fn one_valid_host_is_needed() {
+        assert!(check(STRANGER, "/", &[("host", "a.test")]).is_ok());
+        for bad in [
+            &[][..],
+            &[("host", "a.test"), ("host", "a.test")],
+            &[("host", "a.test, b.test")],
+            &[("host", "a.test/x")],
+            &[("host", "a.test@b.test")],
+            &[("host", "")],
+            &[("host", "a.test:99999")],
+        ] {
+            assert!(matches!(check(STRANGER, "/", bad), Err(Failure::BadRequest(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_may_not_contradict_the_host() {
+        let checked = check(STRANGER, "http://a.test/x?y", &[("host", "A.test")]).unwrap();
+        assert_eq!(&*checked.host, "a.test");
+        assert_eq!(checked.target.unwrap().to_string(), "/x?y");
+        assert!(check(STRANGER, "http://a.test/", &[("host", "b.test")]).is_err());
+    }
+
+    #[test]
+    fn the_path_is_normalised_and_the_query_is_not() {
+        let target =
+            |target| check(STRANGER, target, &[("host", "a")]).unwrap().target.map(|uri| uri.to_string());
+        assert_eq!(target("/a/b?x=%7e"), None);
+        assert_eq!(target("/a/../b/%7euser/%2f?x=%7e"), Some("/b/~user/%2F?x=%7e".into()));
+    }
+
+    #[test]
+    fn a_stranger_cannot_say_who_it_is() {
+        let fields = [("host", "a"), ("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https")];
+        let checked = check(STRANGER, "/", &fields).unwrap();
+        assert_eq!((checked.client.to_string().as_str(), checked.scheme), ("192.0.2.1", Scheme::Http));
+    }
+
+    #[test]
+    fn the_client_is_the_rightmost_address_that_no_trusted_proxy_has() {
+        let client =
+            |name, value| check(PROXY, "/", &[("host", "a"), (name, value)]).unwrap().client.to_string();
+        assert_eq!(client("x-forwarded-for", "198.51.100.1, 203.0.113.9, 10.2.2.2"), "203.0.113.9");
+        assert_eq!(client("x-forwarded-for", "203.0.113.9:4711"), "203.0.113.9");
+        assert_eq!(client("x-forwarded-for", "unknown"), "10.1.1.1");
+        assert_eq!(client("forwarded", "for=\"[2001:db8::1]:80\";proto=https"), "2001:db8::1");
+        let checked =
+            check(PROXY, "/", &[("host", "a"), ("forwarded", "for=203.0.113.9;proto=https")]).unwrap();
+        assert_eq!(checked.scheme, Scheme::Https);
+    }
+
+    #[test]
+    fn a_request_that_was_here_before_is_a_loop() {
+        assert!(matches!(
+            check(STRANGER, "/", &[("host", "a"), ("cdn-loop", "other, staleproof-1; v=1")]),
+            Err(Failure::Loop)
+        ));
+        assert!(check(STRANGER, "/", &[("host", "a"), ("cdn-loop", "staleproof-2")]).is_ok());
+    }
+
+    #[test]
+    fn a_transfer_coding_other_than_chunked_is_not_supported() {
+        let fields = [("host", "a"), ("transfer-encoding", "gzip, chunked")];
+        assert!(matches!(check(STRANGER, "/", &fields), Err(Failure::NotImplemented(_))));
+    }
+}

@@ -1,0 +1,266 @@
+//! Observe: one access-log record, one set of counts and the status fields per exchange, whatever happened below.
+//!
+//! Outermost, so that nothing is answered unseen. What it tells is told when the body has been sent or given up,
+//! for only then is it known how the exchange ended.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::DATE;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::sync::OwnedSemaphorePermit;
+use tower::{Layer, Service};
+
+use crate::clock::{Clock, Stopwatch, Timestamp};
+use crate::config::{Scope, Token};
+use crate::exchange::{Answer, AnswerBody, Arrival, BodyError, Note};
+use crate::routes::StatusFieldsAudience;
+use crate::telemetry::{AccessLog, Metrics, Record};
+
+const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+const X_CACHED_AT: HeaderName = HeaderName::from_static("x-cached-at");
+const X_CACHE_RESET_AT: HeaderName = HeaderName::from_static("x-cache-reset-at");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const TOKEN: HeaderName = HeaderName::from_static("staleproof-token");
+
+/// Where observations go.
+#[derive(Debug)]
+pub struct Observer {
+    /// What time it is.
+    pub clock: Clock,
+    /// Who may see status fields that are shown to token holders only.
+    pub tokens: Vec<Token>,
+    /// One line per exchange.
+    pub access_log: AccessLog,
+    /// The counts.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Makes [`Observe`].
+#[derive(Clone, Debug)]
+pub struct ObserveLayer {
+    observer: Arc<Observer>,
+}
+
+impl ObserveLayer {
+    /// Tells `observer`.
+    pub fn new(observer: Arc<Observer>) -> Self {
+        Self { observer }
+    }
+}
+
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observe<S>;
+
+    fn layer(&self, inner: S) -> Observe<S> {
+        Observe { inner, observer: Arc::clone(&self.observer) }
+    }
+}
+
+/// See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Observe<S> {
+    inner: S,
+    observer: Arc<Observer>,
+}
+
+impl<S> Service<Arrival> for Observe<S>
+where
+    S: Service<Arrival, Response = Answer, Error = Infallible>,
+{
+    type Response = Response<ClientBody>;
+    type Error = Infallible;
+    type Future = Observed<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, arrival: Arrival) -> Self::Future {
+        let request = &arrival.request;
+        let exchange = Exchange {
+            observer: Arc::clone(&self.observer),
+            stopwatch: Stopwatch::start(),
+            token: request.headers().get(TOKEN).cloned(),
+            record: Record {
+                at: self.observer.clock.now(),
+                took: std::time::Duration::ZERO,
+                client: arrival.peer.ip().to_canonical(),
+                method: request.method().clone(),
+                target: request.uri().clone(),
+                host: request.headers().get(http::header::HOST).cloned(),
+                // What stands if the client leaves before there is an answer; nginx's word for it.
+                status: CLIENT_CLOSED_REQUEST,
+                bytes: 0,
+                complete: false,
+                route: None,
+                cache: None,
+                forward: None,
+                detail: None,
+            },
+        };
+        Observed { answer: self.inner.call(arrival), exchange: Some(exchange) }
+    }
+}
+
+/// 499: never sent, since nobody is there to read it.
+const CLIENT_CLOSED_REQUEST: http::StatusCode = match http::StatusCode::from_u16(499) {
+    Ok(status) => status,
+    Err(_) => http::StatusCode::BAD_REQUEST,
+};
+
+pin_project! {
+    /// The response on its way.
+    #[derive(Debug)]
+    pub struct Observed<F> {
+        #[pin]
+        answer: F,
+        exchange: Option<Exchange>,
+    }
+}
+
+impl<F: Future<Output = Result<Answer, Infallible>>> Future for Observed<F> {
+    type Output = Result<Response<ClientBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(answer) = ready!(this.answer.poll(cx));
+        let Answer { response, route, note, permit } = answer;
+        let (mut head, body) = response.into_parts();
+        if let Some(exchange) = this.exchange {
+            // hyper stamps `Date` on what has none.
+            debug_assert!(
+                note.is_none() || head.headers.contains_key(DATE),
+                "what passed the cache has a Date"
+            );
+            exchange.record.status = head.status;
+            if let Some(note) = &note {
+                exchange.record.cache = Some(note.word.as_str());
+                exchange.record.forward = note.status.forward.map(|reason| reason.as_str());
+                exchange.record.detail = note.status.detail;
+            }
+            if let Some(route) = &route {
+                exchange.record.route = Some(Arc::clone(&route.name));
+                if let Some(note) = &note {
+                    exchange.show(route.status_fields, note, &mut head.headers);
+                }
+            }
+            exchange.record.complete = body.is_end_stream();
+        }
+        let body = ClientBody { body, exchange: this.exchange.take(), permit };
+        Poll::Ready(Ok(Response::from_parts(head, body)))
+    }
+}
+
+/// One exchange while it lasts; told when dropped.
+#[derive(Debug)]
+struct Exchange {
+    observer: Arc<Observer>,
+    stopwatch: Stopwatch,
+    token: Option<HeaderValue>,
+    record: Record,
+}
+
+impl Exchange {
+    /// The status fields (design: each switchable, visible to everyone, to token holders or to nobody).
+    fn show(&self, shown: crate::routes::StatusFields, note: &Note, fields: &mut HeaderMap) {
+        let visible = match shown.audience {
+            StatusFieldsAudience::Everyone => true,
+            StatusFieldsAudience::TokenHolders => self.has_token(),
+            StatusFieldsAudience::Nobody => false,
+        };
+        if !visible {
+            return;
+        }
+        if shown.x_cache {
+            fields.insert(X_CACHE, note.word.to_value());
+        }
+        let moment = |at: Timestamp| HeaderValue::try_from(at.iso8601().to_string()).ok();
+        if let Some(at) = note.cached_at.filter(|_| shown.cached_at).and_then(moment) {
+            fields.insert(X_CACHED_AT, at);
+        }
+        if let Some(at) = note.reset_at.filter(|_| shown.reset_at).and_then(moment) {
+            fields.insert(X_CACHE_RESET_AT, at);
+        }
+        if shown.cache_status {
+            // "each cache […] appends" (RFC 9211 §2): what caches nearer to the origin said stays.
+            fields.append(CACHE_STATUS, note.status.to_value());
+        }
+    }
+
+    fn has_token(&self) -> bool {
+        self.token
+            .as_ref()
+            .and_then(|token| token.to_str().ok())
+            .and_then(|secret| crate::admin::token_named_by(&self.observer.tokens, secret))
+            .is_some_and(|token| token.may.contains(&Scope::Read))
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.record.took = self.stopwatch.elapsed();
+        self.observer.access_log.write(&self.record);
+        self.observer.metrics.exchange(
+            self.record.cache.unwrap_or("-"),
+            self.record.status.as_u16(),
+            self.record.bytes,
+        );
+    }
+}
+
+/// A response body on its way to the client: counts what is sent, and keeps the permit until the end.
+#[derive(Debug)]
+pub struct ClientBody {
+    body: AnswerBody,
+    exchange: Option<Exchange>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl ClientBody {
+    fn finished(&mut self, complete: bool) {
+        if let Some(mut exchange) = self.exchange.take() {
+            exchange.record.complete = complete;
+        }
+        self.permit = None;
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange) {
+                    exchange.record.bytes += data.len() as u64;
+                    // hyper does not ask again for what a Content-Length says is over.
+                    exchange.record.complete = this.body.is_end_stream();
+                }
+            }
+            Some(Err(_)) => this.finished(false),
+            None => this.finished(true),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,82 @@
+//! A response body as it comes from the origin.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::pool::Lease;
+use crate::exchange::{BodyError, IdleTimer};
+
+/// A response body as it comes from the origin, with the connection it comes on.
+///
+/// Read to its end, the connection goes back to the pool; dropped before, the connection is closed, since what
+/// is still on it belongs to nobody.
+#[derive(Debug)]
+pub struct OriginBody {
+    incoming: Incoming,
+    connection: Option<Lease>,
+    idle: IdleTimer,
+    close_delimited: bool,
+}
+
+impl OriginBody {
+    pub(super) fn new(
+        incoming: Incoming,
+        connection: Lease,
+        idle_timeout: Duration,
+        close_delimited: bool,
+    ) -> Self {
+        let mut body = Self {
+            incoming,
+            connection: Some(connection),
+            idle: IdleTimer::new(idle_timeout),
+            close_delimited,
+        };
+        if body.incoming.is_end_stream() {
+            body.give_back();
+        }
+        body
+    }
+
+    /// Whether only the end of the connection ends this body, so that a truncated one looks complete
+    /// (RFC 9112 §6.3).
+    pub fn is_close_delimited(&self) -> bool {
+        self.close_delimited
+    }
+
+    fn give_back(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.give_back();
+        }
+    }
+}
+
+impl Body for OriginBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        let polled = this.idle.watch(polled, cx);
+        if matches!(polled, Poll::Ready(None)) || this.incoming.is_end_stream() {
+            this.give_back();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,305 @@
+//! Asking the origin: which server, how often, how long, and what of its answer is believed.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+use tower::Service;
+
+use super::pool::{Lease, Pool};
+use super::{OriginBody, OriginError};
+use crate::config::{HostRewrite, Upstream};
+use crate::exchange::RequestBody;
+
+/// A request with nothing left to decide but the server.
+#[derive(Debug)]
+pub struct ToOrigin {
+    /// The request, in origin-form, with the fields of this hop.
+    pub request: Request<RequestBody>,
+    /// Index into the plan's upstreams.
+    pub upstream: usize,
+}
+
+/// The service at the bottom of the stack.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    upstreams: Arc<[Arc<Servers>]>,
+}
+
+/// The servers of one upstream, asked in turn.
+#[derive(Debug)]
+struct Servers {
+    settings: Arc<Upstream>,
+    pools: Vec<Arc<Pool>>,
+    next: AtomicUsize,
+}
+
+impl Origin {
+    /// Opens nothing yet.
+    pub fn new(upstreams: &[Upstream]) -> Self {
+        let upstreams = upstreams
+            .iter()
+            .map(|upstream| {
+                let settings = Arc::new(upstream.clone());
+                let pools = settings
+                    .servers
+                    .iter()
+                    .map(|authority| Pool::new(authority.clone(), Arc::clone(&settings)))
+                    .collect();
+                Arc::new(Servers { settings, pools, next: AtomicUsize::new(0) })
+            })
+            .collect();
+        Self { upstreams }
+    }
+
+    /// Closes connections that have been idle for too long. To be called every few seconds.
+    pub fn sweep(&self) {
+        for servers in self.upstreams.iter() {
+            for pool in &servers.pools {
+                pool.sweep();
+            }
+        }
+    }
+}
+
+impl Service<ToOrigin> for Origin {
+    type Response = Response<OriginBody>;
+    type Error = OriginError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, OriginError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OriginError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, to_origin: ToOrigin) -> Self::Future {
+        // The configuration's compiler makes only indices that exist.
+        let servers = Arc::clone(&self.upstreams[to_origin.upstream]);
+        Box::pin(async move { servers.ask(to_origin.request).await })
+    }
+}
+
+impl Servers {
+    /// Asks one server; the next one if no connection could be had, since then nothing was sent.
+    async fn ask(&self, mut request: Request<RequestBody>) -> Result<Response<OriginBody>, OriginError> {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut attempt = 0;
+        loop {
+            let pool = &self.pools[(first.wrapping_add(attempt)) % self.pools.len()];
+            attempt += 1;
+            match self.ask_server(pool, request).await {
+                Ok(response) => return Ok(response),
+                Err((Some(unsent), _)) if attempt < self.pools.len() => request = unsent,
+                Err((_, error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Asks this server. An error comes with the request if no byte of it has left.
+    async fn ask_server(
+        &self,
+        pool: &Arc<Pool>,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<OriginBody>, (Option<Request<RequestBody>>, OriginError)> {
+        self.rewrite_host(&pool.authority, request.headers_mut());
+        let mut fresh = false;
+        loop {
+            let mut lease = match pool.lease(fresh).await {
+                Ok(lease) => lease,
+                Err(error) => return Err((Some(request), error)),
+            };
+            let again = if lease.reused { replay(&request) } else { None };
+            let method = request.method().clone();
+            let limit = self.settings.head_timeout;
+            match timeout(limit, lease.sender().try_send_request(request)).await {
+                Err(_) => {
+                    return Err((
+                        None,
+                        OriginError::HeadTimeout { authority: pool.authority.clone(), limit },
+                    ));
+                }
+                Ok(Ok(response)) => {
+                    return self.receive(&method, response, lease).map_err(|error| (None, error));
+                }
+                Ok(Err(mut failure)) => {
+                    // A kept connection may have been closed by the server in the very moment it was taken.
+                    // What never left, or may be asked twice (RFC 9110 §9.2.2), is asked on a new one.
+                    let unsent = failure.take_message();
+                    let error = failure.into_error();
+                    match unsent.or(again) {
+                        Some(message)
+                            if lease.reused
+                                && (error.is_canceled()
+                                    || error.is_closed()
+                                    || error.is_incomplete_message()) =>
+                        {
+                            request = message;
+                            fresh = true;
+                        }
+                        _ => return Err((None, OriginError::from_hyper(&pool.authority, error))),
+                    }
+                }
+            }
+        }
+    }
+
+    fn rewrite_host(&self, server: &Authority, headers: &mut HeaderMap) {
+        match &self.settings.host {
+            HostRewrite::Preserve => {}
+            HostRewrite::Server => {
+                if let Ok(host) = HeaderValue::from_str(server.as_str()) {
+                    headers.insert(HOST, host);
+                }
+            }
+            HostRewrite::Fixed(host) => {
+                headers.insert(HOST, host.clone());
+            }
+        }
+    }
+
+    /// Accepts a response head if its framing can be read in one way only (RFC 9112 §6.3).
+    fn receive(
+        &self,
+        method: &Method,
+        response: Response<Incoming>,
+        lease: Lease,
+    ) -> Result<Response<OriginBody>, OriginError> {
+        let authority = lease.authority().clone();
+        let (mut head, incoming) = response.into_parts();
+        let malformed = |reason| OriginError::Malformed { authority: authority.clone(), reason };
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(malformed("it switches protocols though nobody asked"));
+        }
+        let chunked = match transfer_coding(&head.headers) {
+            Ok(chunked) => chunked,
+            Err(reason) => return Err(malformed(reason)),
+        };
+        match content_length(&head.headers) {
+            Err(reason) => return Err(malformed(reason)),
+            // "If a message is received with both […], the Transfer-Encoding overrides the Content-Length."
+            Ok(_) if chunked => {
+                head.headers.remove(CONTENT_LENGTH);
+            }
+            Ok(Some(length)) => {
+                head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            Ok(None) => {}
+        }
+        let framed = chunked || head.headers.contains_key(CONTENT_LENGTH);
+        let close_delimited = !framed && *method != Method::HEAD && !incoming.is_end_stream();
+        head.version = Version::HTTP_11;
+        let body = OriginBody::new(incoming, lease, self.settings.body_idle_timeout, close_delimited);
+        Ok(Response::from_parts(head, body))
+    }
+}
+
+/// A second copy of a request that may be sent twice: idempotent, and without a body.
+fn replay(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    if !request.method().is_idempotent() || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// Whether the body is chunked. Any other coding is read to the end of the connection by hyper: nobody could say
+/// where it ends.
+fn transfer_coding(headers: &HeaderMap) -> Result<bool, &'static str> {
+    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => Ok(false),
+        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        _ => Err("its Transfer-Encoding is not just chunked"),
+    }
+}
+
+/// The one length that all lines and list members agree on.
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
+    const REASON: &str = "its Content-Length is not one number";
+    let mut agreed = None;
+    for line in headers.get_all(CONTENT_LENGTH) {
+        for member in line.as_bytes().split(|&byte| byte == b',') {
+            let member = member.trim_ascii();
+            if member.is_empty() || !member.iter().all(u8::is_ascii_digit) {
+                return Err(REASON);
+            }
+            let length = std::str::from_utf8(member).ok().and_then(|digits| digits.parse::<u64>().ok());
+            let length = length.ok_or(REASON)?;
+            if *agreed.get_or_insert(length) != length {
+                return Err(REASON);
+            }
+        }
+    }
+    Ok(agreed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(
+                http::HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        headers
+    }
+
+    #[test]
+    fn a_length_said_twice_is_one_length() {
+        let check = |lines: &[&str]| {
+            let lines: Vec<_> = lines.iter().map(|line| ("content-length", *line)).collect();
+            content_length(&fields(&lines))
+        };
+        assert_eq!(check(&[]), Ok(None));
+        assert_eq!(check(&["5"]), Ok(Some(5)));
+        assert_eq!(check(&["5, 5"]), Ok(Some(5)));
+        assert_eq!(check(&["5", "5"]), Ok(Some(5)));
+        for bad in
+            [&["5", "6"][..], &["5, 6"], &["-5"], &["+5"], &[""], &["5,"], &["99999999999999999999999"]]
+        {
+            assert!(check(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_coding_other_than_chunked_has_no_end_that_can_be_trusted() {
+        let check = |lines: &[&str]| {
+            let lines: Vec<_> = lines.iter().map(|line| ("transfer-encoding", *line)).collect();
+            transfer_coding(&fields(&lines))
+        };
+        assert_eq!(check(&[]), Ok(false));
+        assert_eq!(check(&["chunked"]), Ok(true));
+        assert_eq!(check(&["Chunked "]), Ok(true));
+        for bad in [&["gzip"][..], &["gzip, chunked"], &["chunked", "chunked"], &["identity"], &["xchunked"]]
+        {
+            assert!(check(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_be_asked_twice_is_asked_twice() {
+        let request = |method: Method, body: &'static str| {
+            let mut request = Request::new(RequestBody::whole(bytes::Bytes::from_static(body.as_bytes())));
+            *request.method_mut() = method;
+            replay(&request).is_some()
+        };
+        assert!(request(Method::GET, ""));
+        assert!(request(Method::DELETE, ""));
+        assert!(!request(Method::POST, ""));
+        assert!(!request(Method::PUT, "x"));
+    }
+}

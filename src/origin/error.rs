@@ -1,0 +1,110 @@
+//! Why the origin gave nothing usable.
+
+use std::io;
+use std::time::Duration;
+
+use http::uri::Authority;
+
+use crate::exchange::BodyError;
+
+/// Why the origin gave nothing usable, told from the side of the one who asked.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    /// Nobody listens there, or the network says no.
+    #[error("cannot connect to {authority}")]
+    Connect {
+        /// The server that was tried last.
+        authority: Authority,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// No connection within the time allowed.
+    #[error("no connection to {authority} within {limit:?}")]
+    ConnectTimeout {
+        /// The server that was tried last.
+        authority: Authority,
+        /// The limit.
+        limit: Duration,
+    },
+    /// All connections are in use, and none came free within the time allowed.
+    #[error("all {limit} connections to {authority} are in use")]
+    Busy {
+        /// The server.
+        authority: Authority,
+        /// How many connections are allowed.
+        limit: usize,
+    },
+    /// The request was sent, and no response head came.
+    #[error("no response head from {authority} within {limit:?}")]
+    HeadTimeout {
+        /// The server.
+        authority: Authority,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The connection ended before a response head was there.
+    #[error("{authority} closed the connection without a response")]
+    Closed {
+        /// The server.
+        authority: Authority,
+        /// What hyper said.
+        source: hyper::Error,
+    },
+    /// The response head is larger than the configuration allows.
+    #[error("the response head of {authority} is too large")]
+    HeadTooLarge {
+        /// The server.
+        authority: Authority,
+    },
+    /// What came is no HTTP, or its framing could be read in two ways.
+    #[error("{authority} sent a malformed response: {reason}")]
+    Malformed {
+        /// The server.
+        authority: Authority,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The client's own body broke off, stalled or was too large, so the request could not be completed.
+    #[error("the request could not be sent whole: {0}")]
+    RequestBody(RequestBodyFault),
+}
+
+/// What was wrong with the client's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestBodyFault {
+    /// Larger than the configuration allows.
+    #[error("its body is too large")]
+    TooLarge,
+    /// It paused for too long.
+    #[error("its body stalled")]
+    Stalled,
+    /// The client's connection broke.
+    #[error("its body broke off")]
+    Broken,
+}
+
+impl OriginError {
+    /// Sorts a failure of hyper's client.
+    pub(super) fn from_hyper(authority: &Authority, error: hyper::Error) -> Self {
+        let authority = authority.clone();
+        if let Some(body) = cause::<BodyError>(&error) {
+            return Self::RequestBody(match body {
+                BodyError::TooLarge { .. } => RequestBodyFault::TooLarge,
+                BodyError::Idle { .. } => RequestBodyFault::Stalled,
+                BodyError::Broken(_) => RequestBodyFault::Broken,
+            });
+        }
+        if error.is_parse_too_large() {
+            Self::HeadTooLarge { authority }
+        } else if error.is_parse() {
+            Self::Malformed { authority, reason: "it is not HTTP/1.1" }
+        } else {
+            Self::Closed { authority, source: error }
+        }
+    }
+}
+
+/// The first error of type `E` in a chain of causes.
+fn cause<'e, E: std::error::Error + 'static>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e E> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
+}

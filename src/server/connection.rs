@@ -1,0 +1,132 @@
+//! One client connection: hyper's HTTP/1.1 over a stream that does not wait for ever for a reader.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::Watcher;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+use tower::Service;
+
+use crate::config;
+use crate::exchange::{Arrival, RequestBody};
+use crate::layers::observe::ClientBody;
+use crate::stack::Stack;
+
+/// Serves one connection until it ends or the server drains.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    stack: Stack,
+    settings: &config::Server,
+    watcher: Watcher,
+) {
+    let io = TokioIo::new(Patient { stream, limit: settings.write_stall_timeout, stall: None });
+    let handler = Handler {
+        stack,
+        peer,
+        body_limit: settings.max_request_body_bytes,
+        body_idle: settings.body_idle_timeout,
+    };
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // Runs from the moment the connection is idle, so it bounds that, too.
+        .header_read_timeout(settings.head_timeout)
+        .max_header_size(settings.max_head_bytes)
+        .max_buf_size(settings.max_head_bytes.max(64 * 1024))
+        .pipeline_flush(true)
+        .serve_connection(io, handler);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a client connection ended");
+    }
+}
+
+/// From hyper's service to tower's.
+struct Handler {
+    stack: Stack,
+    peer: SocketAddr,
+    body_limit: u64,
+    body_idle: Duration,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Handler {
+    type Response = Response<ClientBody>;
+    type Error = Infallible;
+    type Future = <Stack as Service<Arrival>>::Future;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let request = request.map(|body| RequestBody::incoming(body, self.body_limit, self.body_idle));
+        // Cloning the stack clones a handful of `Arc`s. It is always ready: admission is decided in the call.
+        self.stack.clone().call(Arrival { request, peer: self.peer })
+    }
+}
+
+/// A stream whose writes may be held up for a while, and not for ever: a client that does not read would keep
+/// its response, and what that response holds.
+#[derive(Debug)]
+struct Patient {
+    stream: TcpStream,
+    limit: Duration,
+    /// Made when a write is first held up.
+    stall: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patient {
+    fn watch<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.stall = None;
+            return polled;
+        }
+        let limit = self.limit;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        stall.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch(polled, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.watch(polled, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,171 @@
+"""Staleproof in front of a real Django app: what is wiped is what has changed, and nothing else.
+
+Needs STALEPROOF_BIN, the path of the binary, and an interpreter that has Django.
+"""
+
+import base64
+import http.client
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+HERE = pathlib.Path(__file__).parent
+SECRET = "whsec_" + base64.b64encode(b"a secret of sufficient length!!!").decode()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def ask(port, method, target, headers=None, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, target, body, {"Host": "shop.test", **(headers or {})})
+        response = connection.getresponse()
+        return response.status, dict(response.getheaders()), response.read().decode()
+    finally:
+        connection.close()
+
+
+def wait_until_ready(port, process):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"the process ended with {process.returncode}")
+        try:
+            if ask(port, "GET", "/readyz")[0] == 200:
+                return
+        except OSError:
+            time.sleep(0.02)
+    raise AssertionError("not ready in 30 s")
+
+
+class Case(unittest.TestCase):
+    """Each test has an app and a proxy of its own."""
+
+    def setUp(self):
+        self.files = tempfile.TemporaryDirectory()
+        self.addCleanup(self.files.cleanup)
+        self.proxy_port, self.admin_port = free_port(), free_port()
+        hook = f"http://127.0.0.1:{self.admin_port}/hooks/django"
+        database = os.path.join(self.files.name, "db.sqlite3")
+        app = self.start(
+            [sys.executable, str(HERE / "app.py"), "0", database, hook, SECRET], stdout=subprocess.PIPE, text=True
+        )
+        self.addCleanup(app.stdout.close)
+        self.django_port = int(app.stdout.readline())
+        environment = {
+            **os.environ,
+            "PROXY_PORT": str(self.proxy_port),
+            "ADMIN_PORT": str(self.admin_port),
+            "DJANGO_PORT": str(self.django_port),
+            "WEBHOOK_SECRET": SECRET,
+        }
+        binary = os.environ["STALEPROOF_BIN"]
+        proxy = self.start([binary, "run", "--config", str(HERE / "proxy.yaml")], env=environment)
+        wait_until_ready(self.admin_port, proxy)
+
+    def start(self, command, **options):
+        process = subprocess.Popen(command, **options)
+
+        def stop():
+            process.terminate()
+            process.wait(10)
+
+        self.addCleanup(stop)
+        return process
+
+    def get(self, target, language="en"):
+        status, headers, body = ask(self.proxy_port, "GET", target, {"Accept-Language": language})
+        return status, headers.get("x-cache"), body
+
+    def counts(self):
+        return json.loads(ask(self.django_port, "GET", "/_counts")[2])
+
+    def change(self, user, **fields):
+        self.assertEqual(ask(self.django_port, "POST", f"/_change/{user}", body=json.dumps(fields))[0], 200)
+
+    def warm(self, pages):
+        for target, language in pages:
+            self.get(target, language)
+        self.assert_all("HIT", pages)
+
+    def assert_all(self, word, pages):
+        for target, language in pages:
+            self.assertEqual(self.get(target, language)[1], word, f"{target} in {language}")
+
+
+ADA = [(f"/users/1{query}", language) for query in ("", "?page=2", "?page=3") for language in ("en", "fr-CH, fr;q=0.9")]
+GRACE = [(f"/users/2{query}", language) for query in ("", "?page=2") for language in ("en", "fr")]
+LIST = [(f"/users{query}", language) for query in ("", "?page=2") for language in ("en", "fr")]
+
+
+class Behaviour(Case):
+    def test_the_second_view_asks_the_database_nothing(self):
+        self.assertEqual(self.get("/users/1"), (200, "MISS", "Hello, Ada <ada@example.com>: Ada 1, Ada 2"))
+        before = self.counts()
+        self.assertGreater(before["queries"], 0)
+        self.assertEqual(self.get("/users/1"), (200, "HIT", "Hello, Ada <ada@example.com>: Ada 1, Ada 2"))
+        self.assertEqual(self.counts(), before)
+
+    def test_pages_and_languages_are_kept_apart(self):
+        self.assertIn("Ada 3, Ada 4", self.get("/users/1?page=2")[2])
+        self.assertIn("Bonjour, Ada", self.get("/users/1", "fr")[2])
+        self.assertIn("Hello, Ada", self.get("/users/1")[2])
+        self.assertEqual(self.get("/users/1", "en-GB, de;q=0.5")[1], "HIT")
+
+    def test_saving_a_user_wipes_all_of_that_users_pages_and_nobody_elses(self):
+        self.warm(ADA + GRACE + LIST)
+        self.change(1, email="lovelace@example.com")
+        for target, language in ADA:
+            status, word, body = self.get(target, language)
+            self.assertEqual((status, word), (200, "MISS"), target)
+            self.assertIn("lovelace@example.com", body)
+        self.assert_all("HIT", GRACE + LIST)
+
+    def test_a_new_name_wipes_the_list_too(self):
+        self.warm(ADA + GRACE + LIST)
+        self.change(2, name="Admiral Grace")
+        self.assert_all("MISS", GRACE + LIST)
+        self.assert_all("HIT", ADA)
+        self.assertIn("Admiral Grace", self.get("/users")[2])
+
+    def test_a_change_that_no_page_shows_wipes_nothing(self):
+        self.warm(ADA + GRACE + LIST)
+        self.change(1, last_seen=12345)
+        self.assert_all("HIT", ADA + GRACE + LIST)
+
+    def test_deleting_a_user_wipes(self):
+        self.warm(ADA + GRACE + LIST)
+        self.assertEqual(ask(self.django_port, "POST", "/_remove/1")[0], 200)
+        self.assertEqual(self.get("/users/1")[0], 404)
+        self.assert_all("HIT", GRACE)
+        self.assertNotIn("Ada", self.get("/users")[2])
+
+    def test_a_forged_webhook_wipes_nothing(self):
+        self.warm(ADA)
+        event = json.dumps({"type": "user.deleted", "data": {"id": 1, "before": {"name": "Ada"}, "after": None}})
+        headers = {
+            "webhook-id": "msg_forged",
+            "webhook-timestamp": str(int(time.time())),
+            "webhook-signature": "v1," + base64.b64encode(b"x" * 32).decode(),
+        }
+        status, _, body = ask(self.admin_port, "POST", "/hooks/django", headers, event)
+        self.assertEqual(status, 401)
+        self.assertNotIn("signature", body.lower())
+        self.assert_all("HIT", ADA)
+
+    def test_the_app_itself_is_not_reachable_by_its_back_doors(self):
+        self.assertEqual(self.get("/_counts")[0], 404)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,111 @@
+//! What the origin sees, and what the client sees of it.
+
+use crate::support::{Origin, Proxy, Reply};
+
+fn line(request: &str, name: &str) -> String {
+    let lines = request.lines().filter_map(|line| line.split_once(": "));
+    let values: Vec<_> =
+        lines.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect();
+    values.join(" | ")
+}
+
+#[tokio::test]
+async fn the_fields_of_one_hop_stay_on_it() {
+    let origin = Origin::start().await;
+    let reply = "Connection: x-private\r\nX-Private: 1\r\nKeep-Alive: timeout=5\r\nX-Public: 2\r\n";
+    origin.on("/a", [Reply::ok(reply, "hello")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    let fields = "Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nTE: trailers\r\nUpgrade: h2c\r\nProxy-Connection: x\r\nX-End: 2\r\n";
+    let response = proxy.get_with("/a", fields).await;
+    let request = origin.last();
+    for gone in ["x-hop", "te", "upgrade", "proxy-connection", "keep-alive"] {
+        assert_eq!(line(&request, gone), "", "{gone}: {request}");
+    }
+    assert_eq!(line(&request, "x-end"), "2");
+    assert_eq!((response.field("x-private"), response.field("x-public").as_str()), (String::new(), "2"));
+    assert_eq!(response.field("keep-alive"), "");
+}
+
+#[tokio::test]
+async fn the_way_is_written_down() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("Via: 1.1 app\r\n", "hello")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    let response = proxy.get_with("/a", "Via: 1.0 fred\r\n").await;
+    assert_eq!(line(&origin.last(), "via"), "1.0 fred | 1.1 staleproof");
+    assert_eq!(response.field("via"), "1.1 app, 1.1 staleproof");
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_say_where_it_comes_from() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("", "hello")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    let lies = "X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Proto: https\r\nX-Original-URL: /admin\r\nX-HTTP-Method-Override: DELETE\r\n";
+    proxy.get_with("/a", lies).await;
+    let request = origin.last();
+    assert_eq!(line(&request, "x-forwarded-for"), "127.0.0.1");
+    assert_eq!(line(&request, "forwarded"), "for=127.0.0.1;host=\"a.test\";proto=http");
+    assert_eq!(line(&request, "x-forwarded-host"), "a.test");
+    assert_eq!(line(&request, "x-forwarded-proto"), "http");
+    assert!(!request.contains("admin") && !request.contains("DELETE"), "{request}");
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_is_believed() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("", "hello")]);
+    let routes = "routes:\n  - { name: all, match: { path: \"/{*rest}\" }, upstream: app }\n";
+    let proxy = Proxy::with_sections(&origin, "  trusted_proxies: [127.0.0.0/8]\n", "", routes).await;
+    proxy.get_with("/a", "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n").await;
+    let request = origin.last();
+    assert_eq!(line(&request, "x-forwarded-for"), "203.0.113.9 | 127.0.0.1");
+    assert_eq!(line(&request, "x-forwarded-proto"), "https");
+}
+
+#[tokio::test]
+async fn the_origin_sees_the_path_the_key_was_built_from() {
+    let origin = Origin::start().await;
+    origin.on("/b/~c?x=%7E", [Reply::ok("Cache-Control: max-age=60\r\n", "hello")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    proxy.get("/a/../b/%7Ec?x=%7E").await;
+    assert!(origin.last().starts_with("GET /b/~c?x=%7E HTTP/1.1\r\n"), "{}", origin.last());
+    assert_eq!(proxy.get("/b/~c?x=%7E").await.x_cache(), "HIT");
+}
+
+#[tokio::test]
+async fn the_host_is_preserved_or_rewritten_as_configured() {
+    for (setting, expected) in [("", "a.test"), ("    host: { fixed: app.internal }\n", "app.internal")] {
+        let origin = Origin::start().await;
+        origin.on("/a", [Reply::ok("", "hello")]);
+        let routes = "routes:\n  - { name: all, match: { path: \"/{*rest}\" }, upstream: app }\n";
+        let proxy = Proxy::with_sections(&origin, "", setting, routes).await;
+        proxy.get("/a").await;
+        assert_eq!(line(&origin.last(), "host"), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_loop_ends() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("", "hello")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    proxy.get("/a").await;
+    let token = line(&origin.last(), "cdn-loop");
+    let response = proxy.get_with("/a", &format!("CDN-Loop: {token}\r\n")).await;
+    assert_eq!(response.status, 508);
+}
+
+#[tokio::test]
+async fn routes_lead_to_what_they_match() {
+    let origin = Origin::start().await;
+    let yaml = "routes:\n  - { name: api, match: { host: api.test, path: \"/v1/{*rest}\", method: [GET] }, upstream: app }\n";
+    origin.on("/v1/x", [Reply::ok("", "hello")]);
+    let proxy = Proxy::with_yaml(&origin, yaml).await;
+    let ask = |request: &'static str| crate::support::send(proxy.address, request);
+    assert_eq!(ask("GET /v1/x HTTP/1.1\r\nHost: api.test\r\n\r\n").await.status, 200);
+    let unknown = ask("GET /v1/x HTTP/1.1\r\nHost: other.test\r\n\r\n").await;
+    assert_eq!(unknown.status, 404);
+    assert!(!unknown.body.contains("api"), "no internals: {}", unknown.body);
+    assert_eq!(ask("DELETE /v1/x HTTP/1.1\r\nHost: api.test\r\n\r\n").await.status, 404);
+}

@@ -1,0 +1,169 @@
+//! The promise: once a purge is acknowledged, no response whose fetch began before it is ever served again.
+
+use crate::support::{Gate, Origin, Proxy, Reply};
+
+const FRESH: &str = "Cache-Control: max-age=600\r\n";
+
+const USERS: &str = "keys:\n  user_payload:\n    namespace: users\n    fields:\n      user: { path: user_id, partition: true }\n      page: { query: [page] }\n\
+    routes:\n  - name: user\n    match: { path: \"/users/{user_id}\" }\n    upstream: app\n    cache: { key: user_payload, tags: [\"user:{user_id}\"] }\n\
+  - { name: rest, match: { path: \"/{*rest}\" }, upstream: app }\n";
+
+async fn stored(targets: &[&str], fields: &str) -> (Origin, Proxy) {
+    let origin = Origin::start().await;
+    for target in targets {
+        origin.on(target, [Reply::ok(fields, "old"), Reply::ok(fields, "new")]);
+    }
+    let proxy = Proxy::with_yaml(&origin, USERS).await;
+    for target in targets {
+        assert_eq!(proxy.get(target).await.body, "old", "{target}");
+        assert_eq!(proxy.get(target).await.x_cache(), "HIT", "{target}");
+    }
+    (origin, proxy)
+}
+
+#[tokio::test]
+async fn every_kind_of_target_wipes_what_it_names_and_nothing_else() {
+    let all = ["/users/1", "/users/1?page=2", "/users/2", "/other"];
+    for (target, wiped) in [
+        (r#"{"url": "http://a.test/users/1"}"#, &["/users/1"][..]),
+        (r#"{"url": "http://a.test/other"}"#, &["/other"]),
+        (r#"{"tag": "user:1"}"#, &["/users/1", "/users/1?page=2"]),
+        (r#"{"key": "user_payload", "partition": {"user": "1"}}"#, &["/users/1", "/users/1?page=2"]),
+        (r#"{"route": "user", "partition": {"user": "2"}}"#, &["/users/2"]),
+        (r#"{"route": "user"}"#, &["/users/1", "/users/1?page=2", "/users/2"]),
+        (r#"{"key": "user_payload"}"#, &["/users/1", "/users/1?page=2", "/users/2"]),
+        (r#"{"namespace": "users"}"#, &["/users/1", "/users/1?page=2", "/users/2"]),
+        (r#"{"host": "a.test"}"#, &all),
+        (r#"{"everything": true}"#, &all),
+        (r#"{"tag": "nobody"}"#, &[]),
+    ] {
+        let (_origin, proxy) = stored(&all, FRESH).await;
+        assert_eq!(proxy.purge(target).await, wiped.len() as u64, "{target}");
+        for url in all {
+            let expected = if wiped.contains(&url) { "new" } else { "old" };
+            assert_eq!(proxy.get(url).await.body, expected, "{target} {url}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tag_named_by_the_origin_wipes_too() {
+    for fields in ["Surrogate-Key: a b c\r\n", "Cache-Tag: a, b,c\r\n"] {
+        let (_origin, proxy) = stored(&["/x"], &format!("{FRESH}{fields}")).await;
+        assert_eq!(proxy.purge(r#"{"tag": "b"}"#).await, 1);
+        assert_eq!(proxy.get("/x").await.body, "new");
+    }
+}
+
+#[tokio::test]
+async fn a_purge_wins_over_a_fetch_that_began_before_it() {
+    let origin = Origin::start().await;
+    let gate = Gate::closed();
+    origin.on("/users/1", [Reply::ok(FRESH, "old").after(&gate), Reply::ok(FRESH, "new")]);
+    let proxy = std::sync::Arc::new(Proxy::with_yaml(&origin, USERS).await);
+    let early = tokio::spawn({
+        let proxy = std::sync::Arc::clone(&proxy);
+        async move { proxy.get("/users/1").await }
+    });
+    while origin.count() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(proxy.purge(r#"{"tag": "user:1"}"#).await, 0, "nothing is stored yet");
+    gate.open();
+    assert_eq!(early.await.unwrap().body, "old", "asked before the purge");
+    let later = proxy.get("/users/1").await;
+    assert_eq!((later.body.as_str(), later.x_cache().as_str()), ("new", "MISS"));
+    assert_eq!(proxy.get("/users/1").await.x_cache(), "HIT");
+}
+
+#[tokio::test]
+async fn a_purge_wins_over_a_body_that_is_still_arriving() {
+    let origin = Origin::start().await;
+    let gate = Gate::closed();
+    let slow =
+        Reply::raw(format!("HTTP/1.1 200 OK\r\n{FRESH}Content-Length: 6\r\n\r\nold")).wait(&gate).then("old");
+    origin.on("/users/1", [slow, Reply::ok(FRESH, "new")]);
+    let proxy = Proxy::with_yaml(&origin, USERS).await;
+    let mut early = proxy.connect().await;
+    early.write("GET /users/1 HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    early.read_until("\r\n\r\nold").await;
+    proxy.purge(r#"{"everything": true}"#).await;
+    gate.open();
+    assert_eq!(early.response().await.body, "oldold");
+    assert_eq!(proxy.get("/users/1").await.body, "new");
+}
+
+#[tokio::test]
+async fn a_purge_wins_over_a_validation_under_way() {
+    let origin = Origin::start().await;
+    let gate = Gate::closed();
+    let tagged = "Cache-Control: max-age=60\r\nETag: \"1\"\r\n";
+    origin.on(
+        "/users/1",
+        [
+            Reply::ok(tagged, "old"),
+            Reply::raw("HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\n\r\n").after(&gate),
+            Reply::ok(tagged, "new"),
+        ],
+    );
+    let proxy = std::sync::Arc::new(Proxy::with_yaml(&origin, USERS).await);
+    proxy.get("/users/1").await;
+    proxy.later(61);
+    let validating = tokio::spawn({
+        let proxy = std::sync::Arc::clone(&proxy);
+        async move { proxy.get("/users/1").await }
+    });
+    while origin.count() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(proxy.purge(r#"{"key": "user_payload", "partition": {"user": "1"}}"#).await, 1);
+    gate.open();
+    validating.await.unwrap();
+    assert_eq!(proxy.get("/users/1").await.body, "new");
+}
+
+#[tokio::test]
+async fn an_unsafe_request_wipes_what_it_changed() {
+    let (origin, proxy) = stored(&["/a", "/b", "/c"], FRESH).await;
+    origin.on("/a", [Reply::status("303 See Other", "Location: /b\r\n", "")]);
+    assert_eq!(proxy.request("POST", "/a", "", "x=1").await.status, 303);
+    origin.on("/a", [Reply::ok(FRESH, "new")]);
+    assert_eq!(proxy.get("/a").await.body, "new");
+    assert_eq!(proxy.get("/b").await.body, "new");
+    assert_eq!(proxy.get("/c").await.body, "old");
+}
+
+#[tokio::test]
+async fn a_failed_unsafe_request_wipes_nothing() {
+    let (origin, proxy) = stored(&["/a"], FRESH).await;
+    origin.on("/a", [Reply::status("409 Conflict", "", "no")]);
+    assert_eq!(proxy.request("DELETE", "/a", "", "").await.status, 409);
+    assert_eq!(proxy.get("/a").await.body, "old");
+}
+
+#[tokio::test]
+async fn a_purge_is_for_those_who_may() {
+    let (_origin, proxy) = stored(&["/a"], FRESH).await;
+    let body = r#"{"everything": true}"#;
+    let post = |authorization: &str| {
+        let request = format!(
+            "POST /v1/purge HTTP/1.1\r\nHost: x\r\n{authorization}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        async move { crate::support::send(proxy.admin, &request).await }
+    };
+    assert_eq!(post("").await.status, 401);
+    assert_eq!(post("Authorization: Bearer wrong\r\n").await.status, 401);
+    assert_eq!(proxy.get("/a").await.body, "old");
+}
+
+#[tokio::test]
+async fn a_purge_that_names_nothing_that_exists_says_so() {
+    let (_origin, proxy) = stored(&["/a"], FRESH).await;
+    let response = proxy.admin_post("/v1/purge", r#"{"route": "usr"}"#).await;
+    assert_eq!(response.status, 404);
+    assert!(response.body.contains("did you mean") && response.body.contains("user"), "{}", response.body);
+    assert_eq!(proxy.admin_post("/v1/purge", r#"{"rout": "user"}"#).await.status, 400);
+    assert_eq!(proxy.admin_post("/v1/purge", "{").await.status, 400);
+    assert_eq!(proxy.get("/a").await.body, "old");
+}

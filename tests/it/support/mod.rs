@@ -1,0 +1,9 @@
+//! The words the tests are written in: a scripted origin, a proxy on free ports, a client that shows the bytes.
+
+mod client;
+mod origin;
+mod proxy;
+
+pub use client::{Client, Response, send};
+pub use origin::{Gate, Origin, Reply};
+pub use proxy::Proxy;

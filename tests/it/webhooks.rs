@@ -1,0 +1,143 @@
+//! A signed webhook wipes what has changed, and nothing else.
+
+use base64::Engine as _;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+
+use crate::support::{Origin, Proxy, Reply, Response, send};
+
+const SECRET: &[u8] = b"a secret of sufficient length!!!";
+
+const YAML: &str = r#"
+routes:
+  - name: article
+    match: { path: "/articles/{slug}" }
+    upstream: app
+    cache: { ttl: 1h, tags: ["article:{slug}"] }
+  - { name: rest, match: { path: "/{*rest}" }, upstream: app, cache: { ttl: 1h } }
+webhooks:
+  app: { path: /hooks/app, preset: standard-webhooks, secret: "whsec_YSBzZWNyZXQgb2Ygc3VmZmljaWVudCBsZW5ndGghISE=", max_body: 4KiB }
+invalidation:
+  - name: article changed
+    on: { webhook: app, event: ["article.*"] }
+    fields: { slug: [$.data.before.slug, $.data.after.slug] }
+    when: { "!$.data.after.draft": true }
+    watch: [$.title, $.slug]
+    do:
+      - purge: { tag: "article:{slug}" }
+      - purge: { url: "http://a.test/" }
+"#;
+
+async fn warm() -> (Origin, Proxy) {
+    let origin = Origin::start().await;
+    let proxy = Proxy::with_yaml(&origin, YAML).await;
+    for target in ["/", "/articles/a", "/articles/b", "/articles/c"] {
+        origin.on(target, [Reply::ok("", "old"), Reply::ok("", "new")]);
+        proxy.get(target).await;
+        assert_eq!(proxy.get(target).await.x_cache(), "HIT");
+    }
+    (origin, proxy)
+}
+
+async fn deliver(proxy: &Proxy, id: &str, body: &str) -> Response {
+    let timestamp = proxy.clock.now().as_secs();
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(SECRET).unwrap();
+    mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
+    let signature = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
+    post(proxy, id, timestamp, &format!("v1,{signature}"), body).await
+}
+
+async fn post(proxy: &Proxy, id: &str, timestamp: u64, signature: &str, body: &str) -> Response {
+    let request = format!(
+        "POST /hooks/app HTTP/1.1\r\nHost: admin\r\nWebhook-Id: {id}\r\nWebhook-Timestamp: {timestamp}\r\n\
+         Webhook-Signature: {signature}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    send(proxy.admin, &request).await
+}
+
+fn answer(response: &Response) -> Value {
+    assert_eq!(
+        (response.status, response.field("content-type").as_str()),
+        (200, "application/json"),
+        "{response:?}"
+    );
+    serde_json::from_str(&response.body).unwrap()
+}
+
+fn changed(before: Value, after: Value) -> String {
+    json!({"type": "article.updated", "data": {"before": before, "after": after}}).to_string()
+}
+
+#[tokio::test]
+async fn a_change_wipes_the_pages_that_show_it() {
+    let (_origin, proxy) = warm().await;
+    let body = changed(json!({"slug": "a", "title": "A"}), json!({"slug": "b", "title": "A"}));
+    assert_eq!(answer(&deliver(&proxy, "msg_1", &body).await)["matched"], 3);
+    for (target, body) in
+        [("/", "new"), ("/articles/a", "new"), ("/articles/b", "new"), ("/articles/c", "old")]
+    {
+        assert_eq!(proxy.get(target).await.body, body, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn what_no_rule_is_about_is_accepted_and_wipes_nothing() {
+    let (_origin, proxy) = warm().await;
+    let slug = |slug: &str, title: &str| json!({"slug": slug, "title": title, "views": 1});
+    for (id, body) in [
+        ("unwatched", changed(json!({"slug": "a", "title": "A", "views": 0}), slug("a", "A"))),
+        ("draft", changed(slug("a", "A"), json!({"slug": "a", "title": "B", "draft": true}))),
+        ("event", json!({"type": "user.updated"}).to_string()),
+        ("no-event", "{}".to_owned()),
+        ("no-field", json!({"type": "article.updated", "data": {}}).to_string()),
+    ] {
+        let answer = answer(&deliver(&proxy, id, &body).await);
+        assert_eq!((&answer["ok"], &answer["matched"]), (&json!(true), &json!(0)), "{id}");
+    }
+    assert_eq!(proxy.get("/articles/a").await.body, "old");
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_not_believed_learns_nothing_and_wipes_nothing() {
+    let (_origin, proxy) = warm().await;
+    let body = changed(json!({"slug": "a", "title": "A"}), json!({"slug": "a", "title": "B"}));
+    let now = proxy.clock.now().as_secs();
+    let forged = post(&proxy, "msg_1", now, "v1,AAAA", &body).await;
+    assert_eq!(forged.status, 401);
+    assert!(!forged.body.contains("signature") && !forged.body.contains("timestamp"), "{}", forged.body);
+    assert_eq!(
+        send(proxy.admin, "POST /hooks/app HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}").await.status,
+        401
+    );
+    assert_eq!(proxy.get("/articles/a").await.body, "old");
+    let metrics = send(proxy.admin, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.body;
+    assert!(metrics.contains("webhooks_total{hook=\"app\",outcome=\"bad-signature\"} 2"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_replay_is_accepted_and_does_nothing() {
+    let (origin, proxy) = warm().await;
+    let body = changed(json!({"slug": "a", "title": "A"}), json!({"slug": "a", "title": "B"}));
+    assert_eq!(answer(&deliver(&proxy, "msg_1", &body).await)["matched"], 2);
+    proxy.get("/articles/a").await;
+    let asked = origin.count();
+    let again = answer(&deliver(&proxy, "msg_1", &body).await);
+    assert_eq!((&again["duplicate"], &again["matched"]), (&json!(true), &json!(0)));
+    assert_eq!(proxy.get("/articles/a").await.x_cache(), "HIT");
+    assert_eq!(origin.count(), asked);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused() {
+    let (_origin, proxy) = warm().await;
+    assert_eq!(deliver(&proxy, "msg_1", "{").await.status, 400);
+    assert_eq!(deliver(&proxy, "msg_2", &"[".repeat(1000)).await.status, 400);
+    assert_eq!(deliver(&proxy, "msg_3", &format!("\"{}\"", "x".repeat(5000))).await.status, 413);
+    let get = send(proxy.admin, "GET /hooks/app HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!((get.status, get.field("allow").as_str()), (405, "POST"));
+    assert_eq!(
+        send(proxy.admin, "POST /hooks/other HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await.status,
+        404
+    );
+}
