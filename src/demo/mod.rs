@@ -33,7 +33,10 @@ struct App {
 ///
 /// # Errors
 /// When its store cannot be made, or the listener fails.
-pub async fn serve(listener: TcpListener, notify: Notify) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub async fn serve(
+    listener: TcpListener,
+    notify: Notify,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let app = App { store: Arc::new(Store::with_examples()?), notify: Arc::new(notify) };
     let router = Router::new()
         .route("/", get(list))
