@@ -32,7 +32,7 @@ impl Notify {
             .collect();
         let event = json!({
             "type": "article.updated",
-            "data": { "slug": after.slug, "before": before, "after": after, "changed": changed },
+            "data": { "model": "article", "id": after.id, "before": before, "after": after, "changed": changed },
         });
         match self.send(&event).await {
             Ok(matched) => {
