@@ -91,6 +91,10 @@ where
 }
 
 /// What looking led to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made; a box would cost every hit"
+)]
 enum Look {
     Answer(Answer),
     Errand(Errand),

@@ -32,7 +32,9 @@ pub(super) fn ask(
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        match tokio::time::timeout(TIMEOUT, exchange(method, base, path, headers, body.unwrap_or_default())).await {
+        match tokio::time::timeout(TIMEOUT, exchange(method, base, path, headers, body.unwrap_or_default()))
+            .await
+        {
             Ok(answer) => answer.map_err(Failure::Failed),
             Err(_) => Err(Failure::Failed(format!("{base} did not answer within {TIMEOUT:?}"))),
         }

@@ -42,13 +42,17 @@ impl Demo {
         for upstream in &mut plan.upstreams {
             upstream.servers = vec![app_address.to_string().parse()?];
         }
-        let hook = plan.webhooks.first().and_then(|hook| Some((hook.path.clone(), hook.secrets.first()?.clone())));
-        let token = plan.admin.tokens.first().map(|token| token.secret.reveal().to_owned()).unwrap_or_default();
+        let hook =
+            plan.webhooks.first().and_then(|hook| Some((hook.path.clone(), hook.secrets.first()?.clone())));
+        let token =
+            plan.admin.tokens.first().map(|token| token.secret.reveal().to_owned()).unwrap_or_default();
         let Some((path, secret)) = hook else {
             return Err(Failure::Failed("proxy.yaml has no webhook for the demo".into()));
         };
         let bound = server::bind(&plan).await.map_err(|error| {
-            Failure::Failed(format!("{error}\nAnother program may be using the port: try --port and --admin-port."))
+            Failure::Failed(format!(
+                "{error}\nAnother program may be using the port: try --port and --admin-port."
+            ))
         })?;
         let admin: Uri = format!("http://{}", bound.admin_address).parse()?;
         println!("{}", things_to_try(bound.addresses[0], bound.admin_address, &token));

@@ -40,6 +40,8 @@ impl Man {
     pub(super) fn run(self) -> Result<(), Failure> {
         std::fs::create_dir_all(&self.directory)
             .and_then(|()| clap_mangen::generate_to(Cli::command(), &self.directory))
-            .map_err(|error| Failure::Failed(format!("cannot write to {}: {error}", self.directory.display())))
+            .map_err(|error| {
+                Failure::Failed(format!("cannot write to {}: {error}", self.directory.display()))
+            })
     }
 }

@@ -50,7 +50,8 @@ impl Key {
         let (Some(scheme @ ("http" | "https")), Some(authority)) = (url.scheme_str(), url.authority()) else {
             return Err(invalid("is not absolute: write http://host/path"));
         };
-        let host = uri::normalize_authority(authority.as_str(), scheme).map_err(|why| invalid(&why.to_string()))?;
+        let host =
+            uri::normalize_authority(authority.as_str(), scheme).map_err(|why| invalid(&why.to_string()))?;
         let path = uri::normalize_path(url.path()).map_err(|why| invalid(&why.to_string()))?;
         let headers = self.fields()?;
         let query = RouteQuery { method: &self.method, host: &host, path: &path, headers: &headers };
@@ -77,7 +78,9 @@ impl Key {
         if self.json {
             let parts: Vec<_> = parts
                 .iter()
-                .map(|part| json!({"field": &*part.field, "partition": part.partition, "value": part.encoded}))
+                .map(
+                    |part| json!({"field": &*part.field, "partition": part.partition, "value": part.encoded}),
+                )
                 .collect();
             let partition: serde_json::Map<_, _> =
                 key.partition.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
@@ -101,7 +104,11 @@ impl Key {
         if !key.partition.is_empty() {
             let fields: Vec<_> =
                 key.partition.iter().map(|(name, value)| format!(" --partition {name}={value}")).collect();
-            println!("\nIts partition is purged by\n  staleproof purge --route {}{}", route.name, fields.concat());
+            println!(
+                "\nIts partition is purged by\n  staleproof purge --route {}{}",
+                route.name,
+                fields.concat()
+            );
         }
         Ok(())
     }

@@ -25,13 +25,18 @@ use crate::config::{self, Plan};
 /// and which events invalidate what, and tell it by signed webhooks what has changed. Once a purge is
 /// acknowledged, no response whose fetch began before it is ever served again.
 #[derive(Debug, Parser)]
-#[command(name = "staleproof", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "staleproof",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Try it:
   staleproof demo                    an example app behind the proxy, with things to try
   staleproof check                   every mistake in proxy.yaml, at once
   staleproof run                     serve
   staleproof key http://localhost/a  what the key of a request would be
-  staleproof purge --tag product:42  forget what is tagged so")]
+  staleproof purge --tag product:42  forget what is tagged so"
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -69,13 +69,19 @@ struct What {
 impl Purge {
     pub(super) fn run(self) -> Result<(), Failure> {
         let target = self.target()?;
-        let (status, answer) =
-            client::ask(Method::POST, &self.admin, "/v1/purge", self.token.as_deref(), Some(target.to_string()))?;
+        let (status, answer) = client::ask(
+            Method::POST,
+            &self.admin,
+            "/v1/purge",
+            self.token.as_deref(),
+            Some(target.to_string()),
+        )?;
         let answer: Value = serde_json::from_slice(&answer)
             .map_err(|_| Failure::Failed(format!("{} is not an admin listener ({status})", self.admin)))?;
         if !status.is_success() {
             let detail = answer["detail"].as_str().unwrap_or("no reason was given");
-            let hint = if status == http::StatusCode::UNAUTHORIZED { " (--token or STALEPROOF_TOKEN)" } else { "" };
+            let hint =
+                if status == http::StatusCode::UNAUTHORIZED { " (--token or STALEPROOF_TOKEN)" } else { "" };
             return Err(Failure::Failed(format!("{detail}{hint}")));
         }
         if self.json {
@@ -93,9 +99,18 @@ impl Purge {
     /// The target in JSON.
     fn target(&self) -> Result<Value, Failure> {
         let What { url, tag, host, route, key, namespace, everything } = &self.what;
-        let named = [("url", url), ("tag", tag), ("host", host), ("route", route), ("key", key), ("namespace", namespace)];
-        let mut target: Map<String, Value> =
-            named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?)))).collect();
+        let named = [
+            ("url", url),
+            ("tag", tag),
+            ("host", host),
+            ("route", route),
+            ("key", key),
+            ("namespace", namespace),
+        ];
+        let mut target: Map<String, Value> = named
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
+            .collect();
         if *everything {
             if !self.yes {
                 eprintln!("error: this purges everything that is stored; say --yes if that is what you want");

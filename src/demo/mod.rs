@@ -8,12 +8,13 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Form, Path, State};
+use axum::extract::{Form, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use store::{Article, Store, StoreError};
@@ -33,13 +34,17 @@ struct App {
 ///
 /// # Errors
 /// When its store cannot be made, or the listener fails.
-pub async fn serve(listener: TcpListener, notify: Notify) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub async fn serve(
+    listener: TcpListener,
+    notify: Notify,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let app = App { store: Arc::new(Store::with_examples()?), notify: Arc::new(notify) };
     let router = Router::new()
         .route("/", get(list))
         .route("/articles/{slug}", get(article).post(save))
-        .route("/edit/{slug}", get(edit))
-        .route("/api/articles/{slug}", get(api_article))
+        .route("/articles/{slug}/edit", get(edit))
+        .route("/api/articles/{id}", get(api_article))
+        .route("/api/users/{id}", get(api_user))
         .fallback(|| async { (StatusCode::NOT_FOUND, Html(pages::not_found())) })
         .with_state(app);
     axum::serve(listener, router).await?;
@@ -61,9 +66,27 @@ async fn article(State(app): State<App>, Path(slug): Path<String>) -> Result<Htm
     Ok(Html(pages::article(&article)))
 }
 
-async fn api_article(State(app): State<App>, Path(slug): Path<String>) -> Result<Json<Article>, Oops> {
+async fn api_article(State(app): State<App>, Path(id): Path<u64>) -> Result<Json<Article>, Oops> {
     think().await;
-    Ok(Json(app.store.get(&slug)?.ok_or(Oops::NotFound)?))
+    let article = app.store.all()?.into_iter().find(|article| article.id == id);
+    Ok(Json(article.ok_or(Oops::NotFound)?))
+}
+
+/// Who wrote what; `?page=` shows one article at a time.
+async fn api_user(
+    State(app): State<App>,
+    Path(id): Path<u64>,
+    Query(page): Query<Page>,
+) -> Result<Json<Value>, Oops> {
+    think().await;
+    let articles: Vec<_> = app.store.all()?.into_iter().filter(|article| article.author_id == id).collect();
+    let shown = articles.get(page.page.unwrap_or(1).saturating_sub(1)).ok_or(Oops::NotFound)?;
+    Ok(Json(json!({ "id": id, "articles": articles.len(), "article": shown.title })))
+}
+
+#[derive(Deserialize)]
+struct Page {
+    page: Option<usize>,
 }
 
 async fn edit(State(app): State<App>, Path(slug): Path<String>) -> Result<Html<String>, Oops> {

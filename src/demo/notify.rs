@@ -26,20 +26,20 @@ pub struct Notify {
 impl Notify {
     /// Tells that an article has changed; what came of it, in words.
     pub(super) async fn article_updated(&self, before: &Article, after: &Article) -> String {
-        let changed: Vec<_> = [
-            ("title", before.title != after.title),
-            ("text", before.text != after.text),
-        ]
-        .into_iter()
-        .filter_map(|(name, changed)| changed.then_some(name))
-        .collect();
+        let changed: Vec<_> = [("title", before.title != after.title), ("text", before.text != after.text)]
+            .into_iter()
+            .filter_map(|(name, changed)| changed.then_some(name))
+            .collect();
         let event = json!({
             "type": "article.updated",
-            "data": { "slug": after.slug, "before": before, "after": after, "changed": changed },
+            "data": { "model": "article", "id": after.id, "before": before, "after": after, "changed": changed },
         });
         match self.send(&event).await {
             Ok(matched) => {
-                tracing::info!(article = after.slug, "the app has told of a change: {matched} stored responses wiped");
+                tracing::info!(
+                    article = after.slug,
+                    "the app has told of a change: {matched} stored responses wiped"
+                );
                 format!("the webhook wiped {matched} stored responses")
             }
             Err(problem) => {
@@ -60,7 +60,9 @@ impl Notify {
         mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
         let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
         let mut headers = HeaderMap::new();
-        for (name, value) in [("webhook-id", id), ("webhook-timestamp", timestamp), ("webhook-signature", signature)] {
+        for (name, value) in
+            [("webhook-id", id), ("webhook-timestamp", timestamp), ("webhook-signature", signature)]
+        {
             let value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
             headers.insert(HeaderName::from_static(name), value);
         }

@@ -30,17 +30,24 @@ pub(super) fn list(articles: &[Article]) -> String {
     let items: String = articles
         .iter()
         .map(|article| {
-            format!("<li><a href=\"/articles/{}\">{}</a></li>", escaped(&article.slug), escaped(&article.title))
+            format!(
+                "<li><a href=\"/articles/{}\">{}</a></li>",
+                escaped(&article.slug),
+                escaped(&article.title)
+            )
         })
         .collect();
-    page("A slow wiki", &format!("<h1>A slow wiki</h1><p>Reload: only the first time is slow.</p><ul>{items}</ul>"))
+    page(
+        "A slow wiki",
+        &format!("<h1>A slow wiki</h1><p>Reload: only the first time is slow.</p><ul>{items}</ul>"),
+    )
 }
 
 pub(super) fn article(article: &Article) -> String {
     let (slug, title, text) = (escaped(&article.slug), escaped(&article.title), escaped(&article.text));
     let body = format!(
         "<p><a href=\"/\">All articles</a></p><h1>{title}</h1><p>{text}</p>\
-         <p><a href=\"/edit/{slug}\">Edit</a>: saving wipes this page and the list, and nothing else.</p>"
+         <p><a href=\"/articles/{slug}/edit\">Edit</a>: saving wipes this page and the list, and nothing else.</p>"
     );
     page(&title, &body)
 }
@@ -68,7 +75,13 @@ mod tests {
 
     #[test]
     fn what_was_written_cannot_break_the_page() {
-        let article = Article { slug: "x".into(), title: "<b>\"&".into(), text: "</textarea><script>".into() };
+        let article = Article {
+            id: 1,
+            author_id: 1,
+            slug: "x".into(),
+            title: "<b>\"&".into(),
+            text: "</textarea><script>".into(),
+        };
         for html in [super::article(&article), edit(&article), list(&[article])] {
             assert!(html.contains("&lt;b&gt;&quot;&amp;") && !html.contains("</textarea><script>"), "{html}");
         }

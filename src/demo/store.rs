@@ -10,6 +10,8 @@ const ARTICLES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("article
 /// What the wiki is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Article {
+    pub(super) id: u64,
+    pub(super) author_id: u64,
     pub(super) slug: String,
     pub(super) title: String,
     pub(super) text: String,
@@ -40,12 +42,18 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn with_examples() -> Result<Self, StoreError> {
         let store = Self { database: Database::builder().create_with_backend(InMemoryBackend::new())? };
-        for (slug, title, text) in [
-            ("tea", "Tea", "Two minutes for green, four for black. Nobody agrees on the milk."),
-            ("bread", "Bread", "Flour, water, salt and more patience than one has."),
-            ("rain", "Rain", "It comes from above, mostly on days without an umbrella."),
+        for (id, author_id, slug, title, text) in [
+            (1, 1, "tea", "Tea", "Two minutes for green, four for black. Nobody agrees on the milk."),
+            (2, 1, "bread", "Bread", "Flour, water, salt and more patience than one has."),
+            (3, 2, "rain", "Rain", "It comes from above, mostly on days without an umbrella."),
         ] {
-            store.put(&Article { slug: slug.into(), title: title.into(), text: text.into() })?;
+            store.put(&Article {
+                id,
+                author_id,
+                slug: slug.into(),
+                title: title.into(),
+                text: text.into(),
+            })?;
         }
         Ok(store)
     }

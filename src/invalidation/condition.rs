@@ -1,7 +1,9 @@
 //! One entry of `when:`: what must hold of an event's body. PURE.
 
+use std::cmp::Ordering;
+
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::event::{Selector, SelectorError};
 
@@ -10,31 +12,27 @@ use super::event::{Selector, SelectorError};
 pub struct Condition {
     subject: Selector,
     negated: bool,
-    expected: Expected,
+    /// Whether the subject must select something, or must not.
+    exists: Option<bool>,
+    /// All must hold of one value.
+    operators: Vec<Operator>,
 }
 
 #[derive(Clone, Debug)]
-enum Expected {
+enum Operator {
     OneOf(Vec<Value>),
-    Exists(bool),
     Matches(Regex),
-    Compares(Comparison, f64),
-    Not(Value),
-    /// What `"!$.archived": true` would say is never a list.
-    All(Vec<Expected>),
+    /// Compared with the number, the value is on this side, or on that.
+    Compares(Number, [Ordering; 2]),
+    Not(Vec<Operator>),
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Comparison {
-    Greater,
-    GreaterOrEqual,
-    Less,
-    LessOrEqual,
-}
+const OPERATORS: &str = "in, exists, matches, gt, gte, lt, lte, not";
 
 impl Condition {
     /// `subject`: a JSONPath, negated by a leading `!`. `expected`: a plain value (equal), a list (any of them), or
-    /// a mapping of operators that must all hold: `in`, `exists`, `matches`, `gt`, `gte`, `lt`, `lte`, `not`.
+    /// a mapping of operators that must all hold: `in`, `exists`, `matches`, `gt`, `gte`, `lt`, `lte`, `not`. What
+    /// follows `not` is again a plain value, a list (none of them) or a mapping.
     ///
     /// # Errors
     /// A subject that is no JSONPath, an unknown operator, an operand of the wrong type.
@@ -46,79 +44,78 @@ impl Condition {
         let shift = subject.len() - path.len();
         let subject = Selector::parse(path)
             .map_err(|error| SelectorError { at: error.at + shift, message: error.message })?;
-        let expected = Expected::new(expected).map_err(|message| SelectorError { at: 0, message })?;
-        Ok(Self { subject, negated, expected })
+        let refused = |message| SelectorError { at: 0, message };
+        let mut rest = expected.clone();
+        let exists = match rest.as_object_mut().and_then(|operators| operators.remove("exists")) {
+            None => None,
+            Some(Value::Bool(wanted)) => Some(wanted),
+            Some(_) => return Err(refused("exists takes true or false".to_owned())),
+        };
+        let alone = exists.is_some() && rest.as_object().is_some_and(serde_json::Map::is_empty);
+        let operators = if alone { Vec::new() } else { operators(&rest).map_err(refused)? };
+        Ok(Self { subject, negated, exists, operators })
     }
 
     /// Whether it holds of a body. Of several values that the path selects, one is enough; a path that selects
-    /// nothing is as good as `null`.
+    /// nothing is as good as `null` for all but `exists`. A leading `!` turns the whole round: no value does.
     pub fn holds(&self, body: &Value) -> bool {
         let found = self.subject.find(body);
-        let holds = match (&self.expected, found.as_slice()) {
-            (Expected::Exists(wanted), found) => !found.is_empty() == *wanted,
-            (expected, []) => expected.holds(&Value::Null),
-            (expected, found) => found.iter().any(|value| expected.holds(value)),
+        let as_wanted = self.exists.is_none_or(|wanted| wanted != found.is_empty());
+        let some_value = match found.as_slice() {
+            [] => all_hold(&self.operators, &Value::Null),
+            found => found.iter().any(|value| all_hold(&self.operators, value)),
         };
-        holds != self.negated
+        (as_wanted && some_value) != self.negated
     }
 }
 
-impl Expected {
-    fn new(value: &Value) -> Result<Self, String> {
-        match value {
-            Value::Array(values) => Ok(Self::OneOf(values.clone())),
-            Value::Object(operators) if operators.is_empty() => {
-                Err("an operator is expected: in, exists, matches, gt, gte, lt, lte, not".into())
-            }
-            Value::Object(operators) => {
-                let all: Result<Vec<_>, _> =
-                    operators.iter().map(|(operator, operand)| Self::operator(operator, operand)).collect();
-                let mut all = all?;
-                Ok(if all.len() == 1 { all.remove(0) } else { Self::All(all) })
-            }
-            plain => Ok(Self::OneOf(vec![plain.clone()])),
-        }
+fn operators(expected: &Value) -> Result<Vec<Operator>, String> {
+    match expected {
+        Value::Array(values) => Ok(vec![Operator::OneOf(values.clone())]),
+        Value::Object(named) if named.is_empty() => Err(format!("an operator is expected: {OPERATORS}")),
+        Value::Object(named) => named.iter().map(|(name, operand)| Operator::new(name, operand)).collect(),
+        plain => Ok(vec![Operator::OneOf(vec![plain.clone()])]),
     }
+}
 
-    fn operator(operator: &str, operand: &Value) -> Result<Self, String> {
-        let number = |comparison| {
-            let bound = operand.as_f64().ok_or_else(|| format!("{operator} compares with a number"))?;
-            Ok(Self::Compares(comparison, bound))
+fn all_hold(operators: &[Operator], value: &Value) -> bool {
+    operators.iter().all(|operator| operator.holds(value))
+}
+
+impl Operator {
+    fn new(name: &str, operand: &Value) -> Result<Self, String> {
+        let compares = |sides| match operand {
+            Value::Number(bound) => Ok(Self::Compares(bound.clone(), sides)),
+            _ => Err(format!("{name} compares with a number")),
         };
-        match operator {
+        match name {
             "in" => match operand {
                 Value::Array(values) => Ok(Self::OneOf(values.clone())),
                 _ => Err("in takes a list".into()),
             },
-            "exists" => {
-                operand.as_bool().map(Self::Exists).ok_or_else(|| "exists takes true or false".into())
-            }
+            "exists" => Err("exists stands on its own: write exists: false instead of a not".into()),
             "matches" => {
                 let pattern = operand.as_str().ok_or("matches takes a regular expression")?;
                 Regex::new(pattern).map(Self::Matches).map_err(|error| error.to_string())
             }
-            "not" => Ok(Self::Not(operand.clone())),
-            "gt" => number(Comparison::Greater),
-            "gte" => number(Comparison::GreaterOrEqual),
-            "lt" => number(Comparison::Less),
-            "lte" => number(Comparison::LessOrEqual),
-            unknown => Err(format!("{unknown:?} is no operator: in, exists, matches, gt, gte, lt, lte, not")),
+            "not" => operators(operand).map(Self::Not),
+            "gt" => compares([Ordering::Greater; 2]),
+            "gte" => compares([Ordering::Greater, Ordering::Equal]),
+            "lt" => compares([Ordering::Less; 2]),
+            "lte" => compares([Ordering::Less, Ordering::Equal]),
+            unknown => Err(format!("{unknown:?} is no operator: {OPERATORS}")),
         }
     }
 
     fn holds(&self, value: &Value) -> bool {
         match self {
             Self::OneOf(values) => values.iter().any(|wanted| equal(wanted, value)),
-            Self::Exists(wanted) => *wanted,
             Self::Matches(pattern) => value.as_str().is_some_and(|text| pattern.is_match(text)),
-            Self::Compares(comparison, bound) => value.as_f64().is_some_and(|number| match comparison {
-                Comparison::Greater => number > *bound,
-                Comparison::GreaterOrEqual => number >= *bound,
-                Comparison::Less => number < *bound,
-                Comparison::LessOrEqual => number <= *bound,
-            }),
-            Self::Not(unwanted) => !equal(unwanted, value),
-            Self::All(all) => all.iter().all(|expected| expected.holds(value)),
+            Self::Compares(bound, sides) => value
+                .as_number()
+                .and_then(|number| compare(number, bound))
+                .is_some_and(|side| sides.contains(&side)),
+            Self::Not(operators) => !all_hold(operators, value),
         }
     }
 }
@@ -126,8 +123,16 @@ impl Expected {
 /// Numbers are equal by value (1 is 1.0), everything else as JSON is.
 fn equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
-        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        (Value::Number(one), Value::Number(other)) => compare(one, other) == Some(Ordering::Equal),
         _ => one == other,
+    }
+}
+
+/// Integers exactly: the ids of large tables are beyond what floating point can tell apart.
+fn compare(one: &Number, other: &Number) -> Option<Ordering> {
+    match (one.as_i128(), other.as_i128()) {
+        (Some(one), Some(other)) => Some(one.cmp(&other)),
+        _ => one.as_f64()?.partial_cmp(&other.as_f64()?),
     }
 }
 
@@ -147,6 +152,7 @@ mod tests {
         assert!(holds("$.status", json!(["a", "b"]), json!({"status": "b"})));
         assert!(holds("$.n", json!(1), json!({"n": 1.0})));
         assert!(!holds("$.n", json!(1), json!({"n": "1"})));
+        assert!(!holds("$.n", json!(9_007_199_254_740_992_u64), json!({"n": 9_007_199_254_740_993_u64})));
     }
 
     #[test]
@@ -161,7 +167,10 @@ mod tests {
         assert!(holds("$.a", json!(null), json!({})));
         assert!(!holds("$.a", json!({"exists": true}), json!({})));
         assert!(holds("$.a", json!({"exists": true}), json!({"a": null})));
+        assert!(holds("$.a", json!({"exists": false}), json!({})));
         assert!(holds("$.a", json!({"not": 1}), json!({})));
+        assert!(!holds("$.a", json!({"exists": true, "not": 1}), json!({})));
+        assert!(!holds("$.a", json!({"lt": 1}), json!({})));
     }
 
     #[test]
@@ -175,6 +184,15 @@ mod tests {
             (json!({"matches": "^a"}), json!("ab"), json!("ba")),
             (json!({"in": [1, 2]}), json!(2), json!(3)),
             (json!({"not": 1}), json!(2), json!(1)),
+            (json!({"not": [1, 2]}), json!(3), json!(2)),
+            (json!({"not": {"gt": 1, "lt": 3}}), json!(3), json!(2)),
+            (json!({"exists": true, "matches": "b$"}), json!("ab"), json!("ba")),
+            (
+                json!({"gt": 9_007_199_254_740_992_u64}),
+                json!(9_007_199_254_740_993_u64),
+                json!(9_007_199_254_740_992_u64),
+            ),
+            (json!({"gt": 0}), json!(0.5), json!("1")),
         ] {
             assert!(holds("$.a", expected.clone(), json!({"a": yes})), "{expected}");
             assert!(!holds("$.a", expected.clone(), json!({"a": no})), "{expected}");
@@ -184,6 +202,10 @@ mod tests {
     #[test]
     fn of_several_values_one_is_enough() {
         assert!(holds("$.tags[*]", json!("b"), json!({"tags": ["a", "b"]})));
+        assert!(holds("$.tags[*]", json!({"not": "b"}), json!({"tags": ["a", "b"]})));
+        assert!(!holds("!$.tags[*]", json!("b"), json!({"tags": ["a", "b"]})));
+        // Both bounds must hold of the same one.
+        assert!(!holds("$.n[*]", json!({"gt": 1, "lt": 3}), json!({"n": [0, 4]})));
     }
 
     #[test]
@@ -195,6 +217,9 @@ mod tests {
             ("$.a", json!({"grater": 1})),
             ("$.a", json!({"matches": "("})),
             ("$.a", json!({"in": 1})),
+            ("$.a", json!({"exists": "yes"})),
+            ("$.a", json!({"not": {"exists": true}})),
+            ("$.a", json!({"not": {}})),
         ] {
             assert!(Condition::new(subject, &expected).is_err(), "{subject} {expected}");
         }

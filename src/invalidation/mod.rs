@@ -5,6 +5,7 @@ mod condition;
 pub mod event;
 pub mod log;
 pub mod rule;
+mod spelling;
 pub mod standing;
 pub mod tag;
 pub mod target;

@@ -1,16 +1,16 @@
 //! Invalidation rules: from an event to what must be forgotten. PURE.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::Target;
 pub use super::condition::Condition;
 use super::event::{Event, Selector};
+use super::spelling::urls;
 use crate::routes::Template;
 
 /// One entry of `invalidation:`.
@@ -106,7 +106,7 @@ pub enum TargetTemplate {
     Everything,
 }
 
-/// How many targets one event may come to by one rule. A body that names more is a mistake or an attack.
+/// How many things one event may name by one rule. A body that names more is a mistake or an attack.
 pub const MAX_TARGETS: usize = 1000;
 
 /// Why a rule did not run.
@@ -151,14 +151,14 @@ impl Rule {
         }
         let values = self.values(event)?;
         let mut targets = Vec::new();
+        let mut left = MAX_TARGETS;
         for Action::Purge(template) in &self.actions {
-            for target in template.fill(&values)? {
+            let combinations = template.combinations(&values, left)?;
+            left -= combinations.len();
+            for target in combinations.iter().flat_map(|combination| template.fill(combination)) {
                 if !targets.contains(&target) {
                     targets.push(target);
                 }
-            }
-            if targets.len() > MAX_TARGETS {
-                return Err(Skipped::TooMany);
             }
         }
         Ok(targets)
@@ -174,13 +174,13 @@ impl Rule {
     fn values(&self, event: &Event) -> Result<Values<'_>, Skipped> {
         let mut values = Values::new();
         for (name, selectors) in &self.fields {
-            let mut found: Vec<String> = Vec::new();
-            for value in selectors.iter().flat_map(|selector| selector.find(&event.body)) {
-                match text(value) {
-                    Some(text) if !found.contains(&text) => found.push(text),
-                    _ => {}
-                }
-            }
+            let mut seen = HashSet::new();
+            let found: Vec<String> = selectors
+                .iter()
+                .flat_map(|selector| selector.find(&event.body))
+                .filter_map(text)
+                .filter(|text| seen.insert(text.clone()))
+                .collect();
             let required = match &self.require {
                 Require::All => true,
                 Require::None => false,
@@ -195,20 +195,33 @@ impl Rule {
     }
 }
 
+/// The values of each field.
 type Values<'r> = BTreeMap<&'r str, Vec<String>>;
+
+/// One value for each field that a template asks for.
+type Combination<'v> = BTreeMap<&'v str, &'v str>;
 
 /// A scalar as it stands in URLs and keys; nothing else is a value.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
+        Value::Number(number) => number_text(number),
         Value::Bool(truth) => Some(truth.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
-/// What is not unreserved (RFC 3986 §2.3), and the slash of paths.
-const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+/// An id that a sender writes as `42.0` is 42. One too large to be told from its neighbours is no value: it would
+/// name the wrong thing.
+fn number_text(number: &Number) -> Option<String> {
+    const EXACT_BELOW: f64 = 9_007_199_254_740_992.0; // 2^53
+    match number.as_f64().filter(|_| number.is_f64()) {
+        Some(float) if float.fract() == 0.0 => {
+            (float.abs() < EXACT_BELOW).then(|| format!("{:.0}", float + 0.0))
+        }
+        _ => Some(number.to_string()),
+    }
+}
 
 impl TargetTemplate {
     /// The templates with holes.
@@ -222,46 +235,53 @@ impl TargetTemplate {
         }
     }
 
-    /// One target for every combination of the values that the holes ask for; none if one has no value.
-    fn fill(&self, values: &Values<'_>) -> Result<Vec<Target>, Skipped> {
+    /// Every combination of the values that the holes ask for; none if one has no value, [`Skipped::TooMany`] if
+    /// there are more than `limit`.
+    fn combinations<'v>(
+        &'v self,
+        values: &'v Values<'_>,
+        limit: usize,
+    ) -> Result<Vec<Combination<'v>>, Skipped> {
         let mut names: Vec<&str> = self.templates().into_iter().flat_map(Template::names).collect();
         names.sort_unstable();
         names.dedup();
-        let mut combinations: Vec<BTreeMap<&str, &str>> = vec![BTreeMap::new()];
+        let mut combinations = vec![Combination::new()];
         for name in names {
             let found = values.get(name).map(Vec::as_slice).unwrap_or_default();
-            if combinations.len() * found.len() > MAX_TARGETS {
+            if combinations.len() * found.len() > limit {
                 return Err(Skipped::TooMany);
             }
+            let with = |known: &Combination<'v>, value| {
+                let mut known = known.clone();
+                known.insert(name, value);
+                known
+            };
             combinations = combinations
                 .iter()
-                .flat_map(|known| {
-                    found.iter().map(move |value| {
-                        let mut known = known.clone();
-                        known.insert(name, value);
-                        known
-                    })
-                })
+                .flat_map(|known| found.iter().map(move |value| with(known, value)))
                 .collect();
         }
-        Ok(combinations.iter().filter_map(|values| self.target(values)).collect())
+        if combinations.len() > limit { Err(Skipped::TooMany) } else { Ok(combinations) }
     }
 
-    fn target(&self, values: &BTreeMap<&str, &str>) -> Option<Target> {
-        let plain =
+    /// What it names with these values. A URL can be written in several ways, and all of them are named.
+    fn fill(&self, values: &Combination<'_>) -> Vec<Target> {
+        if let Self::Url(template) = self {
+            return urls(template, values).into_iter().map(Target::Url).collect();
+        }
+        self.plain(values).into_iter().collect()
+    }
+
+    fn plain(&self, values: &Combination<'_>) -> Option<Target> {
+        let filled =
             |template: &Template| template.render(|name| values.get(name).map(|&value| Cow::Borrowed(value)));
         let all = |templates: &BTreeMap<String, Template>| -> Option<BTreeMap<String, String>> {
-            templates.iter().map(|(name, template)| Some((name.clone(), plain(template)?))).collect()
+            templates.iter().map(|(name, template)| Some((name.clone(), filled(template)?))).collect()
         };
         Some(match self {
-            Self::Url(template) => {
-                let encoded = |name: &str| {
-                    values.get(name).map(|value| Cow::Owned(utf8_percent_encode(value, IN_URL).to_string()))
-                };
-                Target::Url(template.render(encoded)?)
-            }
-            Self::Tag(template) => Target::Tag(plain(template)?),
-            Self::Host(template) => Target::Host(plain(template)?),
+            Self::Url(template) => Target::Url(filled(template)?),
+            Self::Tag(template) => Target::Tag(filled(template)?),
+            Self::Host(template) => Target::Host(filled(template)?),
             Self::Route(route) => Target::Route(route.clone()),
             Self::RoutePartition { route, values } => {
                 Target::RoutePartition { route: route.clone(), values: all(values)? }
@@ -297,7 +317,7 @@ mod tests {
             after: at("$.data.after"),
             changed: at("$.data.changed"),
         };
-        Event::new(&"app".into(), &mapping, json!({"type": name, "data": data}))
+        Event::new(&"app".into(), "msg_1", &mapping, json!({"type": name, "data": data}))
     }
 
     fn rule(actions: Vec<TargetTemplate>) -> Rule {
@@ -344,11 +364,43 @@ mod tests {
             TargetTemplate::Url(hole("http://a.test/{id}")),
             TargetTemplate::Tag(hole("user:{id}")),
         ]);
-        let targets = rule.targets(&event("x", json!({"id": "é?/b"})));
+        let targets = rule.targets(&event("x", json!({"id": "é?"})));
         assert_eq!(
             targets,
-            Ok(vec![Target::Url("http://a.test/%C3%A9%3F/b".into()), Target::Tag("user:é?/b".into())])
+            Ok(vec![Target::Url("http://a.test/%C3%A9%3F".into()), Target::Tag("user:é?".into())])
         );
+    }
+
+    #[test]
+    fn every_combination_of_values_is_named() {
+        let values = [("user", "{id}"), ("page", "{slug}-{id}")];
+        let values = values.map(|(name, text)| (name.to_owned(), hole(text))).into();
+        let mut rule = rule(vec![TargetTemplate::KeyPartition { key: "k".into(), values }]);
+        rule.fields[0].1 = vec![at("$.data.ids[*]")];
+        let data = json!({"ids": [1, 2], "before": {"slug": "a"}, "after": {"slug": "b"}});
+        let partitions = rule.targets(&event("x", data)).unwrap().into_iter().map(|target| match target {
+            Target::KeyPartition { key, values } => format!("{key} {} {}", values["user"], values["page"]),
+            other => panic!("{other}"),
+        });
+        assert_eq!(partitions.collect::<Vec<_>>(), ["k 1 a-1", "k 1 b-1", "k 2 a-2", "k 2 b-2"]);
+    }
+
+    #[test]
+    fn a_number_is_written_as_it_stands_in_urls() {
+        for (number, expected) in [
+            ("42", Some("42")),
+            ("-1", Some("-1")),
+            ("42.0", Some("42")),
+            ("-0.0", Some("0")),
+            ("1e3", Some("1000")),
+            ("9.5", Some("9.5")),
+            ("18446744073709551615", Some("18446744073709551615")),
+            ("184467440737095516150", None),
+            ("1e300", None),
+        ] {
+            let value: Value = serde_json::from_str(number).unwrap();
+            assert_eq!(text(&value).as_deref(), expected, "{number}");
+        }
     }
 
     #[test]
@@ -395,9 +447,21 @@ mod tests {
 
     #[test]
     fn an_event_that_names_too_much_is_refused() {
-        let mut rule = rule(vec![TargetTemplate::Tag(hole("{id}"))]);
-        rule.fields[0].1 = vec![at("$.data.ids[*]")];
-        let ids: Vec<_> = (0..=MAX_TARGETS).collect();
-        assert_eq!(rule.targets(&event("x", json!({"ids": ids}))), Err(Skipped::TooMany));
+        let tag = |text| TargetTemplate::Tag(hole(text));
+        let check = |actions, ids: usize, expected| {
+            let mut rule = rule(actions);
+            rule.fields[0].1 = vec![at("$.data.ids[*]")];
+            rule.fields[1].1 = vec![at("$.data.ids[*]")];
+            let ids: Vec<_> = (0..ids).collect();
+            let targets = rule.targets(&event("x", json!({"ids": ids})));
+            assert_eq!(targets.map(|targets| targets.len()), expected);
+        };
+        check(vec![tag("{id}")], MAX_TARGETS, Ok(MAX_TARGETS));
+        check(vec![tag("{id}")], MAX_TARGETS + 1, Err(Skipped::TooMany));
+        check(vec![tag("{id}:{slug}")], 32, Err(Skipped::TooMany));
+        check(vec![tag("a:{id}"), tag("b:{id}")], 501, Err(Skipped::TooMany));
+        check(vec![tag("a:{id}"), TargetTemplate::Everything], MAX_TARGETS, Err(Skipped::TooMany));
+        // What no template uses counts for nothing.
+        check(vec![TargetTemplate::Everything], 100_000, Ok(1));
     }
 }

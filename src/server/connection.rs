@@ -44,7 +44,7 @@ pub(super) async fn serve(
         .header_read_timeout(settings.head_timeout)
         .max_header_size(settings.max_head_bytes)
         .max_buf_size(settings.max_head_bytes.max(64 * 1024))
-        .pipeline_flush(true)
+        // Not `pipeline_flush`: with it, hyper does not flush its answer to a head it cannot parse.
         .serve_connection(io, handler);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a client connection ended");

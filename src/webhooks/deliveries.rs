@@ -1,10 +1,11 @@
 //! Which deliveries have been done already, so that a retry or a replay does nothing twice.
 //!
 //! A delivery is remembered only once its work is done: a sender that retries what failed must not be told that it
-//! succeeded. Bounded in number; the oldest is forgotten first, and after its hook's time anyway.
+//! succeeded. One that comes while another of the same id is being done waits for it, and does the work itself if that
+//! one fails. Bounded in number and in bytes; the oldest is forgotten first, and after its hook's time anyway.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -16,53 +17,55 @@ const CAPACITY: usize = 100_000;
 #[derive(Debug)]
 pub(super) struct Deliveries {
     keep: Duration,
+    capacity: usize,
     known: Mutex<Known>,
+    /// Something that was under way is not any more.
+    settled: Condvar,
 }
+
+/// The digest of a delivery's id: ids are the sender's choice, and so is their length.
+type Id = [u8; 32];
 
 #[derive(Debug, Default)]
 struct Known {
-    /// `None` while the work is under way.
-    by_id: HashMap<Box<str>, Option<Timestamp>>,
-    in_order: VecDeque<(Timestamp, Box<str>)>,
+    by_id: HashMap<Id, State>,
+    in_order: VecDeque<(Timestamp, Id)>,
 }
 
-/// What is known of a delivery.
-#[derive(Debug)]
-pub(super) enum Seen<'d> {
-    /// Never; the work may begin.
-    New(Underway<'d>),
-    /// Another delivery of the same id is being worked on right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
     Underway,
-    /// It has been done.
     Done,
 }
 
 /// The right to do a delivery's work. Dropped without [`done`](Self::done), it is as if it had never come.
 #[derive(Debug)]
+#[must_use]
 pub(super) struct Underway<'d> {
     deliveries: &'d Deliveries,
-    id: Box<str>,
-    finished: bool,
+    id: Id,
 }
 
 impl Deliveries {
     pub(super) fn new(keep: Duration) -> Self {
-        Self { keep, known: Mutex::default() }
+        Self { keep, capacity: CAPACITY, known: Mutex::default(), settled: Condvar::new() }
     }
 
-    pub(super) fn begin(&self, id: &str, now: Timestamp) -> Seen<'_> {
+    /// The right to do the work, or `None` if it has been done. Blocks while it is being done.
+    pub(super) fn begin(&self, id: &str, now: Timestamp) -> Option<Underway<'_>> {
+        let id = *blake3::hash(id.as_bytes()).as_bytes();
         let mut known = self.known();
+        while known.by_id.get(&id) == Some(&State::Underway) {
+            known = self.settled.wait(known).unwrap_or_else(PoisonError::into_inner);
+        }
         while known.in_order.front().is_some_and(|(done_at, _)| now.since(*done_at) > self.keep) {
             known.forget_oldest();
         }
-        match known.by_id.get(id) {
-            Some(Some(_)) => Seen::Done,
-            Some(None) => Seen::Underway,
-            None => {
-                known.by_id.insert(id.into(), None);
-                Seen::New(Underway { deliveries: self, id: id.into(), finished: false })
-            }
+        if known.by_id.contains_key(&id) {
+            return None;
         }
+        known.by_id.insert(id, State::Underway);
+        Some(Underway { deliveries: self, id })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -81,28 +84,31 @@ impl Known {
 
 impl Underway<'_> {
     /// The work is done: from now on the id is known.
-    pub(super) fn done(mut self, now: Timestamp) {
-        self.finished = true;
+    pub(super) fn done(self, now: Timestamp) {
         let mut known = self.deliveries.known();
-        if known.in_order.len() >= CAPACITY {
+        if known.in_order.len() >= self.deliveries.capacity {
             known.forget_oldest();
         }
-        known.by_id.insert(self.id.clone(), Some(now));
-        known.in_order.push_back((now, self.id.clone()));
+        known.by_id.insert(self.id, State::Done);
+        known.in_order.push_back((now, self.id));
     }
 }
 
 impl Drop for Underway<'_> {
     fn drop(&mut self) {
-        if !self.finished {
-            self.deliveries.known().by_id.remove(&self.id);
+        let mut known = self.deliveries.known();
+        if known.by_id.get(&self.id) == Some(&State::Underway) {
+            known.by_id.remove(&self.id);
         }
+        drop(known);
+        self.deliveries.settled.notify_all();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -113,28 +119,58 @@ mod tests {
     #[test]
     fn what_is_done_is_known_for_a_while() {
         let deliveries = Deliveries::new(DAY);
-        let Seen::New(underway) = deliveries.begin("a", at(0)) else { panic!("never seen") };
-        assert!(matches!(deliveries.begin("a", at(0)), Seen::Underway));
-        underway.done(at(1));
-        assert!(matches!(deliveries.begin("a", at(86_401)), Seen::Done));
-        assert!(matches!(deliveries.begin("a", at(86_402)), Seen::New(_)));
+        deliveries.begin("a", at(0)).unwrap().done(at(1));
+        assert!(deliveries.begin("a", at(86_401)).is_none());
+        assert!(deliveries.begin("b", at(86_401)).is_some());
+        assert!(deliveries.begin("a", at(86_402)).is_some());
+    }
+
+    #[test]
+    fn a_clock_that_runs_backwards_forgets_nothing() {
+        let deliveries = Deliveries::new(DAY);
+        deliveries.begin("a", at(500_000)).unwrap().done(at(500_000));
+        assert!(deliveries.begin("a", at(0)).is_none());
     }
 
     #[test]
     fn what_failed_may_be_tried_again() {
         let deliveries = Deliveries::new(DAY);
         drop(deliveries.begin("a", at(0)));
-        assert!(matches!(deliveries.begin("a", at(0)), Seen::New(_)));
+        deliveries.begin("a", at(0)).unwrap().done(at(0));
+        assert!(deliveries.begin("a", at(0)).is_none());
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn of_many_at_once_one_succeeds_and_the_others_wait_for_it() {
         let deliveries = Deliveries::new(DAY);
-        for number in 0..CAPACITY + 10 {
-            if let Seen::New(underway) = deliveries.begin(&number.to_string(), at(0)) {
-                underway.done(at(0));
+        let (attempts, successes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    if let Some(underway) = deliveries.begin("a", at(0)) {
+                        // The first two fail.
+                        if attempts.fetch_add(1, Ordering::SeqCst) >= 2 {
+                            successes.fetch_add(1, Ordering::SeqCst);
+                            underway.done(at(0));
+                        }
+                    } else {
+                        assert_eq!(successes.load(Ordering::SeqCst), 1, "who is told so is told the truth");
+                    }
+                });
             }
+        });
+        assert_eq!((attempts.into_inner(), successes.into_inner()), (3, 1));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_oldest_goes_first() {
+        let deliveries = Deliveries { capacity: 3, ..Deliveries::new(DAY) };
+        for id in ["a", "b", "c", "d"] {
+            deliveries.begin(id, at(0)).unwrap().done(at(0));
         }
-        assert_eq!(deliveries.known().by_id.len(), CAPACITY);
+        assert_eq!(deliveries.known().by_id.len(), 3);
+        assert_eq!(deliveries.known().in_order.len(), 3);
+        assert!(deliveries.begin("b", at(0)).is_none());
+        assert!(deliveries.begin("a", at(0)).is_some());
     }
 }

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::deliveries::{Deliveries, Seen};
+use super::deliveries::Deliveries;
 use super::signature::{Signature, SignatureError};
 use super::{Hook, Preset};
 use crate::clock::Timestamp;
@@ -45,13 +45,13 @@ pub struct Accepted {
     id: String,
     /// The name of the event.
     event: String,
-    /// It had been done before, or is being done; nothing was done now.
+    /// It had been done before; nothing was done now.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
     /// How many stored responses were purged.
     pub matched: u64,
     /// What each rule that listens to the event did.
-    rules: Vec<Report>,
+    pub rules: Vec<Report>,
 }
 
 impl Intake {
@@ -61,7 +61,8 @@ impl Intake {
         Self { hook, deliveries }
     }
 
-    /// Verifies a delivery and does what the rules say.
+    /// Verifies a delivery and does what the rules say. Blocks: purging counts what was stored, and a delivery waits
+    /// for another of its id.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -82,7 +83,7 @@ impl Intake {
         };
         // serde_json refuses what is nested more than 128 deep.
         let json: Value = serde_json::from_slice(body)?;
-        let event = Event::new(&self.hook.name, &self.hook.event, json);
+        let event = Event::new(&self.hook.name, id, &self.hook.event, json);
         let accepted = |duplicate, rules: Vec<Report>| Accepted {
             ok: true,
             id: id.to_owned(),
@@ -91,7 +92,7 @@ impl Intake {
             matched: rules.iter().map(|report| report.matched).sum(),
             rules,
         };
-        let Seen::New(underway) = self.deliveries.begin(id, now) else {
+        let Some(underway) = self.deliveries.begin(id, now) else {
             return Ok(accepted(true, Vec::new()));
         };
         let listening = rules.iter().filter(|rule| rule.listens_to(&event));

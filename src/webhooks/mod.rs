@@ -11,7 +11,7 @@ use crate::config::Secret;
 use crate::invalidation::event::Selector;
 
 pub use intake::{Accepted, Intake, Refused};
-pub use signature::{Signature, SignatureError};
+pub use signature::{SecretError, Signature, SignatureError, check_secret};
 
 /// One entry of `webhooks:`, compiled; a preset's values are filled in.
 #[derive(Debug)]

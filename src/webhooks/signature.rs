@@ -2,6 +2,7 @@
 //!
 //! The signature covers `{webhook-id}.{webhook-timestamp}.{body}`, over the raw bytes of the body. Several
 //! signatures in the field and several secrets in the configuration make rotation possible on both sides.
+//! Knows nothing of what the body says. PURE.
 
 use std::time::Duration;
 
@@ -82,34 +83,57 @@ impl<'h> Signature<'h> {
         if signed_at.since(now) > tolerance {
             return Err(SignatureError::TooNew(signed_at.since(now)));
         }
-        let matches = self
+        let signatures: Vec<_> = self
             .signatures
             .split_ascii_whitespace()
             .filter_map(|signature| STANDARD.decode(signature.strip_prefix("v1,")?).ok())
-            .any(|signature| secrets.iter().any(|secret| self.is_signed_by(secret, body, &signature)));
-        if matches { Ok(()) } else { Err(SignatureError::Mismatch) }
+            .collect();
+        // The body is digested once per secret: how many signatures there are is the sender's choice.
+        let believed = secrets.iter().filter_map(|secret| self.mac(secret, body)).any(|mac| {
+            // In constant time.
+            signatures.iter().any(|signature| mac.clone().verify_slice(signature).is_ok())
+        });
+        if believed { Ok(()) } else { Err(SignatureError::Mismatch) }
     }
 
-    fn is_signed_by(&self, secret: &Secret, body: &[u8], signature: &[u8]) -> bool {
-        // HMAC takes keys of any length.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&key(secret)) else { return false };
+    /// What is signed, digested; `None` for a secret that is none.
+    fn mac(&self, secret: &Secret, body: &[u8]) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::new_from_slice(&key(secret.reveal()).ok()?).ok()?;
         for part in [self.id.as_bytes(), b".", self.timestamp.as_bytes(), b".", body] {
             mac.update(part);
         }
-        // In constant time.
-        mac.verify_slice(signature).is_ok()
+        Some(mac)
     }
 }
 
+/// Why a text is no secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// Anybody could sign with it.
+    #[error("the secret is empty")]
+    Empty,
+    /// It begins with `whsec_` and goes on with something else.
+    #[error("what follows whsec_ is not base64")]
+    Base64,
+}
+
+/// Checks a secret. One that fails the check signs nothing.
+///
+/// # Errors
+/// See [`SecretError`].
+pub fn check_secret(secret: &str) -> Result<(), SecretError> {
+    key(secret).map(drop)
+}
+
 /// `whsec_` and base64, as the specification has it; any other text is the key itself.
-fn key(secret: &Secret) -> Vec<u8> {
-    let text = secret.reveal();
-    text.strip_prefix("whsec_")
-        .and_then(|encoded| {
-            let encoded = encoded.trim_end_matches('=');
-            STANDARD_NO_PAD.decode(encoded).ok()
-        })
-        .unwrap_or_else(|| text.as_bytes().to_vec())
+fn key(secret: &str) -> Result<Vec<u8>, SecretError> {
+    let key = match secret.strip_prefix("whsec_") {
+        Some(encoded) => {
+            STANDARD_NO_PAD.decode(encoded.trim_end_matches('=')).map_err(|_| SecretError::Base64)?
+        }
+        None => secret.as_bytes().to_vec(),
+    };
+    if key.is_empty() { Err(SecretError::Empty) } else { Ok(key) }
 }
 
 #[cfg(test)]
@@ -117,7 +141,7 @@ mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue};
 
-    // Made by the reference library (standardwebhooks on PyPI) with this secret, id, timestamp and body.
+    // All vectors were made by the reference library (standardwebhooks on PyPI).
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
     const TIMESTAMP: &str = "1614265330";
@@ -148,8 +172,29 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_vector_is_believed() {
-        assert_eq!(verify(ID, TIMESTAMP, SIGNATURE, BODY), Ok(()));
+    fn the_reference_vectors_are_believed() {
+        for (secret, id, timestamp, body, signature) in [
+            (SECRET, ID, TIMESTAMP, BODY, SIGNATURE),
+            (SECRET, "1", TIMESTAMP, b"", "v1,Ca1fCRKPi4N8x1PmqjUyeULJQ4QewnDb4hxmLpLsC0A="),
+            (
+                SECRET,
+                "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
+                "1674087231",
+                "{\"type\":\"user.updated\",\"data\":{\"name\":\"Zoë 🐎\"}}".as_bytes(),
+                "v1,Cw1erNPmg3Fxr6/Qxdk7h18l/QEvSbBMBYhPMY9C1h0=",
+            ),
+            // A secret that is text, signed as bytes; an id with the separator in it.
+            (
+                "a shared phrase",
+                "1.2",
+                TIMESTAMP,
+                b"{\"type\": \"x\"}\n",
+                "v1,kZWgDGhXm9wUiZCGgG3LAUi1p4vksu0MsUzk/GJzBn0=",
+            ),
+        ] {
+            let now = timestamp.parse().unwrap();
+            assert_eq!(verify_at(now, id, timestamp, signature, body, &[secret]), Ok(()), "{id}");
+        }
     }
 
     #[test]
@@ -170,7 +215,11 @@ mod tests {
         assert_eq!(at(1_614_265_631), Err(SignatureError::TooOld(Duration::from_secs(301))));
         assert_eq!(at(1_614_265_030), Ok(()));
         assert_eq!(at(1_614_265_029), Err(SignatureError::TooNew(Duration::from_secs(301))));
-        assert_eq!(verify(ID, "soon", SIGNATURE, BODY), Err(SignatureError::Timestamp));
+        for no_timestamp in ["soon", "-1", "1.5", "99999999999999999999999"] {
+            assert_eq!(verify(ID, no_timestamp, SIGNATURE, BODY), Err(SignatureError::Timestamp));
+        }
+        let far = verify(ID, "18446744073709551615", SIGNATURE, BODY);
+        assert!(matches!(far, Err(SignatureError::TooNew(_))), "{far:?}");
     }
 
     #[test]
@@ -179,11 +228,37 @@ mod tests {
         let at = |secrets: &[&str]| verify_at(1_614_265_330, ID, TIMESTAMP, &both, BODY, secrets);
         assert_eq!(at(&["whsec_AAAA", SECRET]), Ok(()));
         assert_eq!(at(&["whsec_AAAA"]), Err(SignatureError::Mismatch));
+        assert_eq!(at(&[]), Err(SignatureError::Mismatch));
+    }
+
+    #[test]
+    fn an_empty_secret_signs_nothing() {
+        // HMAC-SHA256 with the empty key: the reference library refuses such a secret.
+        const BY_NOBODY: &str = "v1,woH/1mJtZGSMCmpFTxRYbStS24eLLD/oXIYr4PYyZ7g=";
+        let at = |secrets: &[&str]| verify_at(1_614_265_330, ID, TIMESTAMP, BY_NOBODY, BODY, secrets);
+        assert_eq!(at(&[""]), Err(SignatureError::Mismatch));
+        assert_eq!(at(&["whsec_"]), Err(SignatureError::Mismatch));
+    }
+
+    #[test]
+    fn a_text_that_is_no_secret_is_refused() {
+        assert_eq!(check_secret(SECRET), Ok(()));
+        assert_eq!(check_secret("whsec_AAAA=="), Ok(()));
+        assert_eq!(check_secret("a shared phrase"), Ok(()));
+        assert_eq!(check_secret(""), Err(SecretError::Empty));
+        assert_eq!(check_secret("whsec_"), Err(SecretError::Empty));
+        assert_eq!(check_secret("whsec_%"), Err(SecretError::Base64));
     }
 
     #[test]
     fn a_missing_field_is_named() {
         assert_eq!(verify("", TIMESTAMP, SIGNATURE, BODY), Err(SignatureError::Field("webhook-id")));
         assert_eq!(Signature::read(&HeaderMap::new()), Err(SignatureError::Field("webhook-id")));
+        assert_eq!(verify(ID, TIMESTAMP, "", BODY), Err(SignatureError::Field("webhook-signature")));
+        let mut twice = HeaderMap::new();
+        for name in ["webhook-id", "webhook-timestamp", "webhook-timestamp"] {
+            twice.append(name, HeaderValue::from_static("1"));
+        }
+        assert_eq!(Signature::read(&twice), Err(SignatureError::Field("webhook-timestamp")));
     }
 }
