@@ -80,7 +80,7 @@ impl Diagnostics {
     /// A span cut to its first line: the caret stands under the token, not under everything that follows.
     fn clip(&self, span: Span) -> std::ops::Range<usize> {
         let start = span.start.min(self.source.len());
-        let text = &self.source[start..span.end.clamp(start, self.source.len())];
+        let text = self.source.get(start..span.end.min(self.source.len())).unwrap_or_default();
         let line = text.lines().next().unwrap_or_default().trim_end();
         start..start + line.len()
     }

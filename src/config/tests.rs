@@ -64,6 +64,27 @@ mod mistakes {
     }
 
     #[test]
+    fn whatever_is_in_the_file_it_is_told() {
+        // Cut off, with something missing, with something too much: never a panic.
+        let shipped = include_str!("../../proxy.yaml");
+        let pieces = [
+            "{", "[", "\n", "\t", "\"", ": ", "- ", "&a ", "*a", "<<: *a\n", "|", "é", "${", "~", "!", "#",
+            "\r",
+        ];
+        for (i, (at, _)) in shipped.char_indices().enumerate().step_by(97) {
+            let (before, after) = shipped.split_at(at);
+            let piece = pieces[i % pieces.len()];
+            let short: String = after.chars().skip(1).collect();
+            for text in [before.to_owned(), format!("{before}{short}"), format!("{before}{piece}{after}")] {
+                if let Err(problems) = compile_text("proxy.yaml", &text, &environment) {
+                    assert!(!problems.to_string().contains("demo-secret"));
+                    assert!(problems.len() > 0);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_syntax_error_is_told_alone() {
         check("syntax");
     }

@@ -183,7 +183,8 @@ impl<'s> Builder<'s, '_> {
         if plain && matches!(written.as_str(), "" | "~" | "null") {
             return Value::Null;
         }
-        let verbatim_at = self.source[span.start..span.end].find(&written).map(|offset| span.start + offset);
+        let source = self.source.get(span.start..span.end).unwrap_or_default();
+        let verbatim_at = source.find(&written).map(|offset| span.start + offset);
         let filled = interpolation::fill(&written, self.env);
         let shown = |written| if self.secret { "…".to_owned() } else { written };
         match filled {
