@@ -133,10 +133,15 @@ impl Problem {
         if let Some(meant) = closest(given, known.iter().copied()) {
             return self.help(format!("did you mean `{meant}`?"));
         }
-        match known.as_slice() {
+        self.choices(&known)
+    }
+
+    /// What there is to choose from.
+    pub(super) fn choices(&mut self, known: &[&str]) -> &mut Self {
+        match known {
             [] => self,
             [only] => self.help(format!("there is only `{only}`")),
-            _ => self.help(format!("there are {}", list(&known, "and"))),
+            _ => self.help(format!("there are {}", list(known, "and"))),
         }
     }
 }
@@ -165,7 +170,7 @@ pub(super) fn closest<'k>(given: &str, known: impl IntoIterator<Item = &'k str>)
     known
         .into_iter()
         .map(|word| (strsim::damerau_levenshtein(&given, &plain(word)), word))
-        .filter(|(distance, word)| *distance <= 1.max(word.chars().count().max(given.chars().count()) / 3))
+        .filter(|(distance, word)| *distance <= word.chars().count().max(given.chars().count()) / 3)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| word)
 }
