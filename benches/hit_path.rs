@@ -2,6 +2,15 @@
 //!
 //! Guards: a hit makes no `dyn` call, waits for nothing, and clones one `HeaderMap`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Request;
 use http_body_util::BodyExt;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment of wall-clock time, in milliseconds since the Unix epoch.
@@ -74,47 +74,46 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// Where `now` comes from. Clones tell the same time; tests move it by hand.
+/// Where `now` comes from. Clones tell the same time.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// Milliseconds added to the system's time; `None` outside tests.
-    skew: Option<Arc<AtomicI64>>,
+    /// Milliseconds since the Unix epoch, where somebody moves the time by hand; `None`: the system's.
+    stopped: Option<Arc<AtomicU64>>,
 }
 
 impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
-        Self { skew: None }
+        Self { stopped: None }
     }
 
-    /// A clock that [`advance`](Self::advance) and [`rewind`](Self::rewind) can move.
-    pub fn movable() -> Self {
-        Self { skew: Some(Arc::default()) }
+    /// A clock that stands still at the system's present time until it is moved.
+    pub fn stopped() -> Self {
+        Self { stopped: Some(Arc::new(AtomicU64::new(Self::system().now().0))) }
     }
 
     /// The present moment.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
     pub fn now(&self) -> Timestamp {
-        let now = Timestamp::from(SystemTime::now());
-        match &self.skew {
-            None => now,
-            Some(skew) => Timestamp(now.0.saturating_add_signed(skew.load(Ordering::Relaxed))),
+        match &self.stopped {
+            None => Timestamp::from(SystemTime::now()),
+            Some(stopped) => Timestamp(stopped.load(Ordering::Relaxed)),
         }
     }
 
-    /// Moves a movable clock forwards; no effect on the system's.
+    /// Moves a stopped clock forwards; no effect on the system's.
     pub fn advance(&self, by: Duration) {
-        self.shift(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+        self.set(self.now().plus(by));
     }
 
-    /// Moves a movable clock backwards; no effect on the system's.
+    /// Moves a stopped clock backwards; no effect on the system's.
     pub fn rewind(&self, by: Duration) {
-        self.shift(-i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+        self.set(self.now().minus(by));
     }
 
-    fn shift(&self, milliseconds: i64) {
-        if let Some(skew) = &self.skew {
-            skew.fetch_add(milliseconds, Ordering::Relaxed);
+    fn set(&self, to: Timestamp) {
+        if let Some(stopped) = &self.stopped {
+            stopped.store(to.0, Ordering::Relaxed);
         }
     }
 }
@@ -152,12 +151,12 @@ mod tests {
     }
 
     #[test]
-    fn a_movable_clock_moves_both_ways() {
-        let clock = Clock::movable();
+    fn a_stopped_clock_stands_still_until_it_is_moved() {
+        let clock = Clock::stopped();
         let start = clock.now();
         clock.advance(Duration::from_secs(3600));
-        assert!(clock.now() >= start.plus(Duration::from_secs(3600)));
+        assert_eq!(clock.clone().now(), start.plus(Duration::from_secs(3600)));
         clock.rewind(Duration::from_secs(7200));
-        assert!(clock.now() < start);
+        assert_eq!(clock.now(), start.minus(Duration::from_secs(3600)));
     }
 }

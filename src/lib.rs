@@ -60,3 +60,5 @@ pub mod admin;
 pub mod config;
 pub mod server;
 pub mod telemetry;
+pub mod cli;
+pub mod demo;

@@ -1,1 +1,10 @@
-fn main() {}
+//! Flags → configuration → runtime → serve → drain.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use staleproof::cli::Cli;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

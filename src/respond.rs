@@ -86,10 +86,10 @@ impl Failure<'_> {
         fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(error) = proxy_error {
-            if let Ok(value) = HeaderValue::try_from(format!("staleproof; error={error}")) {
-                fields.insert(HeaderName::from_static("proxy-status"), value);
-            }
+        if let Some(error) = proxy_error
+            && let Ok(value) = HeaderValue::try_from(format!("staleproof; error={error}"))
+        {
+            fields.insert(HeaderName::from_static("proxy-status"), value);
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             fields.insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -1,5 +1,5 @@
 //! A request meets the store. A hit asks one question per room and goes one way: key, look-up, standing,
-//! selection, reuse, serve. No await, no box; everything else is an errand for [`fetch`](super::fetch).
+//! selection, reuse, serve. No await, no box; everything else is an errand for `fetch`.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -91,6 +91,10 @@ where
 }
 
 /// What looking led to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made; a box would cost every hit"
+)]
 enum Look {
     Answer(Answer),
     Errand(Errand),

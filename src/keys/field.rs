@@ -25,6 +25,7 @@ pub struct Field {
 
 /// Where the value of a field comes from.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one per key field of the configuration")]
 pub enum Source {
     /// These captures of the path pattern. In a partition several captures stand there by their own names.
     Path(Vec<Arc<str>>),

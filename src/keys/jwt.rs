@@ -28,6 +28,7 @@ pub struct JwtSource {
 }
 
 /// Why a token can be believed.
+#[expect(clippy::large_enum_variant, reason = "there is one per key field of the configuration")]
 pub enum JwtTrust {
     /// Something in front of Staleproof has verified the token. What is no token counts as none.
     VerifiedInFront,

@@ -105,7 +105,8 @@ impl<'a> Reader<'a> {
         let params = self.params.get_or_init(|| query::parse(self.input.query));
         let steps = &field.normalize;
         // Sorted by the decoded name; in the key stands what was sent, unless steps make equivalent values equal.
-        let mut taken: SmallVec<[(&[u8], Text<'r>, Option<Text<'r>>); 4]> = SmallVec::new();
+        type Taken<'r> = (&'r [u8], Text<'r>, Option<Text<'r>>);
+        let mut taken: SmallVec<[Taken<'r>; 4]> = SmallVec::new();
         for param in params.iter().filter(|param| selection.takes(&param.name)) {
             let (name, value) = if steps.is_empty() {
                 (param.raw_name.as_bytes(), param.raw_value.map(|raw| Cow::Borrowed(raw.as_bytes())))

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -31,7 +31,7 @@ pub(super) async fn serve(
     settings: &config::Server,
     watcher: Watcher,
 ) {
-    let io = TokioIo::new(Patient { stream, limit: settings.write_stall_timeout, stall: None });
+    let io = TokioIo::new(Patient { stream, limit: settings.write_stall_timeout, stall: None, linger: None });
     let handler = Handler {
         stack,
         peer,
@@ -44,7 +44,7 @@ pub(super) async fn serve(
         .header_read_timeout(settings.head_timeout)
         .max_header_size(settings.max_head_bytes)
         .max_buf_size(settings.max_head_bytes.max(64 * 1024))
-        .pipeline_flush(true)
+        // Not `pipeline_flush`: with it, hyper does not flush its answer to a head it cannot parse.
         .serve_connection(io, handler);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a client connection ended");
@@ -79,7 +79,12 @@ struct Patient {
     limit: Duration,
     /// Made when a write is first held up.
     stall: Option<Pin<Box<Sleep>>>,
+    /// Made when the connection is closed: how long what the client still sends is read.
+    linger: Option<Pin<Box<Sleep>>>,
 }
+
+/// How long a client may take to read a last response before the connection is closed for good.
+const LINGER: Duration = Duration::from_secs(1);
 
 impl Patient {
     fn watch<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -126,7 +131,25 @@ impl AsyncWrite for Patient {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
+    /// Says that nothing more will come, and then reads what the client is still sending: closed with bytes unread,
+    /// the connection would be reset, and the client might lose the response that tells it why.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        let linger = match &mut this.linger {
+            Some(linger) => linger,
+            None => {
+                ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                this.linger.insert(Box::pin(tokio::time::sleep(LINGER)))
+            }
+        };
+        let mut discarded = [0; 4096];
+        while linger.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut discarded);
+            match ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }

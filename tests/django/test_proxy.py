@@ -70,7 +70,7 @@ class Case(unittest.TestCase):
             "WEBHOOK_SECRET": SECRET,
         }
         binary = os.environ["STALEPROOF_BIN"]
-        proxy = self.start([binary, "run", "--config", str(HERE / "proxy.yaml")], env=environment)
+        proxy = self.start([binary, "run", "--log", "error", "--config", str(HERE / "proxy.yaml")], env=environment)
         wait_until_ready(self.admin_port, proxy)
 
     def start(self, command, **options):

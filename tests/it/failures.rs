@@ -6,9 +6,9 @@ const ALL: &str = "routes:\n  - { name: all, match: { path: \"/{*rest}\" }, upst
 
 #[tokio::test]
 async fn an_origin_that_is_down_is_a_bad_gateway() {
-    let origin = Origin::start().await;
+    let mut nobody = Origin::start().await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let nobody = Origin { address: port, ..origin };
+    nobody.address = port;
     let proxy = Proxy::in_front_of(&nobody).await;
     let response = proxy.get("/a").await;
     assert_eq!(response.status, 502);

@@ -6,7 +6,7 @@ const FRESH: &str = "Cache-Control: max-age=600\r\n";
 
 const USERS: &str = "keys:\n  user_payload:\n    namespace: users\n    fields:\n      user: { path: user_id, partition: true }\n      page: { query: [page] }\n\
     routes:\n  - name: user\n    match: { path: \"/users/{user_id}\" }\n    upstream: app\n    cache: { key: user_payload, tags: [\"user:{user_id}\"] }\n\
-  - { name: rest, match: { path: \"/{*rest}\" }, upstream: app }\n";
+\x20 - { name: rest, match: { path: \"/{*rest}\" }, upstream: app }\n";
 
 async fn stored(targets: &[&str], fields: &str) -> (Origin, Proxy) {
     let origin = Origin::start().await;

@@ -11,7 +11,7 @@ async fn the_second_request_is_answered_from_the_store() {
     let proxy = Proxy::in_front_of(&origin).await;
     let first = proxy.get("/a").await;
     assert_eq!((first.x_cache().as_str(), first.body.as_str()), ("MISS", "hello"));
-    assert_eq!(first.field("cache-status"), "staleproof; fwd=uri-miss; fwd-status=200; ttl=60; stored");
+    assert_eq!(first.field("cache-status"), "staleproof; fwd=uri-miss; fwd-status=200; stored; ttl=60");
     let second = proxy.get("/a").await;
     assert_eq!((second.x_cache().as_str(), second.body.as_str()), ("HIT", "hello"));
     assert_eq!(second.field("cache-status"), "staleproof; hit; ttl=60");

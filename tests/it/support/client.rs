@@ -130,7 +130,7 @@ impl Client {
     }
 
     async fn read_more(&mut self) -> usize {
-        let mut piece = [0; 64 * 1024];
+        let mut piece = vec![0; 64 * 1024];
         let read = self.stream.read(&mut piece).await.unwrap_or(0);
         self.buffer.extend_from_slice(&piece[..read]);
         read

@@ -169,7 +169,7 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<St
                 return Some(String::from_utf8_lossy(&request).into_owned());
             }
         }
-        let mut piece = [0; 16 * 1024];
+        let mut piece = vec![0; 16 * 1024];
         match stream.read(&mut piece).await {
             Ok(read) if read > 0 => buffer.extend_from_slice(&piece[..read]),
             _ => return None,

@@ -49,7 +49,7 @@ impl Proxy {
             Ok(plan) => plan,
             Err(problems) => panic!("{problems}"),
         };
-        let clock = Clock::movable();
+        let clock = Clock::stopped();
         let bound = server::bind(&plan).await.expect("free ports");
         let (address, admin) = (bound.addresses[0], bound.admin_address);
         let started = bound.start(plan, clock.clone()).expect("a server");

@@ -1,0 +1,73 @@
+//! One request to the admin API of a running server.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::Failure;
+
+/// How long the whole of it may take. A purge counts what it matched, which may be a lot.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The largest answer that is read, in bytes.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Asks, and reads the whole answer.
+pub(super) fn ask(
+    method: Method,
+    base: &Uri,
+    path: &str,
+    token: Option<&str>,
+    body: Option<String>,
+) -> Result<(StatusCode, Bytes), Failure> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(token) = token {
+        headers.insert(header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))?);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match tokio::time::timeout(TIMEOUT, exchange(method, base, path, headers, body.unwrap_or_default()))
+            .await
+        {
+            Ok(answer) => answer.map_err(Failure::Failed),
+            Err(_) => Err(Failure::Failed(format!("{base} did not answer within {TIMEOUT:?}"))),
+        }
+    })
+}
+
+/// One request on a connection of its own; an error is a sentence.
+pub(crate) async fn exchange(
+    method: Method,
+    base: &Uri,
+    path: &str,
+    mut headers: HeaderMap,
+    body: String,
+) -> Result<(StatusCode, Bytes), String> {
+    let (Some("http"), Some(authority)) = (base.scheme_str(), base.authority()) else {
+        return Err(format!("{base} is not an address such as http://127.0.0.1:9090"));
+    };
+    let address = (authority.host().trim_matches(['[', ']']), authority.port_u16().unwrap_or(80));
+    let stream = TcpStream::connect(address).await.map_err(|error| {
+        format!("cannot connect to {authority}: {error}\nIs the server running? --admin says where its admin listener is.")
+    })?;
+    let broken = |error: hyper::Error| format!("{authority} broke off: {error}");
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    tokio::spawn(connection);
+    let host = HeaderValue::try_from(authority.as_str()).map_err(|error| error.to_string())?;
+    headers.insert(header::HOST, host);
+    let mut request = Request::new(Full::new(Bytes::from(body)));
+    *request.method_mut() = method;
+    *request.uri_mut() = path.parse().map_err(|error| format!("{path:?} is not a path: {error}"))?;
+    *request.headers_mut() = headers;
+    let response = sender.send_request(request).await.map_err(broken)?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+    let body = body.map_err(|error| format!("the answer broke off: {error}"))?;
+    Ok((status, body.to_bytes()))
+}

@@ -1,0 +1,47 @@
+//! `staleproof schema`, `completions`, `man`: what is made from the program itself.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::{Cli, Failure};
+use crate::config;
+
+pub(super) fn schema() -> Result<(), Failure> {
+    println!("{}", serde_json::to_string_pretty(&config::schema())?);
+    Ok(())
+}
+
+/// Prints completions, for example: staleproof completions bash > /etc/bash_completion.d/staleproof
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// For which shell
+    shell: Shell,
+}
+
+impl Completions {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        clap_complete::generate(self.shell, &mut Cli::command(), "staleproof", &mut io::stdout());
+        Ok(())
+    }
+}
+
+/// Writes one man page per command.
+#[derive(Debug, Args)]
+pub(super) struct Man {
+    /// The directory to write to
+    #[arg(default_value = ".")]
+    directory: PathBuf,
+}
+
+impl Man {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        std::fs::create_dir_all(&self.directory)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), &self.directory))
+            .map_err(|error| {
+                Failure::Failed(format!("cannot write to {}: {error}", self.directory.display()))
+            })
+    }
+}

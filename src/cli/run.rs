@@ -1,0 +1,33 @@
+//! `staleproof run`
+
+use clap::Args;
+
+use super::{ConfigFile, Failure, serve, shutdown_signal};
+use crate::clock::Clock;
+use crate::server;
+
+/// Serves until SIGTERM or Ctrl-C, then finishes what is in flight.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+impl Run {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let plan = self.file.load()?;
+        serve(async {
+            let bound = server::bind(&plan).await?;
+            for address in &bound.addresses {
+                tracing::info!("serving on http://{address}");
+            }
+            tracing::info!("administration and webhooks on http://{}", bound.admin_address);
+            if plan.admin.tokens.is_empty() {
+                tracing::info!("no admin token is configured, so the purge API refuses everyone");
+            }
+            bound.start(plan, Clock::system())?.serve_until(shutdown_signal()).await;
+            tracing::info!("stopped");
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,478 @@
+//! `webhooks:`, `invalidation:` and `dispatchers:`.
+
+use super::super::Secret;
+use super::super::diagnostics::{Problems, Span, list, quote};
+use super::super::file::{self, EventSection, PurgeTarget, RequireWord, Unknown, WebhookPreset};
+use super::super::read::{Either, Entries, Given, Optional, OptionalExt, Text, Word};
+use super::keys::Keys;
+use super::routes::{KeyOfRoute, Routes};
+use super::{
+    MIB, Names, Place, check_name, duration, entries, exactly_one, items, length, tell_repeated,
+    tell_unknown, tell_unknown_holes,
+};
+use crate::invalidation::event::Selector;
+use crate::invalidation::rule::{
+    Action, Condition, DispatcherName, Require, Rule, TargetTemplate, WatchUnknown,
+};
+use crate::routes::Template;
+use crate::webhooks::{EventMapping, Hook, Preset, check_secret};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the admin listener has there itself.
+const TAKEN_PATHS: [&str; 4] = ["/v1", "/healthz", "/readyz", "/metrics"];
+
+/// `webhooks:`.
+pub(super) fn webhooks(file: &file::File, problems: &mut Problems) -> Vec<Hook> {
+    let mut paths: Vec<(&Text, Span)> = Vec::new();
+    let mut hooks = Vec::new();
+    for (entry, section) in entries(&file.webhooks) {
+        check_name("webhook", &entry.name, entry.name_span, problems);
+        if let Some(path) = section.path.value() {
+            let span = section.path.span();
+            check_hook_path(path, span, problems);
+            match paths.iter().find(|(known, _)| ***known == **path) {
+                Some((_, first)) => {
+                    problems.add(span, "two webhooks have the same path").note(*first, "the other");
+                }
+                None => paths.push((path, span)),
+            }
+        }
+        let secrets = secrets(section, problems);
+        let event = event_mapping(&section.event);
+        let (Some(path), Some(preset), Some(event)) = (section.path.value(), section.preset.value(), event)
+        else {
+            continue;
+        };
+        hooks.push(Hook {
+            name: entry.name.as_str().into(),
+            path: path.to_string(),
+            preset: match preset {
+                WebhookPreset::StandardWebhooks => Preset::StandardWebhooks,
+            },
+            secrets,
+            tolerance: duration(&section.tolerance, Duration::from_secs(5 * 60)),
+            max_body_bytes: length(&section.max_body, MIB),
+            remember_deliveries: duration(&section.remember_deliveries, Duration::from_secs(24 * 60 * 60)),
+            event,
+        });
+    }
+    hooks
+}
+
+fn check_hook_path(path: &Text, span: Span, problems: &mut Problems) {
+    let shown = path.shown();
+    if !path.starts_with('/') || path.len() < 2 {
+        problems.add(span, format!("{shown} is not a path")).help("write it like /hooks/app");
+    } else if let Some(taken) = TAKEN_PATHS
+        .iter()
+        .find(|taken| path.strip_prefix(**taken).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    {
+        problems.add(span, format!("`{taken}` belongs to the admin API")).help("write it like /hooks/app");
+    } else if !path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte)) {
+        problems
+            .add(span, format!("{shown} has characters that a webhook's path cannot have"))
+            .help("use letters, digits and - . _ ~");
+    }
+}
+
+fn secrets(section: &file::Webhook, problems: &mut Problems) -> Vec<Secret> {
+    let Some(given) = section.secret.value() else { return Vec::new() };
+    if given.is_empty() {
+        problems.add(section.secret.span(), "a webhook needs a secret: anyone could send it");
+    }
+    let mut secrets = Vec::new();
+    for (secret, span) in items(given) {
+        if let Err(error) = check_secret(secret) {
+            problems.add(span, error.to_string()).help("give it as the sender shows it: `whsec_` and base64");
+        }
+        secrets.push(Secret::new(&**secret));
+    }
+    secrets
+}
+
+/// The defaults are what the preset's senders use.
+fn event_mapping(given: &Optional<EventSection>) -> Option<EventMapping> {
+    let none = EventSection::default();
+    let section = given.value().unwrap_or(&none);
+    let selector = |given: &Optional<Word<Selector>>, default: &str| match given {
+        Some(given) => given.value.as_ref().map(|selector| selector.0.clone()),
+        None => Selector::parse(default).ok(),
+    };
+    let name = selector(&section.name, "$.type");
+    let before = selector(&section.before, "$.data.before");
+    let after = selector(&section.after, "$.data.after");
+    let changed = selector(&section.changed, "$.data.changed");
+    Some(EventMapping { name: name?, before: before?, after: after?, changed: changed? })
+}
+
+/// `invalidation:`.
+pub(super) fn rules(
+    file: &file::File,
+    keys: &Keys<'_>,
+    routes: &Routes<'_>,
+    problems: &mut Problems,
+) -> Vec<Rule> {
+    let webhooks = Names::of_optional("webhook", &file.webhooks);
+    for (entry, _) in entries(&file.dispatchers) {
+        if entry.name != INLINE {
+            problems
+                .add(entry.name_span, format!("there is no dispatcher {}", quote(&entry.name)))
+                .suggest(&entry.name, [INLINE]);
+        }
+    }
+    let list = file.invalidation.value().map(|list| &**list).unwrap_or_default();
+    let names = items(list).filter_map(|(rule, _)| Some((rule.name.value()?, rule.name.span())));
+    tell_repeated("rule", names, problems);
+    items(list)
+        .filter_map(|(section, _)| {
+            RuleCompiler { section, webhooks: &webhooks, keys, routes }.compile(problems)
+        })
+        .collect()
+}
+
+/// The one dispatcher there is.
+const INLINE: &str = "inline";
+
+struct RuleCompiler<'c, 'f> {
+    section: &'c file::Rule,
+    webhooks: &'c Names<'f>,
+    keys: &'c Keys<'f>,
+    routes: &'c Routes<'f>,
+}
+
+impl RuleCompiler<'_, '_> {
+    fn compile(&self, problems: &mut Problems) -> Option<Rule> {
+        let section = self.section;
+        if let Some(name) = section.name.value() {
+            check_name("rule", name, section.name.span(), problems);
+        }
+        let on = section.on.value();
+        let webhook = on.and_then(|on| on.webhook.value());
+        if let (Some(on), Some(webhook)) = (on, webhook) {
+            self.webhooks.find(webhook, on.webhook.span(), problems);
+        }
+        let events = on.map(|on| events(on, problems)).unwrap_or_default();
+        let fields = self.fields(problems);
+        let when = self.conditions(problems);
+        let watch = section.watch.value().map(|list| &**list).unwrap_or_default();
+        let require = self.require(problems);
+        let actions = self.actions(problems);
+        self.check_dispatcher(problems);
+        Some(Rule {
+            name: (**section.name.value()?).into(),
+            webhook: (**webhook?).into(),
+            events,
+            fields,
+            when,
+            watch: items(watch).map(|(selector, _)| selector.0.clone()).collect(),
+            watch_unknown: match section.watch_unknown.value_or(Unknown::Fire) {
+                Unknown::Fire => WatchUnknown::Fire,
+                Unknown::Skip => WatchUnknown::Skip,
+            },
+            require,
+            actions,
+            dispatcher: DispatcherName::Inline,
+        })
+    }
+
+    /// The names of the rule's fields, right or wrong; `None` if nobody knows.
+    fn field_names(&self) -> Option<Vec<&str>> {
+        match &self.section.fields {
+            None => Some(Vec::new()),
+            Some(given) => Some(given.value.as_ref()?.iter().map(|entry| &*entry.name).collect()),
+        }
+    }
+
+    fn fields(&self, problems: &mut Problems) -> Vec<(Arc<str>, Vec<Selector>)> {
+        let mut fields = Vec::new();
+        for (entry, selectors) in entries(&self.section.fields) {
+            if Template::parse(&format!("{{{}}}", entry.name)).is_err() {
+                problems
+                    .add(entry.name_span, format!("{} cannot be the name of a field", quote(&entry.name)))
+                    .help("use letters, digits, _, - and ., such as user_id");
+            }
+            if selectors.is_empty() {
+                problems.add(entry.name_span, "a field without a JSONPath never has a value");
+            }
+            let selectors = items(selectors).map(|(selector, _)| selector.0.clone()).collect();
+            fields.push((entry.name.as_str().into(), selectors));
+        }
+        fields
+    }
+
+    fn conditions(&self, problems: &mut Problems) -> Vec<Condition> {
+        let mut conditions = Vec::new();
+        for (entry, expected) in entries(&self.section.when) {
+            // The path by itself first, so that the right one of the two is pointed at.
+            let path = entry.name.strip_prefix('!').unwrap_or(&entry.name).trim_start();
+            if let Err(error) = Selector::parse(path) {
+                problems.add(entry.name_span, error.message);
+                continue;
+            }
+            match Condition::new(&entry.name, &expected.json) {
+                Ok(condition) => conditions.push(condition),
+                Err(_) if expected.filled => {
+                    problems.add(entry.span, "with its variables filled in, this is not a condition");
+                }
+                Err(error) => {
+                    // A regular expression's error shows it first, over several lines.
+                    let reason = error.message.lines().last().unwrap_or_default().trim();
+                    problems.add(entry.span, reason.strip_prefix("error: ").unwrap_or(reason));
+                }
+            }
+        }
+        conditions
+    }
+
+    fn require(&self, problems: &mut Problems) -> Require {
+        match self.section.require.value() {
+            None | Some(Either::First(RequireWord::All)) => Require::All,
+            Some(Either::First(RequireWord::None)) => Require::None,
+            Some(Either::Second(names)) => {
+                if let Some(known) = self.field_names() {
+                    for (name, span) in items(names).filter(|(name, _)| !known.contains(&&***name)) {
+                        tell_unknown("field", name, span, known.iter().copied(), problems);
+                    }
+                }
+                Require::These(items(names).map(|(name, _)| (**name).into()).collect())
+            }
+        }
+    }
+
+    fn actions(&self, problems: &mut Problems) -> Vec<Action> {
+        let Some(list) = self.section.r#do.value() else { return Vec::new() };
+        if list.is_empty() {
+            problems.add(self.section.r#do.span(), "a rule that does nothing").help("give it a `purge`");
+        }
+        items(list)
+            .filter_map(|(action, _)| {
+                let target = action.purge.value()?;
+                self.target(target, action.purge.span(), problems).map(Action::Purge)
+            })
+            .collect()
+    }
+
+    fn check_dispatcher(&self, problems: &mut Problems) {
+        if let Some(Given { span, value: Some(name), .. }) = &self.section.dispatcher
+            && **name != *INLINE
+        {
+            tell_unknown("dispatcher", name, *span, [INLINE], problems);
+        }
+    }
+
+    fn target(&self, target: &PurgeTarget, span: Span, problems: &mut Problems) -> Option<TargetTemplate> {
+        let members = [
+            ("url", target.url.span()),
+            ("tag", target.tag.span()),
+            ("host", target.host.span()),
+            ("route", target.route.span()),
+            ("key", target.key.span()),
+            ("namespace", target.namespace.span()),
+            ("everything", target.everything.span()),
+        ];
+        let what = exactly_one("what is purged", span, &members, problems)?;
+        if let Some(span) = target.partition.span()
+            && !matches!(what, "route" | "key")
+        {
+            problems.add(span, "a partition is a part of a `route` or `key`").help("leave it out");
+        }
+        match what {
+            "url" => {
+                let (template, text) = self.template(&target.url, problems)?;
+                // Not from a hole: there the colon would be escaped.
+                if !text.starts_with("http://") && !text.starts_with("https://") {
+                    problems
+                        .add(target.url.span()?, "a URL begins with http:// or https://")
+                        .help("to purge a path on every host, purge its `route`");
+                }
+                Some(TargetTemplate::Url(template))
+            }
+            "tag" => Some(TargetTemplate::Tag(self.template(&target.tag, problems)?.0)),
+            "host" => Some(TargetTemplate::Host(self.template(&target.host, problems)?.0)),
+            "route" => self.route(target, problems),
+            "key" => self.key(target, problems),
+            "namespace" => {
+                let name = target.namespace.value()?;
+                if let Some(used) = self.routes.namespaces()
+                    && !used.contains(&&**name)
+                {
+                    let shown = self.keys.shown_namespaces().filter(|known| used.contains(known));
+                    tell_unknown("namespace", name, target.namespace.span()?, shown, problems);
+                }
+                Some(TargetTemplate::Namespace(name.to_string()))
+            }
+            _ => Some(TargetTemplate::Everything),
+        }
+    }
+
+    /// The template and its text; holes without a field are told.
+    fn template(
+        &self,
+        given: &Optional<Word<Template>>,
+        problems: &mut Problems,
+    ) -> Option<(Template, String)> {
+        let Given { span, text_at, value } = given.as_ref()?;
+        let template = value.as_ref()?;
+        self.check_holes(template, (*span, *text_at), problems);
+        let text = template.to_string();
+        if text.is_empty() {
+            problems.add(*span, "this is empty");
+        }
+        Some((template.0.clone(), text))
+    }
+
+    fn check_holes(&self, template: &Template, place: Place, problems: &mut Problems) {
+        if let Some(known) = self.field_names() {
+            tell_unknown_holes(template, place, ("rule", "field"), || known.iter().copied(), problems);
+        }
+    }
+
+    fn route(&self, target: &PurgeTarget, problems: &mut Problems) -> Option<TargetTemplate> {
+        let name = target.route.value()?;
+        let values = self.values(&target.partition, problems);
+        if let Some(routes) = self.routes.known() {
+            // A name with variables in it is not for showing.
+            let names = || {
+                routes.iter().filter_map(|route| route.name).filter(|name| !name.filled()).map(|name| &**name)
+            };
+            let Some(route) = routes.iter().find(|route| route.name.is_some_and(|known| **known == **name))
+            else {
+                // A route whose name is wrong may be the one that is meant.
+                if routes.iter().all(|route| route.name.is_some()) {
+                    tell_unknown("route", name, target.route.span()?, names(), problems);
+                }
+                return None;
+            };
+            if matches!(route.key, KeyOfRoute::None) {
+                problems.add(
+                    target.route.span()?,
+                    format!("nothing of the route {} is ever stored: it has `cache: off`", name.shown()),
+                );
+            }
+            if let Some(partition) = route.key.partition(route.captures.as_deref()) {
+                check_partition(&target.partition, &[partition], problems);
+            }
+        }
+        Some(match values? {
+            None => TargetTemplate::Route(name.to_string()),
+            Some(values) => TargetTemplate::RoutePartition { route: name.to_string(), values },
+        })
+    }
+
+    fn key(&self, target: &PurgeTarget, problems: &mut Problems) -> Option<TargetTemplate> {
+        let name = target.key.value()?;
+        let values = self.values(&target.partition, problems);
+        if let Some(mut names) = self.keys.names() {
+            if !names.any(|known| known == &**name) {
+                tell_unknown(
+                    "key",
+                    name,
+                    target.key.span()?,
+                    self.keys.names().into_iter().flatten(),
+                    problems,
+                );
+                return None;
+            }
+            if let Some(partitions) = self.partitions_of_key(name) {
+                if partitions.is_empty() {
+                    problems.add(
+                        target.key.span()?,
+                        format!("no route uses the key {}, so nothing is ever stored under it", name.shown()),
+                    );
+                } else {
+                    check_partition(&target.partition, &partitions, problems);
+                }
+            }
+        }
+        Some(match values? {
+            None => TargetTemplate::Key(name.to_string()),
+            Some(values) => TargetTemplate::KeyPartition { key: name.to_string(), values },
+        })
+    }
+
+    /// The partitions that entries under a key can have: one for each route that uses it. `None` if nobody knows.
+    fn partitions_of_key(&self, name: &str) -> Option<Vec<Vec<String>>> {
+        let mut partitions = Vec::new();
+        for route in self.routes.known()? {
+            match &route.key {
+                KeyOfRoute::Wrong => return None,
+                KeyOfRoute::Built(key) if *key.name == *name => {
+                    partitions.push(route.key.partition(route.captures.as_deref())?);
+                }
+                KeyOfRoute::Built(_) | KeyOfRoute::None => {}
+            }
+        }
+        Some(partitions)
+    }
+
+    /// `Some(None)`: no partition is given.
+    fn values(
+        &self,
+        given: &Optional<Entries<Word<Template>>>,
+        problems: &mut Problems,
+    ) -> Option<Option<BTreeMap<String, Template>>> {
+        let Some(given) = given else { return Some(None) };
+        let entries = given.value.as_ref()?;
+        let mut values = BTreeMap::new();
+        for entry in entries.iter() {
+            let template = entry.value.as_ref()?;
+            self.check_holes(template, (entry.span, entry.text_at), problems);
+            values.insert(entry.name.clone(), template.0.clone());
+        }
+        Some(Some(values))
+    }
+}
+
+/// A purge names one field of a partition, or all of them: that is what entries are filed under.
+fn check_partition(
+    given: &Optional<Entries<Word<Template>>>,
+    partitions: &[Vec<String>],
+    problems: &mut Problems,
+) {
+    let Some(Given { span, value: Some(entries), .. }) = given else { return };
+    let mut known: Vec<&str> = partitions.iter().flatten().map(String::as_str).collect();
+    known.sort_unstable();
+    known.dedup();
+    if entries.is_empty() {
+        problems.add(*span, "no partition field is given").help("leave `partition` out to purge everything");
+        return;
+    }
+    let mut unknown = false;
+    for entry in entries.iter().filter(|entry| !known.contains(&&*entry.name)) {
+        unknown = true;
+        let problem =
+            problems.add(entry.name_span, format!("there is no partition field {}", quote(&entry.name)));
+        if known.is_empty() {
+            problem.help("none of the key's fields has `partition: true`");
+        } else {
+            problem.suggest(&entry.name, known.iter().copied());
+        }
+    }
+    let all = |partition: &Vec<String>| {
+        partition.len() == entries.len() && entries.iter().all(|entry| partition.contains(&entry.name))
+    };
+    if !unknown && entries.len() > 1 && !partitions.iter().any(all) {
+        problems
+            .add(*span, "a purge takes one field of a partition, or all of them")
+            .help(format!("all of them are {}", list(&known, "and")));
+    }
+}
+
+fn events(on: &file::RuleEvents, problems: &mut Problems) -> Vec<Arc<str>> {
+    let list = on.event.value().map(|list| &**list).unwrap_or_default();
+    if let Some(span) = on.event.span()
+        && on.event.value().is_some_and(|list| list.is_empty())
+    {
+        problems.add(span, "no event is given").help("leave `event` out for every event");
+    }
+    for (event, span) in items(list) {
+        if event.is_empty() {
+            problems.add(span, "the name of the event is empty");
+        } else if event.strip_suffix('*').unwrap_or(event).contains('*') {
+            problems.add(span, "a star can only stand at the end of a name");
+        }
+    }
+    items(list).map(|(event, _)| (**event).into()).collect()
+}

@@ -1,0 +1,446 @@
+//! `routes:` and `status_fields:`.
+
+use super::super::diagnostics::{Problems, Span, quote};
+use super::super::file::{
+    self, CacheSection, ClientDirectivesWord, FieldCondition, KeyField, Route as RouteSection, RouteMatch,
+    SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection, Ttl,
+};
+use super::super::read::{Either, Entries, Given, Named, Optional, OptionalExt, Text, Word};
+use super::keys::{DEFAULT, Found, Keys};
+use super::{
+    Names, check_name, entries, exactly_one, flag, items, places, tell_repeated, tell_unknown_holes,
+};
+use crate::keys::Constructor;
+use crate::routes::{
+    CacheRule, HeaderCondition, Match, Route, StatusFields, StatusFieldsAudience, StoreCondition, Table,
+    Template,
+};
+use crate::semantics::{ClientDirectives, Policy, SetCookie, TtlPolicy};
+use http::HeaderName;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `routes:`, checked and compiled as far as they are right.
+pub(super) struct Routes<'f> {
+    /// `None`: the section is wrong, so that nobody knows the names.
+    known: Option<Vec<Known<'f>>>,
+    /// Empty if any of them is wrong.
+    routes: Vec<Arc<Route>>,
+}
+
+/// What references to a route need.
+pub(super) struct Known<'f> {
+    pub(super) name: Option<&'f Text>,
+    /// `None`: the path pattern is wrong.
+    pub(super) captures: Option<Vec<String>>,
+    pub(super) key: KeyOfRoute,
+}
+
+pub(super) enum KeyOfRoute {
+    /// `cache: off`.
+    None,
+    /// What it is has been told to be wrong.
+    Wrong,
+    Built(Arc<Constructor>),
+}
+
+impl<'f> Routes<'f> {
+    /// Tells everything that is wrong with the routes.
+    pub(super) fn new(file: &'f file::File, keys: &Keys<'_>, problems: &mut Problems) -> Self {
+        let defaults = status_fields(&file.status_fields, SHOWN);
+        let upstreams = match file.upstreams.value() {
+            Some(entries) => Names::of("upstream", Some(entries)),
+            None => Names { kind: "upstream", names: None },
+        };
+        let Some(list) = file.routes.value() else { return Self { known: None, routes: Vec::new() } };
+        if list.is_empty() {
+            problems
+                .add(file.routes.span(), "there is no route")
+                .help("requests must go somewhere: give one");
+        }
+        let names = items(list).filter_map(|(route, _)| Some((route.name.value()?, route.name.span())));
+        tell_repeated("route", names, problems);
+
+        let mut known = Vec::new();
+        let mut routes = Vec::new();
+        let mut spans = Vec::new();
+        for (section, _) in items(list) {
+            if let Some(name) = section.name.value() {
+                check_name("route", name, section.name.span(), problems);
+            }
+            let matching = section.r#match.value().and_then(|section| matching(section, problems));
+            let captures = path_captures(section);
+            let upstream = section.upstream.value();
+            let upstream = upstream.and_then(|name| upstreams.find(name, section.upstream.span(), problems));
+            let cache = Cache { keys, route: section, captures: captures.as_deref() }.compile(problems);
+            let key = match &cache {
+                Some(None) => KeyOfRoute::None,
+                Some(Some(rule)) => KeyOfRoute::Built(Arc::clone(&rule.key)),
+                None => KeyOfRoute::Wrong,
+            };
+            known.push(Known { name: section.name.value(), captures, key });
+            let (Some(name), Some(matching), Some(upstream), Some(cache)) =
+                (section.name.value(), matching, upstream, cache)
+            else {
+                continue;
+            };
+            let path = section.r#match.value().map(|section| section.path.span());
+            spans.push((path.unwrap_or_default(), section.name.span(), name));
+            let status_fields = status_fields(&section.status_fields, defaults);
+            routes.push(Arc::new(Route { name: (**name).into(), matching, upstream, cache, status_fields }));
+        }
+        check_reach(&routes, &spans, problems);
+        let complete = routes.len() == list.len();
+        Self { known: Some(known), routes: if complete { routes } else { Vec::new() } }
+    }
+
+    /// All routes, in the order of the file; `None` if nobody knows.
+    pub(super) fn known(&self) -> Option<&[Known<'f>]> {
+        self.known.as_deref()
+    }
+
+    /// The namespaces that something is stored in; `None` if nobody knows.
+    pub(super) fn namespaces(&self) -> Option<Vec<&str>> {
+        let mut namespaces = Vec::new();
+        for route in self.known.as_ref()? {
+            match &route.key {
+                KeyOfRoute::Wrong => return None,
+                KeyOfRoute::Built(key) if !key.namespace.is_empty() => namespaces.push(&*key.namespace),
+                KeyOfRoute::Built(_) | KeyOfRoute::None => {}
+            }
+        }
+        namespaces.sort_unstable();
+        namespaces.dedup();
+        Some(namespaces)
+    }
+
+    /// The keys of all routes.
+    pub(super) fn constructors(&self) -> impl Iterator<Item = &Arc<Constructor>> {
+        self.routes.iter().filter_map(|route| Some(&route.cache.as_ref()?.key))
+    }
+
+    /// `None` if there is none to serve requests from.
+    pub(super) fn into_table(self) -> Option<Table> {
+        (!self.routes.is_empty()).then(|| Table::new(self.routes))
+    }
+}
+
+/// Tells routes that no request can reach.
+fn check_reach(routes: &[Arc<Route>], spans: &[(Span, Span, &Text)], problems: &mut Problems) {
+    let matches: Vec<Match> = routes.iter().map(|route| route.matching.clone()).collect();
+    for shadowed in Table::shadowed(&matches) {
+        let (Some((path, _, name)), Some((_, by, by_name))) =
+            (spans.get(shadowed.route), spans.get(shadowed.by))
+        else {
+            continue;
+        };
+        problems
+            .add(*path, format!("no request can reach the route {}", name.shown()))
+            .note(*by, format!("{} takes them all", by_name.shown()))
+            .help("make its path, host, method or headers more specific, or move it up");
+    }
+}
+
+fn path_captures(section: &RouteSection) -> Option<Vec<String>> {
+    let path = section.r#match.value()?.path.value()?;
+    Some(path.captures().map(str::to_owned).collect())
+}
+
+fn matching(section: &RouteMatch, problems: &mut Problems) -> Option<Match> {
+    let hosts = section.host.value().map(|list| &**list).unwrap_or_default();
+    let methods = section.method.value().map(|list| &**list).unwrap_or_default();
+    let empty = [
+        ("host", section.host.span().filter(|_| section.host.value().is_some_and(|list| list.is_empty()))),
+        (
+            "method",
+            section.method.span().filter(|_| section.method.value().is_some_and(|list| list.is_empty())),
+        ),
+    ];
+    for (what, span) in empty {
+        if let Some(span) = span {
+            problems.add(span, format!("no {what} is given, so no request could match")).help("leave it out");
+        }
+    }
+    let headers = field_conditions(&section.headers, problems);
+    Some(Match {
+        hosts: items(hosts).map(|(host, _)| host.0.clone()).collect(),
+        path: section.path.value()?.0.clone(),
+        methods: items(methods).map(|(method, _)| method.0.clone()).collect(),
+        headers,
+    })
+}
+
+type FieldConditions = Optional<Entries<Either<Text, FieldCondition>>>;
+
+fn field_conditions(given: &FieldConditions, problems: &mut Problems) -> Vec<(HeaderName, HeaderCondition)> {
+    let mut conditions: Vec<(HeaderName, HeaderCondition)> = Vec::new();
+    for (entry, condition) in entries(given) {
+        let condition = match condition {
+            Either::First(text) => Some(HeaderCondition::Equals(text.to_string())),
+            Either::Second(section) => field_condition(section, entry, problems),
+        };
+        let Ok(name) = HeaderName::from_bytes(entry.name.as_bytes()) else {
+            problems
+                .add(entry.name_span, format!("{} is not a field name", quote(&entry.name)))
+                .help("write it like accept-language");
+            continue;
+        };
+        if conditions.iter().any(|(known, _)| *known == name) {
+            problems
+                .add(entry.name_span, "this field is given twice: upper and lower case make no difference");
+        }
+        conditions.extend(condition.map(|condition| (name, condition)));
+    }
+    conditions
+}
+
+fn field_condition<T>(
+    section: &FieldCondition,
+    entry: &Named<T>,
+    problems: &mut Problems,
+) -> Option<HeaderCondition> {
+    let members = [
+        ("equals", section.equals.span()),
+        ("matches", section.matches.span()),
+        ("present", section.present.span()),
+        ("absent", section.absent.span()),
+    ];
+    Some(match exactly_one("the condition", entry.name_span, &members, problems)? {
+        "equals" => HeaderCondition::Equals(section.equals.value()?.to_string()),
+        "matches" => HeaderCondition::Matches(section.matches.value()?.0.clone()),
+        "present" => HeaderCondition::Present,
+        _ => HeaderCondition::Absent,
+    })
+}
+
+/// A route's `cache:` and what it needs to know of its surroundings.
+struct Cache<'c, 'k> {
+    keys: &'c Keys<'k>,
+    route: &'c RouteSection,
+    /// `None`: nobody knows.
+    captures: Option<&'c [String]>,
+}
+
+impl Cache<'_, '_> {
+    /// `Some(None)`: off; `None`: told to be wrong.
+    fn compile(&self, problems: &mut Problems) -> Option<Option<CacheRule>> {
+        let default = CacheSection::default();
+        let section = match &self.route.cache {
+            None => &default,
+            Some(given) => match given.value.as_ref()? {
+                Either::First(file::CacheOff::Off) => return Some(None),
+                Either::Second(section) => section,
+            },
+        };
+        let policy = Policy {
+            ttl: ttl(section, problems),
+            set_cookie: match section.set_cookie.value_or(SetCookieWord::Refuse) {
+                SetCookieWord::Refuse => SetCookie::Refuse,
+                SetCookieWord::Strip => SetCookie::Strip,
+                SetCookieWord::Store => SetCookie::Store,
+            },
+            client_directives: match section.client_directives.value_or(ClientDirectivesWord::Obey) {
+                ClientDirectivesWord::Obey => ClientDirectives::Obey,
+                ClientDirectivesWord::Ignore => ClientDirectives::Ignore,
+            },
+        };
+        let tags = self.tags(section, problems);
+        let store_if = store_condition(&section.store_if, problems);
+        let store_unless = store_condition(&section.store_unless, problems);
+        let key = self.key(section, problems)?;
+        Some(Some(CacheRule { key: Arc::new(key), policy, tags, store_if, store_unless }))
+    }
+
+    fn key(&self, section: &CacheSection, problems: &mut Problems) -> Option<Constructor> {
+        let default = || Constructor::safe_default(flag(&section.drop_tracking, false));
+        let Some(Given { span, value, .. }) = &section.key else { return Some(default()) };
+        if let Some(tracking) = section.drop_tracking.span()
+            && !matches!(value, Some(Either::First(name)) if **name == *DEFAULT)
+        {
+            problems
+                .add(tracking, "`drop_tracking` is for the default key only")
+                .note(*span, "this route has another")
+                .help("in a key, write `query: { preset: tracking }`");
+        }
+        // Unless the key has an id, routes do not share entries: the same fields may mean other things elsewhere.
+        let id = self.route.name.value().map_or("", |name| name);
+        match value.as_ref()? {
+            Either::First(name) => match self.keys.find(name, *span, problems)? {
+                Found::Default => Some(default()),
+                Found::Named(key) => {
+                    for field in self.keys.fields(key)? {
+                        self.check_captures(field, Some((*span, name)), problems);
+                    }
+                    self.keys.build(name, id, key)
+                }
+            },
+            Either::Second(key) => {
+                self.keys.check(key, *span, problems);
+                for field in self.keys.fields(key)? {
+                    self.check_captures(field, None, problems);
+                }
+                self.keys.build(&format!("route:{id}"), id, key)
+            }
+        }
+    }
+
+    /// Tells captures that a key is built from and the path does not have. A key with a name is right by itself, so
+    /// there the route is pointed at.
+    fn check_captures(&self, entry: &Named<KeyField>, named: Option<(Span, &Text)>, problems: &mut Problems) {
+        let Some(captures) = self.captures else { return };
+        let Some(names) = entry.value.as_ref().and_then(|field| field.path.value()) else { return };
+        for (name, span) in items(names).filter(|(name, _)| ***name != *"*") {
+            if captures.iter().any(|capture| **capture == **name) {
+                continue;
+            }
+            let problem = match named {
+                Some((route, key)) => problems
+                    .add(
+                        route,
+                        format!(
+                            "the key {} takes {} from the path, which does not capture it",
+                            key.shown(),
+                            name.shown()
+                        ),
+                    )
+                    .note(span, "taken here"),
+                None => problems.add(span, format!("the path does not capture {}", name.shown())),
+            };
+            if let Some(path) = self.route.r#match.value().map(|section| section.path.span()) {
+                problem.note(path, "the path");
+            }
+            if !name.filled() {
+                problem.suggest(name, captures.iter().map(|capture| &**capture));
+            }
+        }
+    }
+
+    fn tags(&self, section: &CacheSection, problems: &mut Problems) -> Vec<Template> {
+        let list = section.tags.value().map(|list| &**list).unwrap_or_default();
+        let mut tags = Vec::new();
+        for (template, place) in places(list) {
+            if let Some(captures) = self.captures {
+                let known = || captures.iter().map(|capture| &**capture);
+                tell_unknown_holes(template, place, ("path", "capture"), known, problems);
+            }
+            tags.push(template.0.clone());
+        }
+        tags
+    }
+}
+
+fn ttl(section: &CacheSection, problems: &mut Problems) -> TtlPolicy {
+    let words = match section.ttl.value() {
+        None => return TtlPolicy::default(),
+        Some(Either::First(default)) => {
+            return TtlPolicy { default: Some(default.0), ..TtlPolicy::default() };
+        }
+        Some(Either::Second(words)) => words,
+    };
+    check_ttl(words, problems);
+    let value = |word: &Optional<Word<Duration>>| word.value().map(|word| word.0);
+    TtlPolicy {
+        default: value(&words.default),
+        min: value(&words.min),
+        max: value(&words.max),
+        overriding: value(&words.r#override),
+    }
+}
+
+fn check_ttl(words: &Ttl, problems: &mut Problems) {
+    let mut check = |shorter: (&str, &Optional<Word<Duration>>),
+                     longer: (&str, &Optional<Word<Duration>>),
+                     at_longer: bool| {
+        let (Some(Given { span: a, value: Some(short), .. }), Some(Given { span: b, value: Some(long), .. })) =
+            (shorter.1, longer.1)
+        else {
+            return;
+        };
+        if short.0 <= long.0 {
+            return;
+        }
+        let (span, other, note) = if at_longer { (*b, *a, shorter.0) } else { (*a, *b, longer.0) };
+        problems
+            .add(span, format!("`{}` is longer than `{}`", shorter.0, longer.0))
+            .note(other, format!("`{note}` is here"));
+    };
+    check(("min", &words.min), ("max", &words.max), false);
+    check(("default", &words.default), ("max", &words.max), false);
+    check(("min", &words.min), ("default", &words.default), true);
+    let Some(overriding) = words.r#override.span() else { return };
+    for (word, given) in [("default", &words.default), ("min", &words.min), ("max", &words.max)] {
+        if let Some(span) = given.span() {
+            problems
+                .add(span, format!("`{word}` has no effect beside `override`"))
+                .note(overriding, "this applies to every response")
+                .help("leave one of them out");
+        }
+    }
+}
+
+fn store_condition(
+    given: &Optional<StoreConditionSection>,
+    problems: &mut Problems,
+) -> Option<StoreCondition> {
+    let Given { span, value, .. } = given.as_ref()?;
+    let section = value.as_ref()?;
+    if section.status.is_none() && section.content_type.is_none() && section.headers.is_none() {
+        problems
+            .add(*span, "this condition holds for every response")
+            .help("leave it out, or write `cache: off`");
+    }
+    let status = section.status.value().map(|list| &**list).unwrap_or_default();
+    let types = section.content_type.value().map(|list| &**list).unwrap_or_default();
+    for (media_type, span) in items(types) {
+        let known = media_type.split_once('/').is_some_and(|(kind, subtype)| {
+            let token = |text: &str| !text.is_empty() && !text.contains(['/', ';', ' ', ',']);
+            token(kind) && token(subtype) && (kind != "*" || subtype == "*")
+        });
+        if !known {
+            problems
+                .add(span, format!("{} is not a media type", media_type.shown()))
+                .help("write it like text/html or image/*, without parameters");
+        }
+    }
+    Some(StoreCondition {
+        status: items(status).flat_map(|(status, _)| status.0.0.clone()).collect(),
+        content_type: items(types).map(|(media_type, _)| media_type.to_string()).collect(),
+        headers: field_conditions(&section.headers, problems),
+    })
+}
+
+/// What responses show unless the file says otherwise.
+const SHOWN: StatusFields = StatusFields {
+    x_cache: true,
+    cached_at: true,
+    reset_at: true,
+    cache_status: true,
+    audience: StatusFieldsAudience::Everyone,
+};
+
+fn status_fields(given: &Optional<StatusFieldsSection>, defaults: StatusFields) -> StatusFields {
+    let Some(section) = given.value() else { return defaults };
+    StatusFields {
+        x_cache: flag(&section.x_cache, defaults.x_cache),
+        cached_at: flag(&section.cached_at, defaults.cached_at),
+        reset_at: flag(&section.reset_at, defaults.reset_at),
+        cache_status: flag(&section.cache_status, defaults.cache_status),
+        audience: section.show_to.value().map_or(defaults.audience, |audience| match audience {
+            ShowTo::Everyone => StatusFieldsAudience::Everyone,
+            ShowTo::TokenHolders => StatusFieldsAudience::TokenHolders,
+            ShowTo::Nobody => StatusFieldsAudience::Nobody,
+        }),
+    }
+}
+
+impl KeyOfRoute {
+    /// The names of the partition's fields on a route with these captures.
+    pub(super) fn partition(&self, captures: Option<&[String]>) -> Option<Vec<String>> {
+        let Self::Built(key) = self else { return None };
+        let mut names: Vec<String> = key.partition_fields().map(|name| name.as_ref().to_owned()).collect();
+        if key.is_partitioned_by_captures() {
+            names.extend(captures?.iter().cloned());
+        }
+        Some(names)
+    }
+}

@@ -1,0 +1,161 @@
+//! `routes:` and `status_fields:`.
+
+use super::KeyConstructor;
+use crate::config::read::{Either, Entries, OneOrMany, Optional, Required, Text, Word, choice, section};
+use crate::config::scalars::{Statuses, True};
+use crate::routes::{HostPattern, PathPattern, Template};
+use http::Method;
+use regex::Regex;
+use std::time::Duration;
+
+section! {
+    /// Which requests belong together, where they go, and what is kept of the answers.
+    struct Route {
+        /// Its name: what purges, rules and logs call it.
+        name: Required<Text>,
+        /// Which requests it takes.
+        r#match: Required<RouteMatch>,
+        /// The upstream they go to.
+        upstream: Required<Text>,
+        /// What is kept of the answers. `off`: nothing. Default: what HTTP's own rules allow, under a safe key.
+        cache: Optional<Either<CacheOff, CacheSection>>,
+        /// What its responses show of the cache; what is left out is as at the top of the file.
+        status_fields: Optional<StatusFieldsSection>,
+    }
+}
+
+section! {
+    /// Which requests a route takes: all that is given must hold.
+    struct RouteMatch {
+        /// Hosts: `example.com`, `example.com:8080`, `*.example.com`; one or a list. Default: every host.
+        host: Optional<OneOrMany<Word<HostPattern>>>,
+        /// The path: `/users/{user_id}`, `/reports/{id}.json`, `/files/{*rest}`.
+        path: Required<Word<PathPattern>>,
+        /// Methods, one or a list; `GET` stands for `HEAD` too. Default: every method.
+        method: Optional<OneOrMany<Word<Method>>>,
+        /// Request fields by name: text that the value must equal, or a mapping.
+        headers: Optional<Entries<Either<Text, FieldCondition>>>,
+    }
+}
+
+section! {
+    /// What must hold of a field: exactly one of these.
+    struct FieldCondition {
+        /// Its value is this.
+        equals: Optional<Text>,
+        /// This regular expression is found in its value.
+        matches: Optional<Word<Regex>>,
+        /// `true`: there is such a field.
+        present: Optional<Word<True>>,
+        /// `true`: there is no such field.
+        absent: Optional<Word<True>>,
+    }
+}
+
+choice! {
+    /// No caching.
+    enum CacheOff {
+        /// Nothing is stored, and nothing stored is used.
+        Off = "off",
+    }
+}
+
+section! {
+    /// What is kept of the answers.
+    struct CacheSection {
+        /// The key: a name from `keys`, or a key written here. Default: scheme, host, path and sorted query; the
+        /// captures of the path are its partition.
+        key: Optional<Either<Text, KeyConstructor>>,
+        /// Whether the default key leaves out utm_*, gclid, fbclid and their kin. Only without `key`.
+        /// Default: false.
+        drop_tracking: Optional<Word<bool>>,
+        /// How long responses are fresh. A plain duration is short for `{ default: … }`.
+        ttl: Optional<Either<Word<Duration>, Ttl>>,
+        /// Tags given to every stored response, with captures of the path: `user:{user_id}`. One or a list.
+        tags: Optional<OneOrMany<Word<Template>>>,
+        /// Responses are stored only if this holds (and HTTP's rules allow it).
+        store_if: Optional<StoreConditionSection>,
+        /// Responses are not stored if this holds.
+        store_unless: Optional<StoreConditionSection>,
+        /// What happens to responses with `Set-Cookie`. Default: refuse.
+        set_cookie: Optional<SetCookieWord>,
+        /// Whether a client's `Cache-Control` and `Pragma` reach past the cache. Default: obey.
+        client_directives: Optional<ClientDirectivesWord>,
+    }
+}
+
+section! {
+    /// How long responses are fresh. None of it stores what the origin forbids to store.
+    struct Ttl {
+        /// Of responses that do not say. Default: a tenth of the time since they were last modified, if known.
+        default: Optional<Word<Duration>>,
+        /// What is shorter is raised to this.
+        min: Optional<Word<Duration>>,
+        /// What is longer is cut to this.
+        max: Optional<Word<Duration>>,
+        /// Whatever the response says. Stands alone.
+        r#override: Optional<Word<Duration>>,
+    }
+}
+
+section! {
+    /// Conditions on a response: those given must all hold; a list holds if any of its items does.
+    struct StoreConditionSection {
+        /// Status codes or classes: `404`, `5xx`.
+        status: Optional<OneOrMany<Word<Statuses>>>,
+        /// Media types: `text/html`, `image/*`.
+        content_type: Optional<OneOrMany<Text>>,
+        /// Response fields by name: text that the value must equal, or a mapping.
+        headers: Optional<Entries<Either<Text, FieldCondition>>>,
+    }
+}
+
+choice! {
+    /// What happens to responses with `Set-Cookie`.
+    enum SetCookieWord {
+        /// They are not stored, unless they are `public`.
+        Refuse = "refuse",
+        /// They are stored without the field; the client whose request fetched them still gets it.
+        Strip = "strip",
+        /// They are stored with it: every client gets the same cookie.
+        Store = "store",
+    }
+}
+
+choice! {
+    /// Whether a client's directives reach past the cache.
+    enum ClientDirectivesWord {
+        /// As RFC 9111 has it.
+        Obey = "obey",
+        /// Clients cannot cause fetches.
+        Ignore = "ignore",
+    }
+}
+
+section! {
+    /// What responses show of the cache.
+    struct StatusFieldsSection {
+        /// `X-Cache`: HIT, MISS, STALE, BYPASS or REFRESH. Default: true.
+        x_cache: Optional<Word<bool>>,
+        /// `X-Cached-At`. Default: true.
+        cached_at: Optional<Word<bool>>,
+        /// `X-Cache-Reset-At`. Default: true.
+        reset_at: Optional<Word<bool>>,
+        /// `Cache-Status` (RFC 9211). Default: true.
+        cache_status: Optional<Word<bool>>,
+        /// Who sees them. Default: everyone.
+        show_to: Optional<ShowTo>,
+    }
+}
+
+choice! {
+    /// Who sees what responses say about the cache.
+    enum ShowTo {
+        /// Every client.
+        Everyone = "everyone",
+        /// Requests whose `Staleproof-Token` field carries an admin token that may `read`.
+        TokenHolders = "token_holders",
+        /// No client.
+        Nobody = "nobody",
+    }
+}

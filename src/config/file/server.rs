@@ -1,0 +1,160 @@
+//! `server:`, `admin:`, `upstreams:` and `store:`.
+
+use crate::config::read::{Either, List, OneOrMany, Optional, Required, Text, Word, choice, section};
+use crate::config::scalars::{Capacity, Count, OriginUrl, Size, Timeout};
+use ipnet::IpNet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+section! {
+    /// The public listener and its limits.
+    struct Server {
+        /// Where clients connect: an address with a port, or a list of them. Default: `0.0.0.0:8080`.
+        listen: Optional<OneOrMany<Word<SocketAddr>>>,
+        /// Proxies in front whose `Forwarded` and `X-Forwarded-*` fields are believed: addresses or networks. From
+        /// everyone else these fields are replaced. Default: none.
+        trusted_proxies: Optional<OneOrMany<Word<IpNet>>>,
+        /// Requests served at once; more get 503 at once. Default: 10000.
+        max_in_flight: Optional<Word<Count>>,
+        /// Connections open at once. Default: 20000.
+        max_connections: Optional<Word<Count>>,
+        /// The largest request body; larger ones get 413. Default: 100MiB.
+        max_request_body: Optional<Word<Size>>,
+        /// The largest request head, at least 8KiB. Default: 32KiB.
+        max_head: Optional<Word<Size>>,
+        /// How long clients may take.
+        timeouts: Optional<ServerTimeouts>,
+        /// How long a shutdown waits for requests in flight. Default: 30s.
+        shutdown_grace: Optional<Word<Duration>>,
+        /// One line per request on standard output. Default: text.
+        access_log: Optional<AccessLogFormat>,
+    }
+}
+
+section! {
+    /// How long clients may take.
+    struct ServerTimeouts {
+        /// For a request head; also how long an idle connection is kept. Default: 10s.
+        head: Optional<Word<Timeout>>,
+        /// Between two pieces of a request body. Default: 30s.
+        body_idle: Optional<Word<Timeout>>,
+        /// To take the next piece of a response. Default: 30s.
+        write_stall: Optional<Word<Timeout>>,
+    }
+}
+
+choice! {
+    /// How requests are logged.
+    enum AccessLogFormat {
+        /// Not at all.
+        Off = "off",
+        /// For people.
+        Text = "text",
+        /// For machines: one JSON object a line.
+        Json = "json",
+    }
+}
+
+section! {
+    /// The listener for purges, webhooks, health checks and metrics. Keep it off the public network.
+    struct Admin {
+        /// Its address. Default: `127.0.0.1:9090`.
+        listen: Optional<Word<SocketAddr>>,
+        /// The largest request body of the API (webhooks have their own limit). Default: 1MiB.
+        max_body: Optional<Word<Size>>,
+        /// Who may use the API. Default: nobody.
+        tokens: Optional<List<AdminToken>>,
+    }
+}
+
+section! {
+    /// A bearer token of the API.
+    struct AdminToken {
+        /// What logs call it.
+        name: Required<Text>,
+        /// The token: a long random text. Keep it out of the file: `${STALEPROOF_TOKEN}`.
+        secret: Required<Text>,
+        /// What it allows: `purge`, `read`, or both.
+        may: Required<OneOrMany<TokenScope>>,
+    }
+}
+
+choice! {
+    /// What a token allows.
+    enum TokenScope {
+        /// To purge.
+        Purge = "purge",
+        /// To look at the state of the cache, and at status fields shown to token holders.
+        Read = "read",
+    }
+}
+
+section! {
+    /// An application behind.
+    struct Upstream {
+        /// Its servers: `http://host:port`, one or a list. Requests are spread over them.
+        servers: Required<OneOrMany<Word<OriginUrl>>>,
+        /// The `Host` it sees: `preserve` (as the client sent it), `server` (the server's own), or
+        /// `{ fixed: name }`. Default: preserve.
+        host: Optional<Either<HostWord, FixedHost>>,
+        /// How long it may take.
+        timeouts: Optional<UpstreamTimeouts>,
+        /// Connections to each server at once. Default: 512.
+        max_connections: Optional<Word<Count>>,
+        /// Idle connections kept to each server. Default: 64.
+        idle_connections: Optional<Word<crate::config::scalars::Number>>,
+        /// How long an idle connection is kept. Default: 30s.
+        idle_timeout: Optional<Word<Timeout>>,
+        /// The largest response head, at least 8KiB. Default: 64KiB.
+        max_response_head: Optional<Word<Size>>,
+    }
+}
+
+choice! {
+    /// The `Host` an application sees.
+    enum HostWord {
+        /// As the client sent it.
+        Preserve = "preserve",
+        /// The server's own host and port.
+        Server = "server",
+    }
+}
+
+section! {
+    /// The same `Host` for every request.
+    struct FixedHost {
+        /// The host, with port if it has one: `shop.example`.
+        fixed: Required<Text>,
+    }
+}
+
+section! {
+    /// How long an application may take.
+    struct UpstreamTimeouts {
+        /// To accept a connection. Default: 5s.
+        connect: Optional<Word<Timeout>>,
+        /// From the request to the response head. Default: 30s.
+        head: Optional<Word<Timeout>>,
+        /// Between two pieces of the response body. Default: 30s.
+        body_idle: Optional<Word<Timeout>>,
+    }
+}
+
+section! {
+    /// Where stored responses are kept.
+    struct Store {
+        /// In memory.
+        memory: Optional<MemorySection>,
+    }
+}
+
+section! {
+    /// The memory for stored responses.
+    struct MemorySection {
+        /// How much: bodies, fields, keys and overhead are counted. A percentage is of the memory limit of the
+        /// control group, or of the machine's memory if there is none. Default: 25%.
+        capacity: Optional<Word<Capacity>>,
+        /// The largest body that is stored. Default: 64MiB.
+        max_object: Optional<Word<Size>>,
+    }
+}
