@@ -39,14 +39,14 @@ pub(super) fn list(articles: &[Article]) -> String {
         .collect();
     page(
         "A slow wiki",
-        &format!("<h1>A slow wiki</h1><p>Reload: only the first time is slow.</p><ul>{items}</ul>"),
+        &format!("\n<h1>A slow wiki</h1>\n<p>Reload: only the first time is slow.</p><ul>{items}</ul>"),
     )
 }
 
 pub(super) fn article(article: &Article) -> String {
     let (slug, title, text) = (escaped(&article.slug), escaped(&article.title), escaped(&article.text));
     let body = format!(
-        "<p><a href=\"/\">All articles</a></p><h1>{title}</h1><p>{text}</p>\
+        "<p><a href=\"/\">All articles</a></p>\n<h1>{title}</h1>\n<p>{text}</p>\
          <p><a href=\"/articles/{slug}/edit\">Edit</a>: saving wipes this page and the list, and nothing else.</p>"
     );
     page(&title, &body)
