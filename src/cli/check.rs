@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{ConfigFile, Failure};
+use super::{ConfigFile, Failure, print};
 
 /// Reports every mistake in the configuration, with its place and what was probably meant.
 #[derive(Debug, Args)]
@@ -16,14 +16,14 @@ impl Check {
         let plan = self.file.load()?;
         let count =
             |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
-        println!(
+        print(format_args!(
             "{} is fine: {}, {}, {}, {}",
             self.file.config.display(),
             count(plan.routes.routes().len(), "route"),
             count(plan.upstreams.len(), "upstream"),
             count(plan.webhooks.len(), "webhook"),
             count(plan.rules.len(), "invalidation rule"),
-        );
+        ))?;
         Ok(())
     }
 }

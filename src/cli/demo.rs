@@ -6,7 +6,7 @@ use clap::Args;
 use http::Uri;
 use tokio::net::TcpListener;
 
-use super::{Failure, serve, shutdown_signal};
+use super::{Failure, print, serve, shutdown_signal};
 use crate::clock::Clock;
 use crate::demo::{self, Notify};
 use crate::{config, server};
@@ -55,7 +55,7 @@ impl Demo {
             ))
         })?;
         let admin: Uri = format!("http://{}", bound.admin_address).parse()?;
-        println!("{}", things_to_try(bound.addresses[0], bound.admin_address, &token));
+        print(format_args!("{}", things_to_try(bound.addresses[0], bound.admin_address, &token)))?;
         let started = bound.start(plan, Clock::system())?;
         let app = demo::serve(app, Notify { admin, path, secret });
         tokio::select! {

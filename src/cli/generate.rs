@@ -1,16 +1,15 @@
 //! `staleproof schema`, `completions`, `man`: what is made from the program itself.
 
-use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, Failure};
+use super::{Cli, Failure, print};
 use crate::config;
 
 pub(super) fn schema() -> Result<(), Failure> {
-    println!("{}", serde_json::to_string_pretty(&config::schema())?);
+    print(format_args!("{}", serde_json::to_string_pretty(&config::schema())?))?;
     Ok(())
 }
 
@@ -23,8 +22,9 @@ pub(super) struct Completions {
 
 impl Completions {
     pub(super) fn run(self) -> Result<(), Failure> {
-        clap_complete::generate(self.shell, &mut Cli::command(), "staleproof", &mut io::stdout());
-        Ok(())
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "staleproof", &mut script);
+        print(String::from_utf8_lossy(&script))
     }
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use serde_json::json;
 
-use super::{ConfigFile, Failure};
+use super::{ConfigFile, Failure, print};
 use crate::clock::Clock;
 use crate::keys::KeyInput;
 use crate::routes::RouteQuery;
@@ -59,7 +59,7 @@ impl Key {
             return Err(Failure::Failed("no route matches: the answer would be 404".into()));
         };
         let Some(rule) = &route.cache else {
-            println!("route      {}\nnot cached (cache: off)", route.name);
+            print(format_args!("route      {}\nnot cached (cache: off)", route.name))?;
             return Ok(());
         };
         let input = KeyInput {
@@ -88,27 +88,27 @@ impl Key {
                 "route": &*route.name, "constructor": &*rule.key.name, "key": &*key.text, "digest": key.digest(),
                 "partition": partition, "suffix": key.suffix(), "parts": parts,
             });
-            println!("{answer:#}");
+            print(format_args!("{answer:#}"))?;
             return Ok(());
         }
-        println!("route      {}", route.name);
-        println!("built by   {}", rule.key.name);
+        print(format_args!("route      {}", route.name))?;
+        print(format_args!("built by   {}", rule.key.name))?;
         for part in &parts {
             let mark = if part.partition { "  (partition)" } else { "" };
-            println!("  {:<8} {}{mark}", part.field, part.encoded);
+            print(format_args!("  {:<8} {}{mark}", part.field, part.encoded))?;
         }
-        println!("partition  {}", key.partition_str());
-        println!("suffix     {}", key.suffix());
-        println!("key        {}", key.text);
-        println!("digest     {}", key.digest());
+        print(format_args!("partition  {}", key.partition_str()))?;
+        print(format_args!("suffix     {}", key.suffix()))?;
+        print(format_args!("key        {}", key.text))?;
+        print(format_args!("digest     {}", key.digest()))?;
         if !key.partition.is_empty() {
             let fields: Vec<_> =
                 key.partition.iter().map(|(name, value)| format!(" --partition {name}={value}")).collect();
-            println!(
+            print(format_args!(
                 "\nIts partition is purged by\n  staleproof purge --route {}{}",
                 route.name,
                 fields.concat()
-            );
+            ))?;
         }
         Ok(())
     }

@@ -9,8 +9,9 @@ mod key;
 mod purge;
 mod run;
 
+use std::fmt::Display;
 use std::future::Future;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -139,6 +140,14 @@ fn start_log(filter: &str) -> Result<(), String> {
         .with_target(false)
         .try_init()
         .map_err(|error| error.to_string())
+}
+
+/// Prints a line. A reader that has seen enough (`| head`) is no failure.
+fn print(text: impl Display) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// A runtime for commands that serve.

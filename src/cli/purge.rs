@@ -4,7 +4,7 @@ use clap::Args;
 use http::{Method, Uri};
 use serde_json::{Map, Value, json};
 
-use super::{Failure, client};
+use super::{Failure, client, print};
 
 /// Purges one thing. When the command ends well, nothing that was fetched before is ever served again.
 #[derive(Debug, Args)]
@@ -85,12 +85,14 @@ impl Purge {
             return Err(Failure::Failed(format!("{detail}{hint}")));
         }
         if self.json {
-            println!("{answer}");
+            print(format_args!("{answer}"))?;
         } else {
             match answer["matched"].as_u64().unwrap_or(0) {
-                0 => println!("nothing stored matched; whatever is being fetched right now will not be kept"),
-                1 => println!("purged 1 stored response ({} bytes)", answer["bytes"]),
-                many => println!("purged {many} stored responses ({} bytes)", answer["bytes"]),
+                0 => print(format_args!(
+                    "nothing stored matched; whatever is being fetched right now will not be kept"
+                ))?,
+                1 => print(format_args!("purged 1 stored response ({} bytes)", answer["bytes"]))?,
+                many => print(format_args!("purged {many} stored responses ({} bytes)", answer["bytes"]))?,
             }
         }
         Ok(())
