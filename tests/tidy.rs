@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "src/invalidation/event.rs",
     "src/invalidation/log.rs",
     "src/invalidation/rule.rs",
+    "src/invalidation/spelling.rs",
     "src/invalidation/standing.rs",
     "src/invalidation/tag.rs",
     "src/invalidation/target.rs",

@@ -161,7 +161,7 @@ mod tests {
             (r#"{"route": "articl"}"#, 404, "did you mean \"article\"?"),
             (r#"{"targets": [{"tag": "article:a"}, {"key": "x"}]}"#, 404, "no key is called \"x\""),
             (r#"{"route": "article", "partition": {"slag": "a"}}"#, 404, "did you mean \"slug\"?"),
-            (r#"{"url": "/articles/a"}"#, 400, "http://host/path"),
+            (r#"{"url": "/articles/a"}"#, 400, "no scheme and host"),
             (r#"{"tag": "a", "route": "article"}"#, 400, "exactly one"),
             ("{", 400, "EOF"),
         ] {
