@@ -15,9 +15,7 @@ use crate::invalidation::rule::{
     Action, Condition, DispatcherName, Require, Rule, TargetTemplate, WatchUnknown,
 };
 use crate::routes::Template;
-use crate::webhooks::{EventMapping, Hook, Preset};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use crate::webhooks::{EventMapping, Hook, Preset, check_secret};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,24 +84,12 @@ fn secrets(section: &file::Webhook, problems: &mut Problems) -> Vec<Secret> {
     }
     let mut secrets = Vec::new();
     for (secret, span) in items(given) {
-        if let Err(reason) = check_secret(secret) {
-            problems.add(span, reason).help("give it as the sender shows it: `whsec_` and base64");
+        if let Err(error) = check_secret(secret) {
+            problems.add(span, error.to_string()).help("give it as the sender shows it: `whsec_` and base64");
         }
         secrets.push(Secret::new(&**secret));
     }
     secrets
-}
-
-/// Whether a secret can sign. The reason never quotes it.
-fn check_secret(secret: &str) -> Result<(), &'static str> {
-    let key_is_empty = match secret.strip_prefix("whsec_") {
-        None => secret.is_empty(),
-        Some(encoded) => STANDARD_NO_PAD
-            .decode(encoded.trim_end_matches('='))
-            .map_err(|_| "what follows whsec_ in the secret is not base64")?
-            .is_empty(),
-    };
-    if key_is_empty { Err("the secret is empty") } else { Ok(()) }
 }
 
 /// The defaults are what the preset's senders use.
