@@ -42,7 +42,7 @@ pub async fn serve(
     let router = Router::new()
         .route("/", get(list))
         .route("/articles/{slug}", get(article).post(save))
-        .route("/edit/{slug}", get(edit))
+        .route("/articles/{slug}/edit", get(edit))
         .route("/api/articles/{id}", get(api_article))
         .route("/api/users/{id}", get(api_user))
         .fallback(|| async { (StatusCode::NOT_FOUND, Html(pages::not_found())) })

@@ -54,7 +54,7 @@ pub(super) fn article(article: &Article) -> String {
     let (slug, title, text) = (escaped(&article.slug), escaped(&article.title), escaped(&article.text));
     let body = format!(
         "<p><a href=\"/\">All articles</a>\n<h1>{title}</h1>\n<p>{text}\n\
-         <p><a href=\"/edit/{slug}\">Edit it</a>: saving wipes this page and the list from the cache, \
+         <p><a href=\"/articles/{slug}/edit\">Edit it</a>: saving wipes this page and the list from the cache, \
          and no other page."
     );
     page(&title, &body)
