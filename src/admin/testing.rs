@@ -91,7 +91,7 @@ impl Admin {
                 store,
                 metrics: Arc::new(Metrics::new()),
                 ready: Arc::new(AtomicBool::new(true)),
-                clock: Clock::movable(),
+                clock: Clock::stopped(),
             })),
         }
     }

@@ -3,20 +3,18 @@
 //! The append is the invalidation: once it has returned, nothing older is usable, however many stored responses
 //! carry the tag. What follows only finds out how many that were, and removes them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::Uri;
-use strsim::jaro_winkler;
-
 use super::log::lock;
+use super::naming;
 use super::{Appended, Log, Position, Standing, Tag, Target};
 use crate::clock::Stopwatch;
-use crate::keys::{Constructor, Key};
-use crate::routes::{CacheRule, Route, Table};
+use crate::routes::Table;
 use crate::store::{Memory, Stored};
-use crate::uri;
+
+pub use super::naming::{PurgeError, tags_of};
 
 /// Carries out invalidations, one at a time, so that every stored response is counted by exactly one.
 #[derive(Debug)]
@@ -40,24 +38,6 @@ pub struct Purged {
     pub took: Duration,
 }
 
-/// Why a target cannot be purged.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PurgeError {
-    /// It names something that the configuration does not have.
-    #[error("no {kind} is called {name:?}{}", hint.as_ref().map(|hint| format!("; did you mean {hint:?}?")).unwrap_or_default())]
-    Unknown {
-        /// Route, key, namespace or partition field.
-        kind: &'static str,
-        /// As it was named.
-        name: String,
-        /// What was probably meant.
-        hint: Option<String>,
-    },
-    /// It cannot be understood; what to do.
-    #[error("{0}")]
-    Invalid(String),
-}
-
 impl Invalidator {
     /// Invalidates what is in `store`, by `log`; `routes` says what names mean.
     pub fn new(log: Arc<Log>, store: Arc<Memory>, routes: Arc<Table>) -> Self {
@@ -70,14 +50,10 @@ impl Invalidator {
     /// A target that names nothing the configuration has. Then nothing has been purged.
     pub fn purge(&self, targets: &[Target]) -> Result<Purged, PurgeError> {
         let mut tags = Vec::new();
-        let mut everything = false;
         for target in targets {
-            match target {
-                Target::Everything => everything = true,
-                target => tags.extend(self.tags(target)?),
-            }
+            tags.extend(naming::tags_named(target, &self.routes)?);
         }
-        Ok(if everything { self.append(None) } else { self.append(Some(&tags)) })
+        Ok(if targets.contains(&Target::Everything) { self.append(None) } else { self.append(Some(&tags)) })
     }
 
     /// Checks a target without purging anything.
@@ -85,18 +61,24 @@ impl Invalidator {
     /// # Errors
     /// As [`purge`](Self::purge).
     pub fn check(&self, target: &Target) -> Result<(), PurgeError> {
-        self.tags(target).map(drop)
+        naming::tags_named(target, &self.routes).map(drop)
+    }
+
+    /// Invalidates what carries any of these tags.
+    pub fn purge_tags(&self, tags: &[Tag]) -> Purged {
+        self.append(Some(tags))
     }
 
     /// Invalidates what is stored for a URI, as an unsafe method does (RFC 9111 §4.4). `host` and `path` are
     /// normalised.
     pub fn purge_resource(&self, host: &str, path: &str, query: Option<&str>) -> Purged {
-        self.append(Some(&self.resource_tags(host, path, query)))
+        self.append(Some(&naming::tags_of_uri(&self.routes, host, path, query)))
     }
 
     /// Appends (`None`: everything), then reclaims and counts.
     fn append(&self, tags: Option<&[Tag]>) -> Purged {
         let stopwatch = Stopwatch::start();
+        // Held from before the append: two that overlap could not say which of them made a response unusable.
         let reclaiming = lock(&self.reclaiming);
         let (appended, keys) = match tags {
             None => (self.log.append_everything(), self.store.iter().map(|(key, _)| key).collect()),
@@ -122,218 +104,235 @@ impl Invalidator {
     }
 
     /// Removes what is dead under a key; how many responses this append killed, and their bytes.
-    fn reclaim(&self, key: &Arc<str>, appended: &Appended) -> (u64, u64) {
+    fn reclaim(&self, key: &str, appended: &Appended) -> (u64, u64) {
         let (mut matched, mut bytes) = (0, 0);
-        if let Some(variants) = self.store.peek(key) {
-            for stored in variants.stored.iter().filter(|stored| killed(stored, appended)) {
-                matched += 1;
-                bytes += u64::from(stored.weight);
-            }
-            self.store.retain(key, |stored| stored.carried.standing(&self.log) == Standing::Usable);
+        let Some(variants) = self.store.peek(key) else { return (matched, bytes) };
+        for stored in variants.stored.iter().filter(|stored| killed(stored, appended)) {
+            matched += 1;
+            bytes += u64::from(stored.weight);
         }
-        let left = self.store.peek(key);
-        for (cell, _) in &appended.cells {
-            let carried =
-                left.iter().flat_map(|left| &left.stored).any(|stored| stored.carried.carries(cell));
-            if !carried {
-                cell.remove_member(key);
-            }
-        }
+        // By its standing, not by what was found above: what has been stored since then stays.
+        self.store.retain(key, |stored| stored.carried.standing(&self.log) == Standing::Usable);
         (matched, bytes)
-    }
-
-    /// The tags that a target stands for.
-    fn tags(&self, target: &Target) -> Result<Vec<Tag>, PurgeError> {
-        Ok(match target {
-            Target::Url(url) => {
-                let (host, path, query) = split_url(url)?;
-                self.resource_tags(&host, &path, query.as_deref())
-            }
-            Target::Tag(tag) => vec![Tag::application(tag)],
-            Target::Host(host) => {
-                let host = uri::normalize_authority(host, "http").map_err(|_| {
-                    PurgeError::Invalid(format!("{host:?} is not a host such as example.com"))
-                })?;
-                vec![Tag::host(&host)]
-            }
-            Target::Route(name) => vec![Tag::route(&self.route(name)?.name)],
-            Target::RoutePartition { route, values } => {
-                let route = self.route(route)?;
-                let Some(rule) = &route.cache else {
-                    return Err(PurgeError::Invalid(format!("the route {:?} does not cache", route.name)));
-                };
-                check_partition(&partition_names(route, rule), values)?;
-                vec![Tag::route_partition(&route.name, pairs(values))]
-            }
-            Target::Key(name) => vec![Tag::key(&self.key(name)?.name)],
-            Target::KeyPartition { key, values } => {
-                let constructor = self.key(key)?;
-                let names = self.rules().filter(|(_, rule)| rule.key.name == constructor.name);
-                let names: Vec<_> = names.flat_map(|(route, rule)| partition_names(route, rule)).collect();
-                check_partition(&names, values)?;
-                vec![Tag::key_partition(&constructor.name, pairs(values))]
-            }
-            Target::Namespace(name) => {
-                let namespaces: Vec<_> = self.rules().map(|(_, rule)| &*rule.key.namespace).collect();
-                if !namespaces.contains(&name.as_str()) {
-                    return Err(unknown("namespace", name, namespaces));
-                }
-                vec![Tag::namespace(name)]
-            }
-            Target::Everything => Vec::new(),
-        })
-    }
-
-    /// The `url` tags of whatever any route may have stored for a URI.
-    fn resource_tags(&self, host: &str, path: &str, query: Option<&str>) -> Vec<Tag> {
-        let candidates = self.routes.candidates(host, path);
-        let mut tags = Vec::new();
-        for (route, captures) in &candidates {
-            let Some(rule) = &route.cache else { continue };
-            let tag = Tag::url(&rule.key.resource(host, path, query, captures));
-            if !tags.contains(&tag) {
-                tags.push(tag);
-            }
-        }
-        tags
-    }
-
-    fn route(&self, name: &str) -> Result<&Arc<Route>, PurgeError> {
-        let names = || self.routes.routes().iter().map(|route| &*route.name);
-        self.routes.by_name(name).ok_or_else(|| unknown("route", name, names()))
-    }
-
-    fn key(&self, name: &str) -> Result<&Arc<Constructor>, PurgeError> {
-        let keys = || self.rules().map(|(_, rule)| &rule.key);
-        keys()
-            .find(|key| *key.name == *name)
-            .ok_or_else(|| unknown("key", name, keys().map(|key| &*key.name)))
-    }
-
-    fn rules(&self) -> impl Iterator<Item = (&Route, &CacheRule)> {
-        self.routes.routes().iter().filter_map(|route| Some((&**route, route.cache.as_ref()?)))
     }
 }
 
 /// Whether this append is what made a stored response unusable.
 fn killed(stored: &Stored, appended: &Appended) -> bool {
-    let as_of = stored.carried.as_of;
-    if as_of >= appended.position || as_of < appended.floor_before {
+    let carried = &stored.carried;
+    let Position(as_of) = carried.as_of;
+    if as_of >= appended.position.0 || as_of < appended.floor_before.0 {
         return false;
     }
-    let named =
-        appended.cells.is_empty() || appended.cells.iter().any(|(cell, _)| stored.carried.carries(cell));
+    // An append that names no cell is one of everything.
+    let mut named = appended.cells.is_empty();
+    for cell in &carried.cells {
+        let before = appended.before(cell);
+        named |= before.is_some();
+        if before.unwrap_or_else(|| cell.hard()).0 > as_of {
+            // It was dead already.
+            return false;
+        }
+    }
     named
-        && stored.carried.cells.iter().all(|cell| {
-            let before = appended.cells.iter().find(|(other, _)| Arc::ptr_eq(other, cell));
-            let newest = before.map_or_else(|| cell.hard(), |&(_, before)| before);
-            newest <= as_of
-        })
-}
-
-/// All tags of a response that is being stored: by URL, host, route, key, namespace and partition, and those of the
-/// application. `resource` as [`Constructor::resource`] makes it.
-pub fn tags_of(
-    route: &Route,
-    key: &Key,
-    constructor: &Constructor,
-    resource: &str,
-    host: &str,
-    application: impl Iterator<Item = String>,
-) -> Vec<Tag> {
-    let mut tags = vec![
-        Tag::url(resource),
-        Tag::host(host),
-        Tag::route(&route.name),
-        Tag::key(&constructor.name),
-        Tag::namespace(&constructor.namespace),
-    ];
-    let fields = || key.partition.iter().map(|(name, value)| (&**name, value.as_str()));
-    // One tag per field, and one for all of them together: what a purge can name.
-    let parts =
-        fields().map(|field| vec![field]).chain((key.partition.len() > 1).then(|| fields().collect()));
-    for part in parts {
-        tags.push(Tag::key_partition(&constructor.name, part.iter().copied()));
-        tags.push(Tag::route_partition(&route.name, part));
-    }
-    tags.extend(application.map(|tag| Tag::application(&tag)));
-    tags
-}
-
-/// The fields that partition what a route stores.
-fn partition_names(route: &Route, rule: &CacheRule) -> Vec<String> {
-    let own = rule.key.partition_fields().map(ToString::to_string);
-    let captures = route.matching.path.captures().map(str::to_owned);
-    own.chain(captures.filter(|_| rule.key.is_partitioned_by_captures())).collect()
-}
-
-/// All fields, or exactly one: what stored responses have tags for.
-fn check_partition(names: &[String], values: &BTreeMap<String, String>) -> Result<(), PurgeError> {
-    if let Some(name) = values.keys().find(|name| !names.contains(name)) {
-        return Err(unknown("partition field", name, names.iter().map(String::as_str)));
-    }
-    let all: HashSet<_> = names.iter().collect();
-    if values.len() == 1 || values.len() == all.len() {
-        return Ok(());
-    }
-    Err(PurgeError::Invalid(format!("name one partition field or all of them: {}", names.join(", "))))
-}
-
-fn pairs(values: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
-    values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-}
-
-fn unknown<'n>(kind: &'static str, name: &str, known: impl IntoIterator<Item = &'n str>) -> PurgeError {
-    let likeness = |known: &&str| jaro_winkler(name, known);
-    let nearest = known.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let hint = nearest.filter(|nearest| likeness(nearest) > 0.7).map(str::to_owned);
-    PurgeError::Unknown { kind, name: name.to_owned(), hint }
-}
-
-/// Host, path and query of an absolute URL, normalised as those of a request are.
-fn split_url(url: &str) -> Result<(String, String, Option<String>), PurgeError> {
-    let invalid = |why: &str| PurgeError::Invalid(format!("{url:?} {why}"));
-    let parsed: Uri = url.parse().map_err(|_| invalid("is not a URL"))?;
-    let (Some(scheme @ ("http" | "https")), Some(authority)) = (parsed.scheme_str(), parsed.authority())
-    else {
-        return Err(invalid("is not absolute; write http://host/path"));
-    };
-    let host =
-        uri::normalize_authority(authority.as_str(), scheme).map_err(|why| invalid(&why.to_string()))?;
-    let path = uri::normalize_path(parsed.path()).map_err(|why| invalid(&why.to_string()))?;
-    Ok((host.into_owned(), path.into_owned(), parsed.query().map(str::to_owned)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode};
 
-    #[test]
-    fn a_url_is_taken_apart_as_a_request_is() {
-        let split = |url| split_url(url).map(|(host, path, query)| format!("{host} {path} {query:?}"));
-        assert_eq!(split("http://A.test:80/a/../%7eb?c=%7e"), Ok("a.test /~b Some(\"c=%7e\")".into()));
-        assert_eq!(split("https://a.test"), Ok("a.test / None".into()));
-        for bad in ["/a", "a.test/a", "ftp://a.test/", "http://", "http://a b/", "nonsense"] {
-            assert!(split(bad).is_err(), "{bad}");
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::invalidation::Fetch;
+    use crate::keys::Key;
+    use crate::semantics::storing::LifetimeSource;
+    use crate::semantics::vary::Selecting;
+    use crate::semantics::{StoredResponse, Terms};
+    use crate::store::MemoryLimits;
+
+    struct Rooms {
+        log: Arc<Log>,
+        store: Arc<Memory>,
+        invalidator: Invalidator,
+    }
+
+    fn rooms() -> Rooms {
+        let log = Arc::new(Log::new(1000));
+        let limits = MemoryLimits { capacity_bytes: 1 << 30, max_object_bytes: 1 << 20 };
+        let store = Arc::new(Memory::new(limits));
+        let routes = Arc::new(Table::new(Vec::new()));
+        let invalidator = Invalidator::new(Arc::clone(&log), Arc::clone(&store), routes);
+        Rooms { log, store, invalidator }
+    }
+
+    fn tags(names: &str) -> Vec<Tag> {
+        names.split_whitespace().map(Tag::application).collect()
+    }
+
+    impl Rooms {
+        /// Stores what `fetch` led to; its weight.
+        fn store(&self, key: &str, lang: &str, names: &str, fetch: &Fetch) -> u64 {
+            let terms = Terms {
+                lifetime: Duration::from_secs(60),
+                lifetime_from: LifetimeSource::MaxAge,
+                initial_age: Duration::ZERO,
+                received_at: Timestamp::default(),
+                always_validate: false,
+                never_stale: false,
+            };
+            let field = |name: &'static str, value: &str| {
+                let value = value.parse().unwrap();
+                HeaderMap::from_iter([(http::HeaderName::from_static(name), value)])
+            };
+            let selecting =
+                Selecting::of(&field("vary", "accept-language"), &field("accept-language", lang)).unwrap();
+            let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), terms, selecting);
+            let key = Key { text: key.into(), partition: Arc::default() };
+            let carried = self.log.carry(fetch, tags(names));
+            let stored = Arc::new(Stored::new(key, response, Bytes::from_static(b"body"), carried));
+            let weight = u64::from(stored.weight);
+            self.store.insert(stored);
+            weight
+        }
+
+        fn fetch_and_store(&self, key: &str, names: &str) -> u64 {
+            self.store(key, "en", names, &self.log.begin_fetch())
+        }
+
+        fn purge(&self, names: &str) -> u64 {
+            self.invalidator.purge_tags(&tags(names)).matched
+        }
+
+        fn everything(&self) -> u64 {
+            self.invalidator.purge(&[Target::Everything]).unwrap().matched
+        }
+
+        /// How many variants are left.
+        fn left(&self) -> usize {
+            self.store.iter().map(|(_, variants)| variants.stored.len()).sum()
         }
     }
 
     #[test]
-    fn what_is_not_known_comes_with_what_was_meant() {
-        let error = unknown("route", "usr", ["user", "article"]);
-        assert_eq!(error.to_string(), "no route is called \"usr\"; did you mean \"user\"?");
-        assert_eq!(unknown("route", "xyz", ["user"]).to_string(), "no route is called \"xyz\"");
+    fn what_several_tags_match_counts_once() {
+        let rooms = rooms();
+        rooms.fetch_and_store("k", "a b c");
+        assert_eq!(rooms.purge("a b b"), 1);
+        assert_eq!(rooms.left(), 0);
     }
 
     #[test]
-    fn a_partition_is_named_by_one_field_or_by_all() {
-        let names = ["a", "b", "c"].map(str::to_owned);
-        let check = |fields: &[&str]| {
-            let values = fields.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
-            check_partition(&names, &values)
-        };
-        assert!(check(&["b"]).is_ok() && check(&["a", "b", "c"]).is_ok());
-        assert!(matches!(check(&["a", "b"]), Err(PurgeError::Invalid(_))));
-        assert!(matches!(check(&["d"]), Err(PurgeError::Unknown { .. })));
+    fn only_what_was_matched_is_removed_and_weighed() {
+        let rooms = rooms();
+        let weight = rooms.fetch_and_store("k", "a") + rooms.fetch_and_store("l", "a b");
+        rooms.fetch_and_store("m", "b");
+        let purged = rooms.invalidator.purge_tags(&tags("a"));
+        assert_eq!((purged.matched, purged.bytes), (2, weight));
+        assert_eq!(rooms.left(), 1);
+    }
+
+    #[test]
+    fn of_a_keys_variants_only_those_go_that_carry_the_tag() {
+        let rooms = rooms();
+        let fetch = rooms.log.begin_fetch();
+        rooms.store("k", "en", "a", &fetch);
+        rooms.store("k", "fr", "b", &fetch);
+        rooms.store("k", "de", "a", &fetch);
+        assert_eq!(rooms.purge("a"), 2);
+        assert_eq!(rooms.left(), 1);
+        assert_eq!(rooms.purge("a"), 0);
+        assert_eq!(rooms.purge("b"), 1);
+    }
+
+    #[test]
+    fn what_is_dead_already_is_not_counted_again() {
+        let rooms = rooms();
+        let fetch = rooms.log.begin_fetch();
+        rooms.purge("a");
+        // Nobody should store these, but they may slip in between.
+        rooms.store("k", "en", "a b", &fetch);
+        rooms.store("k", "fr", "b", &fetch);
+        assert_eq!(rooms.purge("b"), 1);
+        assert_eq!(rooms.left(), 0);
+        rooms.store("k", "en", "c", &fetch);
+        assert_eq!(rooms.everything(), 1);
+        rooms.store("k", "en", "d", &fetch);
+        assert_eq!((rooms.purge("d"), rooms.everything()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_stored_after_a_purge_survives_it() {
+        let rooms = rooms();
+        for purge in [|rooms: &Rooms| rooms.purge("a"), Rooms::everything] {
+            rooms.fetch_and_store("k", "a");
+            assert_eq!(purge(&rooms), 1);
+            rooms.fetch_and_store("k", "a");
+            assert_eq!(rooms.left(), 1);
+        }
+    }
+
+    #[test]
+    fn everything_is_all_that_was_usable() {
+        let rooms = rooms();
+        rooms.fetch_and_store("k", "a");
+        rooms.fetch_and_store("l", "");
+        assert_eq!(rooms.everything(), 2);
+        assert_eq!(rooms.left(), 0);
+        assert_eq!(rooms.everything(), 0);
+    }
+
+    #[test]
+    fn a_response_that_was_replaced_leaves_its_tags() {
+        let rooms = rooms();
+        rooms.fetch_and_store("k", "a b");
+        rooms.fetch_and_store("k", "b");
+        assert_eq!((rooms.purge("a"), rooms.left()), (0, 1));
+        assert_eq!((rooms.purge("b"), rooms.left()), (1, 0));
+    }
+
+    #[test]
+    fn naming_nothing_purges_nothing() {
+        let rooms = rooms();
+        rooms.fetch_and_store("k", "");
+        let before = rooms.log.head();
+        let purged = rooms.invalidator.purge(&[]).unwrap();
+        assert_eq!((purged.matched, purged.position, rooms.left()), (0, before, 1));
+    }
+
+    #[test]
+    fn one_bad_target_and_nothing_is_purged() {
+        let rooms = rooms();
+        rooms.fetch_and_store("k", "a");
+        let batch = [Target::Tag("a".into()), Target::Route("none".into())];
+        assert!(rooms.invalidator.purge(&batch).is_err());
+        assert_eq!(rooms.left(), 1);
+        assert_eq!(rooms.purge("a"), 1);
+    }
+
+    /// Threads store and purge the same tag; when they have ended, every response was counted by exactly one purge
+    /// or is still there.
+    #[test]
+    fn no_race_counts_twice_or_leaves_a_usable_response_unknown_to_its_tag() {
+        let rooms = rooms();
+        let counted = std::thread::scope(|scope| {
+            for worker in 0..2 {
+                let rooms = &rooms;
+                scope.spawn(move || {
+                    for n in 0..2000 {
+                        rooms.fetch_and_store(&format!("k{worker}-{}", n % 7), "a");
+                    }
+                });
+            }
+            let purging: Vec<_> =
+                (0..2).map(|_| scope.spawn(|| (0..500).map(|_| rooms.purge("a")).sum::<u64>())).collect();
+            purging.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>()
+        });
+        assert!(counted <= 4000, "{counted} of 4000 were counted");
+        let usable = rooms.store.iter().flat_map(|(_, variants)| variants.stored.clone());
+        let usable =
+            usable.filter(|stored| stored.carried.standing(&rooms.log) == Standing::Usable).count() as u64;
+        assert_eq!(rooms.purge("a"), usable);
+        assert_eq!(rooms.purge("a"), 0);
     }
 }

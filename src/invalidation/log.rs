@@ -17,11 +17,22 @@
 //! # What may be forgotten
 //!
 //! A cell that nothing stored carries matters only to fetches under way: one of them may come back with the tag.
-//! Once all that are under way began at or after its position, it is as good as never written. If too many cells
-//! must be kept, the floor is raised instead: that condemns too much, which is allowed; too little is not.
+//! Once all that are under way began at or after its position, it is as good as never written: those that begin
+//! later begin later still. If too many cells must be kept, the floor is raised instead: that condemns too much,
+//! which is allowed; too little is not.
+//!
+//! A floor that is raised so does not move the head, and what was found usable against this head stays so until it
+//! moves. Rightly: it carries its own cells, which were not forgotten. Only what comes later can lack one, and that
+//! is looked at for the first time.
+//!
+//! # Locks
+//!
+//! `appending`, then one shard of the cells, then `under_way` or a cell's members; none of them twice. A hit takes
+//! none of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -46,21 +57,27 @@ pub struct Log {
     floor: AtomicU64,
     /// Held while a position is being written. Never taken by a hit.
     appending: Mutex<()>,
-    cells: Mutex<Cells>,
+    /// By tag. In several shards, so that a sweep holds up only some of those who store.
+    shards: Box<[Mutex<Cells>]>,
+    hasher: Hasher,
     /// The positions at which the fetches under way began, with their number.
     under_way: Mutex<BTreeMap<Position, usize>>,
-    max_uncarried: usize,
+    max_uncarried_per_shard: usize,
 }
+
+type Hasher = foldhash::quality::RandomState;
 
 #[derive(Debug)]
 struct Cells {
-    table: HashMap<Tag, Arc<TagCell>, foldhash::quality::RandomState>,
+    table: HashMap<Tag, Arc<TagCell>, Hasher>,
     /// At how many cells the next sweep is due.
     sweep_at: usize,
 }
 
 /// Fewer cells than this are not worth a sweep.
 const MIN_SWEEP: usize = 1024;
+
+const MAX_SHARDS: usize = 16;
 
 /// A fetch under way. While it lives, no cell is forgotten that could condemn its response.
 #[derive(Debug)]
@@ -95,23 +112,32 @@ pub struct Appended {
     pub position: Position,
     /// The floor before it.
     pub floor_before: Position,
-    /// Each tag's cell, with the newest position that had named it before.
+    /// The cell of each tag it named, once, with the newest position that had named it before. Ordered by address.
     pub cells: Vec<(Arc<TagCell>, Position)>,
 }
 
+impl Appended {
+    /// The newest position that had named this cell before; `None` if this append does not name it.
+    pub fn before(&self, cell: &Arc<TagCell>) -> Option<Position> {
+        let found = self.cells.binary_search_by_key(&Arc::as_ptr(cell), |(own, _)| Arc::as_ptr(own));
+        found.ok().map(|at| self.cells[at].1)
+    }
+}
+
 impl Log {
-    /// An empty log. Of the tags that nothing stored carries, at most `max_uncarried` are remembered.
+    /// An empty log. Of the tags that nothing stored carries, about `max_uncarried` are remembered at most.
     pub fn new(max_uncarried: usize) -> Self {
+        let shards = (max_uncarried / MIN_SWEEP).clamp(1, MAX_SHARDS);
+        let max_uncarried_per_shard = max_uncarried.div_ceil(shards);
+        let sweep_at = MIN_SWEEP.min(max_uncarried_per_shard.max(1));
         Self {
             head: AtomicU64::new(0),
             floor: AtomicU64::new(0),
             appending: Mutex::new(()),
-            cells: Mutex::new(Cells {
-                table: HashMap::default(),
-                sweep_at: MIN_SWEEP.min(max_uncarried.max(1)),
-            }),
+            shards: (0..shards).map(|_| Mutex::new(Cells { table: HashMap::default(), sweep_at })).collect(),
+            hasher: Hasher::default(),
             under_way: Mutex::default(),
-            max_uncarried,
+            max_uncarried_per_shard,
         }
     }
 
@@ -136,15 +162,10 @@ impl Log {
     }
 
     /// What the response of this fetch carries. Nothing can be stored that has not begun as a [`Fetch`].
+    ///
+    /// `fetch` must live until this returns: what it may need is kept for it only so long.
     pub fn carry(&self, fetch: &Fetch, tags: impl IntoIterator<Item = Tag>) -> Carried {
-        let mut cells: Vec<Arc<TagCell>> = Vec::new();
-        for tag in tags {
-            let cell = self.cell(tag);
-            if !cells.iter().any(|other| Arc::ptr_eq(other, &cell)) {
-                cells.push(cell);
-            }
-        }
-        Carried::new(fetch.as_of, cells)
+        Carried::new(fetch.as_of, tags.into_iter().map(|tag| self.cell(tag)).collect())
     }
 
     /// Invalidates all that carries any of these tags. When this returns, it has happened.
@@ -152,17 +173,19 @@ impl Log {
         let appending = lock(&self.appending);
         let position = self.next();
         let floor_before = self.floor();
-        let mut cells: Vec<(Arc<TagCell>, Position)> = Vec::with_capacity(tags.len());
+        let mut cells = Vec::with_capacity(tags.len());
         for tag in tags {
+            // Made if nobody carries the tag: a fetch under way may come back with it.
             let cell = self.cell(tag.clone());
             let before = cell.invalidate(position);
-            // Named twice in one append, it was still named before only once.
-            if !cells.iter().any(|(other, _)| Arc::ptr_eq(other, &cell)) {
+            // A tag that is named twice finds its own position the second time.
+            if before != position {
                 cells.push((cell, before));
             }
         }
         self.publish(position);
         drop(appending);
+        cells.sort_unstable_by_key(|(cell, _)| Arc::as_ptr(cell));
         Appended { position, floor_before, cells }
     }
 
@@ -179,9 +202,18 @@ impl Log {
 
     /// The number of tags that are remembered.
     pub fn tags(&self) -> usize {
-        lock(&self.cells).table.len()
+        self.shards.iter().map(|shard| lock(shard).table.len()).sum()
     }
 
+    /// Forgets what no longer matters. It happens by itself as tags come in; this gives memory back after they
+    /// have ceased to.
+    pub fn forget(&self) {
+        for shard in &self.shards {
+            self.sweep(&mut lock(shard));
+        }
+    }
+
+    /// Only while `appending` is held.
     fn next(&self) -> Position {
         Position(self.head().0 + 1)
     }
@@ -192,7 +224,7 @@ impl Log {
 
     /// The cell of a tag. While the caller holds it, it is not forgotten.
     fn cell(&self, tag: Tag) -> Arc<TagCell> {
-        let mut cells = lock(&self.cells);
+        let mut cells = lock(&self.shards[self.hasher.hash_one(&tag) as usize % self.shards.len()]);
         if let Some(cell) = cells.table.get(&tag) {
             return Arc::clone(cell);
         }
@@ -204,25 +236,37 @@ impl Log {
 
     /// Forgets what no longer matters; see the [module](self).
     fn sweep(&self, cells: &mut Cells) {
-        let oldest = lock(&self.under_way).keys().next().copied();
-        // A cell beyond the head is being written right now.
-        let settled = oldest.map_or(self.head(), |oldest| oldest.min(self.head()));
+        let settled = self.settled();
         let mut uncarried = 0;
         cells.table.retain(|_, cell| {
-            // Only the table holds it, and who else wants it needs the lock that is held here.
-            let carried = Arc::strong_count(cell) > 1;
-            let keep = carried || cell.hard() > settled;
-            uncarried += usize::from(keep && !carried);
+            // Nobody else holds it, nor can anybody come to: that takes the lock that is held here. And if an
+            // append has held it, what that wrote is seen.
+            let Some(cell) = Arc::get_mut(cell) else { return true };
+            let keep = cell.hard() > settled;
+            uncarried += usize::from(keep);
             keep
         });
-        if uncarried > self.max_uncarried {
-            // The floor takes the place of every cell up to the head. What is stored carries its own cells and did
-            // not need those that go; but a fetch under way might have come back with one of them. An append that
-            // is being written right now has its cells beyond the head: they are kept.
+        if uncarried > self.max_uncarried_per_shard {
+            // The floor takes the place of every cell up to the head. An append that is being written right now
+            // has its cells beyond the head: they are kept.
             let raised = self.raise_floor();
-            cells.table.retain(|_, cell| Arc::strong_count(cell) > 1 || cell.hard() > raised);
+            cells.table.retain(|_, cell| Arc::get_mut(cell).is_none_or(|cell| cell.hard() > raised));
         }
-        cells.sweep_at = (cells.table.len() * 2).max(MIN_SWEEP.min(self.max_uncarried.max(1)));
+        let least = MIN_SWEEP.min(self.max_uncarried_per_shard.max(1));
+        cells.sweep_at = (cells.table.len() * 2).max(least);
+        if cells.table.capacity() > 4 * cells.sweep_at {
+            cells.table.shrink_to(cells.sweep_at);
+        }
+    }
+
+    /// No fetch that is under way, or ever will be, began before this.
+    fn settled(&self) -> Position {
+        let under_way = lock(&self.under_way);
+        // Read under the lock that a fetch begins under: one that is not registered yet will read this head or a
+        // later one. Were the head read afterwards, a fetch could begin and an append be published in between,
+        // and the very cell be forgotten that condemns the fetch.
+        let head = self.head();
+        under_way.keys().next().map_or(head, |&oldest| oldest.min(head))
     }
 
     /// Condemns all that began before the present head.

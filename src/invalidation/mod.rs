@@ -4,6 +4,7 @@ pub mod apply;
 mod condition;
 pub mod event;
 pub mod log;
+mod naming;
 pub mod rule;
 mod spelling;
 pub mod standing;

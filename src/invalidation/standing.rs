@@ -1,19 +1,23 @@
 //! The whole rule: a stored response is usable iff no invalidation after its `as_of` matches it. PURE.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::{Log, Position, TagCell};
 
 /// What a stored response is known by: where the log stood when its fetch began, and its tags.
+///
+/// Made by [`Log::carry`] alone. When it is dropped, its tags no longer count it among their members.
 #[derive(Debug)]
 pub struct Carried {
     /// Where the log stood when the fetch began.
     pub as_of: Position,
-    /// The cells of all its tags.
+    /// The cells of all its tags, each once, ordered by address.
     pub cells: Box<[Arc<TagCell>]>,
     /// The head it was last found usable against. Only an optimisation: losing a write means looking again.
     checked: AtomicU64,
+    /// The key under which its tags know it.
+    stored_under: OnceLock<Arc<str>>,
 }
 
 /// Whether a stored response may be used.
@@ -29,8 +33,10 @@ pub enum Standing {
 const NEVER: u64 = u64::MAX;
 
 impl Carried {
-    pub(super) fn new(as_of: Position, cells: Vec<Arc<TagCell>>) -> Self {
-        Self { as_of, cells: cells.into(), checked: AtomicU64::new(NEVER) }
+    pub(super) fn new(as_of: Position, mut cells: Vec<Arc<TagCell>>) -> Self {
+        cells.sort_unstable_by_key(Arc::as_ptr);
+        cells.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        Self { as_of, cells: cells.into(), checked: AtomicU64::new(NEVER), stored_under: OnceLock::new() }
     }
 
     /// Two atomic loads while the log has not moved since the last look; one more per tag when it has.
@@ -38,6 +44,8 @@ impl Carried {
         // Read before the cells: they are written before the head is published, so what is seen below is at
         // least all that happened up to this head.
         let head = log.head();
+        // Relaxed, for nothing is read on the strength of it but this number: whoever wrote it found no cell
+        // that names this response up to that head, and no cell ever changes below a head.
         if self.checked.load(Ordering::Relaxed) == head.0 {
             return Standing::Usable;
         }
@@ -50,13 +58,36 @@ impl Carried {
 
     /// Whether this is one of its tags.
     pub fn carries(&self, cell: &Arc<TagCell>) -> bool {
-        self.cells.iter().any(|own| Arc::ptr_eq(own, cell))
+        self.cells.binary_search_by_key(&Arc::as_ptr(cell), Arc::as_ptr).is_ok()
     }
 
-    /// The bytes this accounts for, in bytes: the references, and a place in each tag's members.
+    /// Makes `key` a member of all its tags, until this is dropped. Only the first call does.
+    ///
+    /// To be called before the response is put where a purge can find it: a purge that comes between finds nothing
+    /// under the key and says so truthfully, whereas one that is nobody's member would be purged uncounted.
+    pub fn stored_under(&self, key: &Arc<str>) {
+        if self.stored_under.set(Arc::clone(key)).is_ok() {
+            for cell in &self.cells {
+                cell.add_member(key);
+            }
+        }
+    }
+
+    /// The bytes this accounts for: the references, and a place in each tag's members.
     pub fn byte_size(&self) -> usize {
-        const PER_TAG: usize = size_of::<Arc<TagCell>>() + 40;
-        self.cells.len() * PER_TAG
+        // Key, number and the table's free room.
+        const MEMBER_BYTES: usize = (size_of::<Arc<str>>() + size_of::<usize>()) * 2;
+        self.cells.len() * (size_of::<Arc<TagCell>>() + MEMBER_BYTES)
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        if let Some(key) = self.stored_under.get() {
+            for cell in &self.cells {
+                cell.remove_member(key);
+            }
+        }
     }
 }
 
@@ -112,5 +143,48 @@ mod tests {
         assert_eq!(carried.standing(&log), Standing::Dead);
         assert_eq!(log.carry(&fetch, []).standing(&log), Standing::Dead);
         assert_eq!(log.carry(&log.begin_fetch(), []).standing(&log), Standing::Usable);
+    }
+
+    #[test]
+    fn a_standing_that_was_remembered_ends_with_the_next_invalidation() {
+        let log = log();
+        let carried = log.carry(&log.begin_fetch(), [tag("a")]);
+        for _ in 0..3 {
+            log.append(&[tag("b")]);
+            assert_eq!(carried.standing(&log), Standing::Usable);
+            assert_eq!(carried.standing(&log), Standing::Usable);
+        }
+        log.append(&[tag("a")]);
+        assert_eq!(carried.standing(&log), Standing::Dead);
+        assert_eq!(carried.standing(&log), Standing::Dead);
+    }
+
+    #[test]
+    fn a_tag_given_twice_is_carried_once() {
+        let log = log();
+        let carried = log.carry(&log.begin_fetch(), ["a", "b", "a", "c", "b"].map(tag));
+        assert_eq!(carried.cells.len(), 3);
+        let named = log.append(&[tag("b"), tag("d"), tag("b")]);
+        assert_eq!(named.cells.len(), 2);
+        let carried_of_those = named.cells.iter().filter(|(cell, _)| carried.carries(cell)).count();
+        assert_eq!(carried_of_those, 1);
+    }
+
+    #[test]
+    fn a_key_is_a_member_as_long_as_anything_stored_under_it_carries_the_tag() {
+        let log = log();
+        let key: Arc<str> = "k".into();
+        let store = |names: &[&str]| {
+            let carried = log.carry(&log.begin_fetch(), names.iter().copied().map(tag));
+            carried.stored_under(&key);
+            carried
+        };
+        let members = |name| log.append(&[tag(name)]).cells[0].0.members().len();
+        let (old, new) = (store(&["a", "b"]), store(&["a"]));
+        assert_eq!((members("a"), members("b")), (1, 1));
+        drop(old);
+        assert_eq!((members("a"), members("b")), (1, 0));
+        drop(new);
+        assert_eq!(members("a"), 0);
     }
 }

@@ -1,6 +1,6 @@
 //! Tags: everything that can be invalidated as a group is one, and has a cell that remembers it. PURE.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -63,6 +63,8 @@ impl Tag {
     fn partition<'a>(kind: &str, owner: &str, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut fields: Vec<_> = fields.into_iter().collect();
         fields.sort_unstable();
+        // A capture may be a field twice, by its own name and as one of all captures.
+        fields.dedup();
         let mut text = format!("{kind}:");
         escape(owner, &mut text);
         for (name, value) in fields {
@@ -85,9 +87,9 @@ impl fmt::Display for Tag {
 #[derive(Debug, Default)]
 pub struct TagCell {
     hard: AtomicU64,
-    /// The keys of the stored responses that carry the tag: for counting and for giving memory back. Never what
-    /// makes a purge correct.
-    members: Mutex<HashSet<Arc<str>, foldhash::quality::RandomState>>,
+    /// The keys of the stored responses that carry the tag, each with their number (variants, and those that are
+    /// just being replaced): for counting and for giving memory back. Never what makes a purge correct.
+    members: Mutex<HashMap<Arc<str>, usize, foldhash::quality::RandomState>>,
 }
 
 impl TagCell {
@@ -101,24 +103,36 @@ impl TagCell {
         Position(self.hard.fetch_max(position.0, Ordering::AcqRel))
     }
 
-    /// A response that carries this tag is stored under `key`.
-    pub fn add_member(&self, key: &Arc<str>) {
-        lock(&self.members).insert(Arc::clone(key));
+    /// One more response that carries this tag is stored under `key`.
+    pub(super) fn add_member(&self, key: &Arc<str>) {
+        *lock(&self.members).entry(Arc::clone(key)).or_default() += 1;
     }
 
-    /// None is stored under `key` any longer.
-    pub fn remove_member(&self, key: &str) {
-        lock(&self.members).remove(key);
+    /// One less is.
+    pub(super) fn remove_member(&self, key: &str) {
+        let mut members = lock(&self.members);
+        if let Some(number) = members.get_mut(key) {
+            *number -= 1;
+            if *number == 0 {
+                members.remove(key);
+                // A tag that everything carried once must not keep the room for ever.
+                if members.capacity() > 1024 && members.len() < members.capacity() / 8 {
+                    members.shrink_to_fit();
+                }
+            }
+        }
     }
 
-    /// The keys under which something that carries this tag is, or was until lately, stored.
+    /// The keys under which something that carries this tag is, or was until just now, stored.
     pub fn members(&self) -> Vec<Arc<str>> {
-        lock(&self.members).iter().cloned().collect()
+        lock(&self.members).keys().cloned().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 
@@ -102,12 +101,6 @@ impl Memory {
             .name("stored responses")
             .max_capacity(limits.capacity_bytes)
             .weigher(|_, variants: &Arc<Variants>| variants.weight())
-            .eviction_listener(|key: Arc<Arc<str>>, variants: Arc<Variants>, cause| {
-                // A replaced entry leaves its key in the tags' members: its successor mostly carries the same.
-                if cause != RemovalCause::Replaced {
-                    forget_members(&key, &variants);
-                }
-            })
             .build_with_hasher(foldhash::fast::RandomState::default());
         Self { variants, limits }
     }
@@ -129,11 +122,7 @@ impl Memory {
 
     /// Stores a response in the place of the variant with the same selecting fields.
     pub fn insert(&self, stored: Arc<Stored>) {
-        // Members first: a purge that comes between finds no response under the key and says so truthfully,
-        // whereas a stored response that is nobody's member would be purged uncounted.
-        for cell in &stored.carried.cells {
-            cell.add_member(&stored.key.text);
-        }
+        stored.carried.stored_under(&stored.key.text);
         self.variants.entry(stored.key.text.clone()).and_upsert_with(|existing| match existing {
             Some(existing) => Arc::new(existing.into_value().with(stored)),
             None => Arc::new(Variants { stored: vec![stored] }),
@@ -180,13 +169,5 @@ impl Memory {
     /// The bytes that all stored responses account for, give or take what is being stored or evicted right now.
     pub fn bytes(&self) -> u64 {
         self.variants.weighted_size()
-    }
-}
-
-fn forget_members(key: &Arc<str>, variants: &Variants) {
-    for stored in &variants.stored {
-        for cell in &stored.carried.cells {
-            cell.remove_member(key);
-        }
     }
 }

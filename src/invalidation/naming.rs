@@ -1,0 +1,396 @@
+//! From what people name to tags: what a target stands for, and what a stored response carries. PURE.
+//!
+//! The two halves belong together: a purge reaches exactly what was given the tag that it names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use http::Uri;
+use strsim::jaro_winkler;
+
+use super::{Tag, Target};
+use crate::keys::{Constructor, Key};
+use crate::routes::{CacheRule, Route, Table};
+use crate::uri;
+
+/// Why a target cannot be purged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PurgeError {
+    /// It names something that the configuration does not have.
+    #[error("no {kind} is called {name:?}{}", hint.as_ref().map(|hint| format!("; did you mean {hint:?}?")).unwrap_or_default())]
+    Unknown {
+        /// Route, key, namespace or partition field.
+        kind: &'static str,
+        /// As it was named.
+        name: String,
+        /// What was probably meant.
+        hint: Option<String>,
+    },
+    /// It cannot be understood; what to do.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// All tags of a response that is being stored: by URL, host, route, key, namespace and partition, and those of the
+/// application. `resource` as [`Constructor::resource`] makes it.
+pub fn tags_of(
+    route: &Route,
+    key: &Key,
+    constructor: &Constructor,
+    resource: &str,
+    host: &str,
+    application: impl Iterator<Item = String>,
+) -> Vec<Tag> {
+    let mut tags = vec![
+        Tag::url(resource),
+        Tag::host(host),
+        Tag::route(&route.name),
+        // By id: constructors of one id share what is stored, so each of them names all of it.
+        Tag::key(&constructor.id),
+        Tag::namespace(&constructor.namespace),
+    ];
+    let fields = || key.partition.iter().map(|(name, value)| (&**name, value.as_str()));
+    // One tag per field, and one for all of them together: what a purge can name.
+    let parts =
+        fields().map(|field| vec![field]).chain((key.partition.len() > 1).then(|| fields().collect()));
+    for part in parts {
+        tags.push(Tag::key_partition(&constructor.id, part.iter().copied()));
+        tags.push(Tag::route_partition(&route.name, part));
+    }
+    tags.extend(application.map(|tag| Tag::application(&tag)));
+    tags
+}
+
+/// The tags that a target stands for; none for everything, which needs none.
+pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, PurgeError> {
+    Ok(match target {
+        Target::Url(url) => {
+            let (host, path, query) = split_url(url)?;
+            tags_of_uri(table, &host, &path, query.as_deref())
+        }
+        Target::Tag(tag) if tag.is_empty() => return Err(PurgeError::Invalid("the tag is empty".into())),
+        Target::Tag(tag) => vec![Tag::application(tag)],
+        Target::Host(host) => tags_of_host(host)?,
+        Target::Route(name) => vec![Tag::route(&known_route(name, table)?.name)],
+        Target::RoutePartition { route, values } => {
+            let route = known_route(route, table)?;
+            let Some(rule) = &route.cache else {
+                return Err(PurgeError::Invalid(format!("the route {:?} does not cache", route.name)));
+            };
+            check_partition(&[partition_fields(route, rule)], values)?;
+            vec![Tag::route_partition(&route.name, pairs(values))]
+        }
+        Target::Key(name) => vec![Tag::key(&known_key(name, table)?.id)],
+        Target::KeyPartition { key, values } => {
+            let constructor = known_key(key, table)?;
+            // Where captures are the partition, each route has fields of its own.
+            let sharing = rules(table).filter(|(_, rule)| rule.key.id == constructor.id);
+            let partitions: Vec<_> = sharing.map(|(route, rule)| partition_fields(route, rule)).collect();
+            check_partition(&partitions, values)?;
+            vec![Tag::key_partition(&constructor.id, pairs(values))]
+        }
+        Target::Namespace(name) => {
+            // Constructors without a namespace are in none.
+            let namespaces = rules(table).map(|(_, rule)| &*rule.key.namespace);
+            let namespaces: BTreeSet<_> = namespaces.filter(|known| !known.is_empty()).collect();
+            if !namespaces.contains(name.as_str()) {
+                return Err(unknown("namespace", name, namespaces));
+            }
+            vec![Tag::namespace(name)]
+        }
+        Target::Everything => Vec::new(),
+    })
+}
+
+/// The `url` tags of whatever any route may have stored for a URI. `host` and `path` are normalised.
+pub(super) fn tags_of_uri(table: &Table, host: &str, path: &str, query: Option<&str>) -> Vec<Tag> {
+    let mut tags = Vec::new();
+    for (route, captures) in table.candidates(host, path) {
+        let Some(rule) = &route.cache else { continue };
+        let tag = Tag::url(&rule.key.resource(host, path, query, &captures));
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    tags
+}
+
+/// A host goes by what is left of it once the default port is dropped, and which port that is depends on the scheme,
+/// which is not named here.
+fn tags_of_host(host: &str) -> Result<Vec<Tag>, PurgeError> {
+    let mut tags = Vec::new();
+    for scheme in ["http", "https"] {
+        let normal = uri::normalize_authority(host, scheme);
+        let normal =
+            normal.map_err(|why| PurgeError::Invalid(format!("{host:?}: {why}; write example.com")))?;
+        let tag = Tag::host(&normal);
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    Ok(tags)
+}
+
+fn known_route<'t>(name: &str, table: &'t Table) -> Result<&'t Arc<Route>, PurgeError> {
+    let names = || table.routes().iter().map(|route| &*route.name);
+    table.by_name(name).ok_or_else(|| unknown("route", name, names()))
+}
+
+fn known_key<'t>(name: &str, table: &'t Table) -> Result<&'t Arc<Constructor>, PurgeError> {
+    let keys = || rules(table).map(|(_, rule)| &rule.key);
+    keys().find(|key| *key.name == *name).ok_or_else(|| unknown("key", name, keys().map(|key| &*key.name)))
+}
+
+/// The routes that cache.
+fn rules(table: &Table) -> impl Iterator<Item = (&Route, &CacheRule)> {
+    table.routes().iter().filter_map(|route| Some((&**route, route.cache.as_ref()?)))
+}
+
+/// The fields that partition what a route stores.
+fn partition_fields<'t>(route: &'t Route, rule: &'t CacheRule) -> BTreeSet<&'t str> {
+    let own = rule.key.partition_fields().map(|name| &**name);
+    let captures = route.matching.path.captures().filter(|_| rule.key.is_partitioned_by_captures());
+    own.chain(captures).collect()
+}
+
+/// One field or all that a partition has: what stored responses have tags for. Anything else would match nothing and
+/// be believed to have worked.
+fn check_partition(
+    partitions: &[BTreeSet<&str>],
+    values: &BTreeMap<String, String>,
+) -> Result<(), PurgeError> {
+    if values.is_empty() {
+        return Err(PurgeError::Invalid("the partition names no field".into()));
+    }
+    let known = || partitions.iter().flatten().copied();
+    if let Some(name) = values.keys().find(|name| !known().any(|known| known == *name)) {
+        return Err(unknown("partition field", name, known()));
+    }
+    let is_all = |partition: &BTreeSet<&str>| partition.iter().copied().eq(values.keys().map(String::as_str));
+    if values.len() == 1 || partitions.iter().any(is_all) {
+        return Ok(());
+    }
+    let lists: BTreeSet<_> = partitions.iter().filter(|partition| partition.len() > 1).collect();
+    let lists: Vec<_> =
+        lists.into_iter().map(|list| list.iter().copied().collect::<Vec<_>>().join(" and ")).collect();
+    Err(PurgeError::Invalid(if lists.is_empty() {
+        "name one partition field at a time".into()
+    } else {
+        format!("name one partition field or all of them: {}", lists.join(", or "))
+    }))
+}
+
+fn pairs(values: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
+    values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+}
+
+fn unknown<'n>(kind: &'static str, name: &str, known: impl IntoIterator<Item = &'n str>) -> PurgeError {
+    let likeness = |known: &&str| jaro_winkler(name, known);
+    let nearest = known.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let hint = nearest.filter(|nearest| likeness(nearest) > 0.7).map(str::to_owned);
+    PurgeError::Unknown { kind, name: name.to_owned(), hint }
+}
+
+/// Host, path and query of an absolute URL, normalised as those of a request are.
+fn split_url(url: &str) -> Result<(String, String, Option<String>), PurgeError> {
+    let invalid = |why: &str| PurgeError::Invalid(format!("{url:?}: {why}"));
+    const EXAMPLE: &str = "write all of it, as in http://example.com/path";
+    let parsed: Uri = url.parse().map_err(|_| invalid(&format!("it is not a URL; {EXAMPLE}")))?;
+    let (scheme, authority) = match (parsed.scheme_str(), parsed.authority()) {
+        (Some(scheme @ ("http" | "https")), Some(authority)) => (scheme, authority),
+        (Some(_), _) => return Err(invalid("only http and https URLs are stored")),
+        (None, _) => return Err(invalid(&format!("it has no scheme and host; {EXAMPLE}"))),
+    };
+    let host =
+        uri::normalize_authority(authority.as_str(), scheme).map_err(|why| invalid(&why.to_string()))?;
+    let path = uri::normalize_path(parsed.path()).map_err(|why| invalid(&why.to_string()))?;
+    Ok((host.into_owned(), path.into_owned(), parsed.query().map(str::to_owned)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use http::{HeaderMap, Method};
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::keys::{Field, KeyInput, Source};
+    use crate::routes::{Match, PathPattern, RouteQuery, StatusFields, StatusFieldsAudience};
+    use crate::semantics::Policy;
+
+    fn route(name: &str, path: &str, key: Option<&Arc<Constructor>>) -> Arc<Route> {
+        let status_fields = StatusFields {
+            x_cache: true,
+            cached_at: true,
+            reset_at: true,
+            cache_status: true,
+            audience: StatusFieldsAudience::Everyone,
+        };
+        let cache = key.map(|key| CacheRule {
+            key: Arc::clone(key),
+            policy: Policy::default(),
+            tags: Vec::new(),
+            store_if: None,
+            store_unless: None,
+        });
+        let path = PathPattern::parse(path).unwrap();
+        let matching = Match { hosts: Vec::new(), path, methods: Vec::new(), headers: Vec::new() };
+        Arc::new(Route { name: name.into(), matching, upstream: 0, cache, status_fields })
+    }
+
+    fn constructor(name: &str, id: &str, partition: &[&str]) -> Arc<Constructor> {
+        let fields = partition.iter().map(|&name| Field {
+            name: name.into(),
+            source: Source::Path(vec![name.into()]),
+            partition: true,
+            hash: false,
+            sort: false,
+            normalize: Vec::new(),
+        });
+        Arc::new(Constructor {
+            name: name.into(),
+            namespace: "pages".into(),
+            id: id.into(),
+            fields: fields.collect(),
+            ..Constructor::safe_default(false)
+        })
+    }
+
+    /// Two routes under the safe default key, two under constructors that share their id, one that caches nothing.
+    fn table() -> Table {
+        let default = Arc::new(Constructor::safe_default(false));
+        Table::new(vec![
+            route("user", "/users/{user_id}", Some(&default)),
+            route("article", "/news/{year}/{slug}", Some(&default)),
+            route(
+                "shop",
+                "/shop/{item}/{size}/{colour}",
+                Some(&constructor("shop", "goods", &["item", "size", "colour"])),
+            ),
+            route(
+                "sale",
+                "/sale/{item}/{size}/{colour}",
+                Some(&constructor("sale", "goods", &["item", "size", "colour"])),
+            ),
+            route("raw", "/raw/{*rest}", None),
+        ])
+    }
+
+    /// What is stored for a path carries these.
+    fn carried(path: &str) -> Vec<Tag> {
+        let (table, headers) = (table(), HeaderMap::new());
+        let request = RouteQuery { method: &Method::GET, host: "a.test", path, headers: &headers };
+        let (route, captures) = table.find(request).unwrap();
+        let constructor = &route.cache.as_ref().unwrap().key;
+        let input = KeyInput {
+            method: &Method::GET,
+            scheme: "http",
+            host: "a.test",
+            path,
+            query: None,
+            headers: &headers,
+            captures: &captures,
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            now: Timestamp::default(),
+        };
+        let key = constructor.key(&input).unwrap();
+        let resource = constructor.resource("a.test", path, None, &captures);
+        tags_of(route, &key, constructor, &resource, "a.test", ["t".to_owned()].into_iter())
+    }
+
+    fn named(json: &str) -> Result<Vec<Tag>, String> {
+        let target: Target = serde_json::from_str(json).unwrap();
+        tags_named(&target, &table()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_target_reaches_what_it_names_and_nothing_else() {
+        let paths = ["/users/1", "/users/2", "/news/2026/a", "/shop/1/m/red", "/sale/1/m/blue"];
+        for (target, reached) in [
+            (r#"{"url": "http://a.test/users/1"}"#, &["/users/1"][..]),
+            (r#"{"url": "https://A.test/users/%31"}"#, &["/users/1"]),
+            (r#"{"url": "http://b.test/users/1"}"#, &[]),
+            (r#"{"url": "http://a.test/raw/1"}"#, &[]),
+            (r#"{"tag": "t"}"#, &paths),
+            (r#"{"tag": "T"}"#, &[]),
+            (r#"{"host": "A.test:80"}"#, &paths),
+            (r#"{"host": "a.test:443"}"#, &paths),
+            (r#"{"host": "b.test"}"#, &[]),
+            (r#"{"route": "user"}"#, &["/users/1", "/users/2"]),
+            (r#"{"route": "user", "partition": {"user_id": "2"}}"#, &["/users/2"]),
+            (r#"{"route": "shop", "partition": {"item": "1"}}"#, &["/shop/1/m/red"]),
+            (r#"{"key": "default", "partition": {"user_id": "2"}}"#, &["/users/2"]),
+            (r#"{"key": "default", "partition": {"slug": "a", "year": "2026"}}"#, &["/news/2026/a"]),
+            (r#"{"key": "default"}"#, &["/users/1", "/users/2", "/news/2026/a"]),
+            (r#"{"namespace": "pages"}"#, &["/shop/1/m/red", "/sale/1/m/blue"]),
+            // What is stored under a shared id is everybody's who shares it.
+            (r#"{"key": "sale"}"#, &["/shop/1/m/red", "/sale/1/m/blue"]),
+            (r#"{"key": "sale", "partition": {"item": "1"}}"#, &["/shop/1/m/red", "/sale/1/m/blue"]),
+            (
+                r#"{"key": "shop", "partition": {"colour": "red", "item": "1", "size": "m"}}"#,
+                &["/shop/1/m/red"],
+            ),
+        ] {
+            let named = named(target).unwrap();
+            let matched: Vec<_> = paths
+                .into_iter()
+                .filter(|path| carried(path).iter().any(|tag| named.contains(tag)))
+                .collect();
+            assert_eq!(matched, reached, "{target}");
+        }
+    }
+
+    #[test]
+    fn what_would_match_nothing_and_be_believed_is_refused() {
+        for (target, reason) in [
+            (r#"{"route": "usr"}"#, "no route is called \"usr\"; did you mean \"user\"?"),
+            (r#"{"route": "qqq"}"#, "no route is called \"qqq\""),
+            (r#"{"key": "shopp"}"#, "no key is called \"shopp\"; did you mean \"shop\"?"),
+            (r#"{"namespace": "page"}"#, "no namespace is called \"page\"; did you mean \"pages\"?"),
+            (r#"{"namespace": ""}"#, "no namespace is called \"\""),
+            (r#"{"tag": ""}"#, "the tag is empty"),
+            (r#"{"host": "a b"}"#, "\"a b\": it is not a host with an optional port; write example.com"),
+            (
+                r#"{"route": "user", "partition": {"userid": "1"}}"#,
+                "no partition field is called \"userid\"; did you mean \"user_id\"?",
+            ),
+            (r#"{"route": "raw", "partition": {"rest": "1"}}"#, "the route \"raw\" does not cache"),
+            (
+                r#"{"key": "shop", "partition": {"item": "1", "size": "m"}}"#,
+                "name one partition field or all of them: colour and item and size",
+            ),
+            // No stored response has all of these: they are of two routes.
+            (
+                r#"{"key": "default", "partition": {"user_id": "1", "year": "2026", "slug": "a"}}"#,
+                "name one partition field or all of them: slug and year",
+            ),
+            (
+                r#"{"route": "article", "partition": {"user_id": "1"}}"#,
+                "no partition field is called \"user_id\"",
+            ),
+        ] {
+            assert_eq!(named(target).unwrap_err(), reason, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_taken_apart_as_a_request_is() {
+        let split = |url| split_url(url).map(|(host, path, query)| format!("{host} {path} {query:?}"));
+        assert_eq!(split("http://A.test:80/a/../%7eb?c=%7e#d"), Ok("a.test /~b Some(\"c=%7e\")".into()));
+        assert_eq!(split("https://a.test"), Ok("a.test / None".into()));
+        for (bad, reason) in [
+            ("/a", "it has no scheme and host"),
+            ("a.test/a", "write all of it"),
+            ("nonsense", "write all of it"),
+            ("http://", "write all of it"),
+            ("http://a b/", "write all of it"),
+            ("ftp://a.test/", "only http and https"),
+            ("http://u@a.test/", "not a host"),
+            ("http://a.test/%zz", "two hexadecimal digits"),
+        ] {
+            let error = split(bad).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}
