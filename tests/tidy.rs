@@ -12,6 +12,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::{CommandFactory, Parser};
+use staleproof::cli::Cli;
+
 /// Rooms that decide and do nothing: no runtime, no socket, no store, no clock.
 const PURE: &[&str] = &[
     "src/uri.rs",
@@ -71,7 +74,8 @@ fn code(path: &Path) -> Vec<(usize, String)> {
         return Vec::new();
     }
     let text = fs::read_to_string(path).unwrap();
-    let shipped = text.split("\n#[cfg(test)]").next().unwrap_or_default();
+    // Not at the first `cfg(test)`: what follows the declaration of a file of tests is shipped.
+    let shipped = text.split("\nmod tests {").next().unwrap_or_default();
     let lines = shipped.lines().enumerate().map(|(number, line)| (number + 1, line.to_owned()));
     lines.filter(|(_, line)| !line.trim_start().starts_with("//")).collect()
 }
@@ -104,8 +108,14 @@ fn only_the_clock_reads_time() {
 
 #[test]
 fn only_respond_knows_which_error_becomes_which_status() {
-    let statuses =
-        ["BAD_GATEWAY", "GATEWAY_TIMEOUT", "PAYLOAD_TOO_LARGE", "LOOP_DETECTED", "NOT_IMPLEMENTED"];
+    let statuses = [
+        "BAD_GATEWAY",
+        "GATEWAY_TIMEOUT",
+        "LOOP_DETECTED",
+        "NOT_IMPLEMENTED",
+        "PAYLOAD_TOO_LARGE",
+        "SERVICE_UNAVAILABLE",
+    ];
     let rooms = ["src/layers", "src/cache", "src/origin", "src/server", "src/store", "src/stack.rs"];
     let found = mentions(&rooms, &statuses, &[]);
     assert!(found.is_empty(), "{}", found.join("\n"));
@@ -155,4 +165,52 @@ fn every_configuration_in_the_docs_compiles() {
         }
     }
     assert!(seen > 0, "the README shows a configuration");
+}
+
+/// Commands shown to readers are commands: in the documents, in `--help`, and in the shipped configuration.
+#[test]
+fn every_command_in_the_docs_is_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let documents = ["README.md", "CONTRIBUTING.md", "proxy.yaml"]
+        .map(|name| fs::read_to_string(root.join(name)).unwrap());
+    let help = Cli::command();
+    let help = help
+        .get_subcommands()
+        .chain([&help])
+        .filter_map(clap::Command::get_after_help)
+        .map(ToString::to_string);
+    let mut seen = 0;
+    for text in documents.into_iter().chain(help) {
+        for line in text.lines() {
+            let line = line.trim_start_matches(['#', '$', ' ']);
+            if !line.starts_with("staleproof ") {
+                continue;
+            }
+            if let Err(problem) = Cli::try_parse_from(words(line)) {
+                panic!("{line}\n{problem}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "the documents show commands: {seen}");
+}
+
+/// The words of a shell command, up to where it ends: at two spaces, a comment, a pipe or a redirection.
+fn words(line: &str) -> Vec<String> {
+    let command = line.split("  ").next().unwrap_or_default();
+    let quotes = command.split('\'').enumerate();
+    let mut words = vec![String::new()];
+    for (number, part) in quotes {
+        if number % 2 == 1 {
+            words.last_mut().unwrap().push_str(part);
+            continue;
+        }
+        let mut pieces = part.split(' ');
+        words.last_mut().unwrap().push_str(pieces.next().unwrap_or_default());
+        words.extend(pieces.map(str::to_owned));
+    }
+    let end = words.iter().position(|word| ["#", "|", ">", "&&"].contains(&word.as_str()));
+    words.truncate(end.unwrap_or(words.len()));
+    words.retain(|word| !word.is_empty());
+    words
 }
