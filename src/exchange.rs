@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Sleep;
 
 use crate::cache::Fill;
@@ -112,14 +112,22 @@ pub struct Answer {
     pub route: Option<Arc<Route>>,
     /// What the cache did, if the request came that far.
     pub note: Option<Note>,
+    /// The client's address, once a trusted proxy's word on it has been heard.
+    pub client: Option<IpAddr>,
     /// What it was admitted with; given back with the last byte.
     pub permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Answer {
+    /// The answer to a request that came as far as the cache.
+    pub fn new(response: Response<AnswerBody>, routed: &Routed, note: Note) -> Self {
+        let (route, client) = (Some(Arc::clone(&routed.route)), Some(routed.request.client));
+        Self { response, route, note: Some(note), client, permit: None }
+    }
+
     /// An answer from above the cache: refused before anything could be looked up.
     pub fn refused(response: Response<AnswerBody>) -> Self {
-        Self { response, route: None, note: None, permit: None }
+        Self { response, route: None, note: None, client: None, permit: None }
     }
 }
 
@@ -253,6 +261,8 @@ pub struct RequestBody {
     left: u64,
     limit: u64,
     idle: IdleTimer,
+    /// Dropped with the body: then it has been sent, or given up.
+    unsent: Option<oneshot::Sender<()>>,
 }
 
 #[derive(Debug)]
@@ -265,13 +275,13 @@ enum Frames {
 impl RequestBody {
     /// No body.
     pub fn empty() -> Self {
-        Self { frames: Frames::Empty, left: 0, limit: 0, idle: IdleTimer::new(Duration::MAX) }
+        Self::of(Frames::Empty, u64::MAX, Duration::MAX)
     }
 
     /// A body that is all there; nothing bounds it but itself.
     pub fn whole(bytes: Bytes) -> Self {
         let frames = if bytes.is_empty() { Frames::Empty } else { Frames::Whole(Some(bytes)) };
-        Self { frames, left: u64::MAX, limit: u64::MAX, idle: IdleTimer::new(Duration::MAX) }
+        Self::of(frames, u64::MAX, Duration::MAX)
     }
 
     /// A body that a client sends: at most `limit` bytes, with pauses of at most `idle_timeout`.
@@ -279,7 +289,24 @@ impl RequestBody {
         if body.is_end_stream() {
             return Self::empty();
         }
-        Self { frames: Frames::Incoming(body), left: limit, limit, idle: IdleTimer::new(idle_timeout) }
+        Self::of(Frames::Incoming(body), limit, idle_timeout)
+    }
+
+    fn of(frames: Frames, limit: u64, idle_timeout: Duration) -> Self {
+        Self { frames, left: limit, limit, idle: IdleTimer::new(idle_timeout), unsent: None }
+    }
+
+    /// Ready once the body has been sent or given up; `None` if there is nothing to send.
+    pub fn sent(&mut self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        if self.is_end_stream() {
+            return None;
+        }
+        let (unsent, sent) = oneshot::channel();
+        self.unsent = Some(unsent);
+        Some(async move {
+            // It is never sent on: the end of the other side is the message.
+            let _ = sent.await;
+        })
     }
 
     /// Whether the client has announced more than the limit.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use tower::{Service, ServiceExt};
 
 use super::fill::{Fill, Pending};
@@ -153,7 +153,8 @@ fn keep(
     fetch: Fetch,
 ) -> Answer {
     let Received { status, fields, body, exchanged } = received;
-    let storable = receive::storable(routed, rule, status, &fields, exchanged).and_then(|storable| {
+    let method = &routed.request.head.method;
+    let storable = receive::storable(method, routed, rule, status, &fields, exchanged).and_then(|storable| {
         if body.is_close_delimited() {
             Err(NotStored::CloseDelimited)
         } else if receive::too_large(&fields, rooms.store.limits().max_object_bytes) {
@@ -199,7 +200,8 @@ fn freshen(
 ) -> Answer {
     let fields = validation::freshened_fields(&stored.response.headers, not_modified);
     let now = exchanged.received_at;
-    match receive::storable(routed, rule, stored.response.status, &fields, exchanged) {
+    // What is stored is a response to GET, also when it was a HEAD that asked whether it still holds.
+    match receive::storable(&Method::GET, routed, rule, stored.response.status, &fields, exchanged) {
         Ok(response) => {
             let note = quest.note(StatusCode::NOT_MODIFIED, Ok(&response), now);
             let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
@@ -257,5 +259,5 @@ fn answer(routed: &Routed, status: StatusCode, fields: HeaderMap, body: AnswerBo
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = fields;
-    Answer { response, route: Some(Arc::clone(&routed.route)), note: Some(note), permit: None }
+    Answer::new(response, routed, note)
 }

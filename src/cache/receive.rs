@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::header::{CONTENT_LENGTH, DATE, VIA};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use crate::clock::Timestamp;
@@ -32,8 +32,9 @@ pub(super) fn fields(from_origin: &HeaderMap, received_at: Timestamp) -> HeaderM
     fields
 }
 
-/// Whether the response may be stored, and if so as what. `fields` as [`fields`] makes them.
+/// Whether the response to `method` may be stored, and if so as what. `fields` as [`fields`] makes them.
 pub(super) fn storable(
+    method: &Method,
     routed: &Routed,
     rule: &CacheRule,
     status: StatusCode,
@@ -41,7 +42,7 @@ pub(super) fn storable(
     exchanged: Exchanged,
 ) -> Result<StoredResponse, NotStored> {
     let request = &routed.request.head;
-    let terms = storing::terms(&request.method, &request.headers, status, fields, &rule.policy, exchanged)?;
+    let terms = storing::terms(method, &request.headers, status, fields, &rule.policy, exchanged)?;
     let wanted = rule.store_if.as_ref().is_none_or(|condition| condition.holds(status, fields))
         && !rule.store_unless.as_ref().is_some_and(|condition| condition.holds(status, fields));
     if !wanted {

@@ -60,7 +60,7 @@ pub(super) fn from_store(
         cached_at: Some(held.terms.received_at),
         reset_at: Some(held.terms.expires_at()),
     };
-    Answer { response, route: Some(Arc::clone(&routed.route)), note: Some(note), permit: None }
+    Answer::new(response, routed, note)
 }
 
 /// 504 (RFC 9111 §5.2.1.7).
@@ -84,10 +84,6 @@ pub(super) fn failed(
         stored: false,
         detail: None,
     };
-    Answer {
-        response: failure.respond(&request.method, &request.headers),
-        route: Some(Arc::clone(&routed.route)),
-        note: Some(Note { word, status, cached_at: None, reset_at: None }),
-        permit: None,
-    }
+    let response = failure.respond(&request.method, &request.headers);
+    Answer::new(response, routed, Note { word, status, cached_at: None, reset_at: None })
 }

@@ -130,10 +130,13 @@ impl<F: Future<Output = Result<Answer, Infallible>>> Future for Observed<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(answer) = ready!(this.answer.poll(cx));
-        let Answer { response, route, note, permit } = answer;
+        let Answer { response, route, note, client, permit } = answer;
         let (mut head, body) = response.into_parts();
         if let Some(exchange) = this.exchange {
             exchange.record.status = head.status;
+            if let Some(client) = client {
+                exchange.record.client = client;
+            }
             if let Some(note) = &note {
                 exchange.record.cache = Some(note.word.as_str());
                 exchange.record.forward = note.status.forward.map(|reason| reason.as_str());

@@ -11,7 +11,6 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::time::timeout;
 use tower::Service;
 
 use super::pool::{Lease, Pool};
@@ -128,8 +127,20 @@ impl Servers {
             let again = if lease.reused { replay(&request) } else { None };
             let method = request.method().clone();
             let limit = self.settings.head_timeout;
-            match timeout(limit, lease.sender().try_send_request(request)).await {
-                Err(_) => {
+            let sent = request.body_mut().sent();
+            // From the moment the request has been sent whole: how long an upload takes is the client's affair.
+            let overdue = async {
+                if let Some(sent) = sent {
+                    sent.await;
+                }
+                tokio::time::sleep(limit).await;
+            };
+            let answer = tokio::select! {
+                answer = lease.sender().try_send_request(request) => Ok(answer),
+                () = overdue => Err(()),
+            };
+            match answer {
+                Err(()) => {
                     return Err((
                         None,
                         OriginError::HeadTimeout { authority: pool.authority.clone(), limit },

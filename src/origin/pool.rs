@@ -99,7 +99,9 @@ impl Pool {
         loop {
             let Idle { mut sender, since } = self.idle().pop_back()?;
             // The server may have closed it meanwhile, or may still owe the end of the last exchange.
-            if since.elapsed() < self.settings.idle_timeout && sender.ready().await.is_ok() {
+            let stands = since.elapsed() < self.settings.idle_timeout
+                && matches!(timeout(self.settings.connect_timeout, sender.ready()).await, Ok(Ok(())));
+            if stands {
                 return Some(sender);
             }
         }

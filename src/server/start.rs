@@ -186,7 +186,8 @@ impl Bound {
         let public = public.collect();
 
         let (stop_admin, stopping) = watch::channel(false);
-        let state = AdminState::new(plan, invalidator, log, store, metrics, Arc::clone(&ready), clock);
+        let state =
+            AdminState::new(plan, invalidator, Arc::clone(&log), store, metrics, Arc::clone(&ready), clock);
         let router = admin::router(state);
         let service = move |_| {
             let router = router.clone();
@@ -199,11 +200,15 @@ impl Bound {
         let free = permits(MAX_ADMIN_CONNECTIONS);
         let admin = tokio::spawn(Accept { listener: self.admin, settings, free, service }.run(stopping));
 
+        let forgetful = log;
         let housekeeping = tokio::spawn(async move {
-            let mut tick = tokio::time::interval(Duration::from_secs(5));
+            let mut connections = tokio::time::interval(Duration::from_secs(5));
+            let mut tags = tokio::time::interval(Duration::from_secs(60));
             loop {
-                tick.tick().await;
-                origin.sweep();
+                tokio::select! {
+                    _ = connections.tick() => origin.sweep(),
+                    _ = tags.tick() => forgetful.forget(),
+                }
             }
         });
         Ok(Started { stop_public, stop_admin, ready, public, admin, housekeeping, grace })

@@ -1,6 +1,6 @@
 //! The memory tier: what is stored, under which key, and how many bytes it may take.
 //!
-//! Holds whatever it is given until the room runs out (moka, TinyLFU, weighted by bytes with all overhead
+//! Holds whatever it is given until the room runs out (moka, the least recently used goes first, weighed in bytes with all overhead
 //! counted). It knows neither freshness nor the log's positions: whether a stored response may be used is asked
 //! of `semantics` and of its [`Carried`] by the caller. Expiry is not moka's business either, because a stale
 //! response is still worth validating.
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use moka::ops::compute::Op;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::invalidation::Carried;
@@ -100,6 +101,9 @@ impl Memory {
         let variants = Cache::builder()
             .name("stored responses")
             .max_capacity(limits.capacity_bytes)
+            // Weighed in bytes, TinyLFU would hardly ever admit a large response into a full store: it would have to
+            // be asked for more often than all the small ones together that make room for it.
+            .eviction_policy(EvictionPolicy::lru())
             .weigher(|_, variants: &Arc<Variants>| variants.weight())
             .build_with_hasher(foldhash::fast::RandomState::default());
         Self { variants, limits }

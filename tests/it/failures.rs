@@ -107,3 +107,16 @@ async fn the_next_server_is_asked_when_one_is_down() {
         assert_eq!(proxy.request("POST", "/a", "", "body").await.body, "hello");
     }
 }
+
+#[tokio::test]
+async fn an_upload_may_take_longer_than_the_origin_may_take_to_answer() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("", "thanks")]);
+    let proxy = Proxy::with_sections(&origin, "", "    timeouts: { head: 100ms }\n", ALL).await;
+    let mut client = proxy.connect().await;
+    client.write("POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nx").await;
+    // Real time is what this is about.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    client.write("y").await;
+    assert_eq!(client.response().await.body, "thanks");
+}

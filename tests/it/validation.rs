@@ -88,3 +88,20 @@ async fn a_304_that_speaks_of_something_else_is_asked_again() {
     assert_eq!(proxy.get("/a").await.body, "nine");
     assert!(!origin.last().to_lowercase().contains("if-none-match"));
 }
+
+#[tokio::test]
+async fn a_head_that_validates_keeps_what_is_stored() {
+    let origin = Origin::start().await;
+    let confirmed = "HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=60\r\nETag: \"v1\"\r\n\r\n";
+    origin.on("/a", [Reply::ok(TAGGED, "hello"), Reply::raw(confirmed)]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    proxy.get("/a").await;
+    proxy.later(61);
+    let head = proxy.request("HEAD", "/a", "", "").await;
+    assert_eq!(
+        (head.status, head.x_cache().as_str(), head.field("content-length").as_str()),
+        (200, "REFRESH", "5")
+    );
+    let get = proxy.get("/a").await;
+    assert_eq!((get.body.as_str(), get.x_cache().as_str()), ("hello", "HIT"));
+}
