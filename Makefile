@@ -4,7 +4,7 @@ CARGO ?= cargo
 # nextest where it is installed; it runs each test in a process of its own.
 TESTER := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 
-.PHONY: test unit doctest django lint fmt doc deny run demo bench clean
+.PHONY: test unit doctest django lint fmt doc deny advisories run demo bench clean
 
 # Every test. Installs what they need: Django, in a virtual environment of its own under target/.
 test: unit doctest django
@@ -30,9 +30,14 @@ fmt:
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
 
-# Licences, advisories and duplicate versions; needs cargo-deny.
+# Licences, duplicate versions and sources; needs cargo-deny.
 deny:
-	$(CARGO) deny check
+	$(CARGO) deny check licenses bans sources
+
+# Known vulnerabilities of dependencies. Not part of .ci/run: it needs the network, and its verdict on one and the same
+# commit changes from day to day.
+advisories:
+	$(CARGO) deny check advisories
 
 run:
 	$(CARGO) run --release -- run

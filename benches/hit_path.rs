@@ -6,7 +6,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::needless_pass_by_value,
     unreachable_pub,
     missing_docs,
     reason = "a test that cannot go on says so by panicking"

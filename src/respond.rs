@@ -98,7 +98,6 @@ impl Failure<'_> {
     }
 }
 
-/// The error types are those of RFC 9209 §2.3.
 fn tell_origin(
     error: &OriginError,
     client: impl Fn(StatusCode, &'static str) -> Telling,
@@ -106,24 +105,18 @@ fn tell_origin(
 ) -> Telling {
     const UNREACHABLE: &str = "The server behind this one cannot be reached. Please try again in a moment.";
     const SLOW: &str = "The server behind this one takes too long to answer. Please try again in a moment.";
+    const BUSY: &str = "The server behind this one is busy. Please try again in a moment.";
     const BROKEN: &str = "The server behind this one gave an answer that cannot be used.";
+    let proxy = |status, sentence| proxy(status, sentence, error.as_str());
     match error {
-        OriginError::Connect { source, .. } => {
-            let refused = source.kind() == std::io::ErrorKind::ConnectionRefused;
-            let kind = if refused { "connection_refused" } else { "destination_unavailable" };
-            proxy(StatusCode::BAD_GATEWAY, UNREACHABLE, kind)
+        OriginError::Connect { .. } => proxy(StatusCode::BAD_GATEWAY, UNREACHABLE),
+        OriginError::ConnectTimeout { .. } | OriginError::HeadTimeout { .. } => {
+            proxy(StatusCode::GATEWAY_TIMEOUT, SLOW)
         }
-        OriginError::ConnectTimeout { .. } => proxy(StatusCode::GATEWAY_TIMEOUT, SLOW, "connection_timeout"),
-        OriginError::Busy { .. } => {
-            let sentence = "The server behind this one is busy. Please try again in a moment.";
-            proxy(StatusCode::SERVICE_UNAVAILABLE, sentence, "connection_limit_reached")
+        OriginError::Busy { .. } => proxy(StatusCode::SERVICE_UNAVAILABLE, BUSY),
+        OriginError::Closed { .. } | OriginError::HeadTooLarge { .. } | OriginError::Malformed { .. } => {
+            proxy(StatusCode::BAD_GATEWAY, BROKEN)
         }
-        OriginError::HeadTimeout { .. } => proxy(StatusCode::GATEWAY_TIMEOUT, SLOW, "http_response_timeout"),
-        OriginError::Closed { .. } => proxy(StatusCode::BAD_GATEWAY, BROKEN, "http_response_incomplete"),
-        OriginError::HeadTooLarge { .. } => {
-            proxy(StatusCode::BAD_GATEWAY, BROKEN, "http_response_header_section_size")
-        }
-        OriginError::Malformed { .. } => proxy(StatusCode::BAD_GATEWAY, BROKEN, "http_protocol_error"),
         OriginError::RequestBody(RequestBodyFault::TooLarge) => {
             client(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large.")
         }

@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::needless_pass_by_value,
     unreachable_pub,
     missing_docs,
     reason = "a test that cannot go on says so by panicking"
@@ -12,6 +11,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use clap::{CommandFactory, Parser};
+use staleproof::cli::Cli;
 
 /// Rooms that decide and do nothing: no runtime, no socket, no store, no clock.
 const PURE: &[&str] = &[
@@ -23,6 +25,7 @@ const PURE: &[&str] = &[
     "src/invalidation/event.rs",
     "src/invalidation/log.rs",
     "src/invalidation/rule.rs",
+    "src/invalidation/spelling.rs",
     "src/invalidation/standing.rs",
     "src/invalidation/tag.rs",
     "src/invalidation/target.rs",
@@ -52,10 +55,27 @@ fn sources(under: &str) -> Vec<PathBuf> {
     found
 }
 
+/// Whether a whole file is tests, or made for them: its module is declared so next to it.
+fn is_for_tests(path: &Path) -> bool {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_stem()) else { return false };
+    let declaration = format!("mod {};", name.to_str().unwrap());
+    let parents = [folder.join("mod.rs"), folder.with_extension("rs")];
+    let declares = |parent: &PathBuf| {
+        let text = fs::read_to_string(parent).unwrap_or_default();
+        let mut after = text.split("#[cfg(test)]\n").skip(1).filter_map(|rest| rest.lines().next());
+        after.any(|line| line.ends_with(&declaration))
+    };
+    parents.iter().any(declares) || folder.file_name().is_some_and(|name| name == "tests")
+}
+
 /// The lines of code outside tests and comments, numbered from 1.
 fn code(path: &Path) -> Vec<(usize, String)> {
+    if is_for_tests(path) {
+        return Vec::new();
+    }
     let text = fs::read_to_string(path).unwrap();
-    let shipped = text.split("\n#[cfg(test)]").next().unwrap_or_default();
+    // Not at the first `cfg(test)`: what follows the declaration of a file of tests is shipped.
+    let shipped = text.split("\nmod tests {").next().unwrap_or_default();
     let lines = shipped.lines().enumerate().map(|(number, line)| (number + 1, line.to_owned()));
     lines.filter(|(_, line)| !line.trim_start().starts_with("//")).collect()
 }
@@ -88,8 +108,14 @@ fn only_the_clock_reads_time() {
 
 #[test]
 fn only_respond_knows_which_error_becomes_which_status() {
-    let statuses =
-        ["BAD_GATEWAY", "GATEWAY_TIMEOUT", "PAYLOAD_TOO_LARGE", "LOOP_DETECTED", "NOT_IMPLEMENTED"];
+    let statuses = [
+        "BAD_GATEWAY",
+        "GATEWAY_TIMEOUT",
+        "LOOP_DETECTED",
+        "NOT_IMPLEMENTED",
+        "PAYLOAD_TOO_LARGE",
+        "SERVICE_UNAVAILABLE",
+    ];
     let rooms = ["src/layers", "src/cache", "src/origin", "src/server", "src/store", "src/stack.rs"];
     let found = mentions(&rooms, &statuses, &[]);
     assert!(found.is_empty(), "{}", found.join("\n"));
@@ -139,4 +165,52 @@ fn every_configuration_in_the_docs_compiles() {
         }
     }
     assert!(seen > 0, "the README shows a configuration");
+}
+
+/// Commands shown to readers are commands: in the documents, in `--help`, and in the shipped configuration.
+#[test]
+fn every_command_in_the_docs_is_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let documents = ["README.md", "CONTRIBUTING.md", "proxy.yaml"]
+        .map(|name| fs::read_to_string(root.join(name)).unwrap());
+    let help = Cli::command();
+    let help = help
+        .get_subcommands()
+        .chain([&help])
+        .filter_map(clap::Command::get_after_help)
+        .map(ToString::to_string);
+    let mut seen = 0;
+    for text in documents.into_iter().chain(help) {
+        for line in text.lines() {
+            let line = line.trim_start_matches(['#', '$', ' ']);
+            if !line.starts_with("staleproof ") {
+                continue;
+            }
+            if let Err(problem) = Cli::try_parse_from(words(line)) {
+                panic!("{line}\n{problem}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "the documents show commands: {seen}");
+}
+
+/// The words of a shell command, up to where it ends: at two spaces, a comment, a pipe or a redirection.
+fn words(line: &str) -> Vec<String> {
+    let command = line.split("  ").next().unwrap_or_default();
+    let quotes = command.split('\'').enumerate();
+    let mut words = vec![String::new()];
+    for (number, part) in quotes {
+        if number % 2 == 1 {
+            words.last_mut().unwrap().push_str(part);
+            continue;
+        }
+        let mut pieces = part.split(' ');
+        words.last_mut().unwrap().push_str(pieces.next().unwrap_or_default());
+        words.extend(pieces.map(str::to_owned));
+    }
+    let end = words.iter().position(|word| ["#", "|", ">", "&&"].contains(&word.as_str()));
+    words.truncate(end.unwrap_or(words.len()));
+    words.retain(|word| !word.is_empty());
+    words
 }

@@ -1,5 +1,7 @@
 //! `/v1`: purging, and what there is.
 
+use std::collections::BTreeMap;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -11,7 +13,8 @@ use super::AdminState;
 use super::problem::Problem;
 use super::token::authorize;
 use crate::config::Scope;
-use crate::invalidation::Target;
+use crate::dispatch::audit;
+use crate::invalidation::{PurgeError, Target};
 
 /// `POST /v1/purge`: one target, or `{"targets": […]}`. When it is answered, it has happened.
 pub(super) async fn purge(
@@ -22,7 +25,8 @@ pub(super) async fn purge(
     let token = authorize(&state.0.tokens, &headers, Scope::Purge)?.name.clone();
     let is_json =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-            value.split(';').next().is_some_and(|essence| essence.trim() == "application/json")
+            let essence = value.split(';').next().unwrap_or_default();
+            essence.trim().eq_ignore_ascii_case("application/json")
         });
     if !is_json {
         let detail = "the body must be JSON, with Content-Type: application/json";
@@ -30,17 +34,17 @@ pub(super) async fn purge(
     }
     let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
     let targets = targets(&body)?;
-    let named: Vec<_> = targets.iter().map(ToString::to_string).collect();
     let invalidator = state.0.invalidator.clone();
-    // Counting walks what was stored, which may be a lot; not on a worker that serves.
-    let purged = tokio::task::spawn_blocking(move || invalidator.purge(&targets))
-        .await
-        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))??;
+    // Counting walks what was stored, which may be a lot; not on a worker that serves. Done to its end even if the
+    // client leaves.
+    let purged = tokio::task::spawn_blocking(move || {
+        let purged = invalidator.purge(&targets)?;
+        audit(&format!("token {token:?}"), &targets, &purged);
+        Ok::<_, PurgeError>(purged)
+    })
+    .await
+    .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))??;
     state.0.metrics.purge("api", purged.matched);
-    tracing::info!(
-        %token, targets = ?named, position = %purged.position, matched = purged.matched, bytes = purged.bytes,
-        "purged"
-    );
     let answer = json!({
         "position": purged.position.0,
         "matched": purged.matched,
@@ -63,7 +67,7 @@ fn targets(body: &[u8]) -> Result<Vec<Target>, Problem> {
     serde_json::from_value(listed).map_err(invalid)
 }
 
-/// `GET /v1/status`: the version, the log, what is stored.
+/// `GET /v1/status`: the version, the log, what is stored, how requests were answered.
 pub(super) async fn status(State(state): State<AdminState>, headers: HeaderMap) -> Result<Response, Problem> {
     authorize(&state.0.tokens, &headers, Scope::Read)?;
     let (log, store) = (&state.0.log, &state.0.store);
@@ -75,6 +79,7 @@ pub(super) async fn status(State(state): State<AdminState>, headers: HeaderMap) 
             "bytes": store.bytes(),
             "capacity_bytes": store.limits().capacity_bytes,
         },
+        "requests": state.0.metrics.exchanges().collect::<BTreeMap<_, _>>(),
     })))
 }
 
@@ -112,5 +117,84 @@ mod tests {
             let Err(problem) = targets(body.as_bytes()) else { panic!("{body} is refused") };
             assert!(format!("{problem:?}").contains(reason), "{body}: {problem:?}");
         }
+    }
+
+    use crate::admin::testing::Admin;
+    use axum::body::Body;
+    use axum::http::{Method, Request};
+
+    #[tokio::test]
+    async fn a_purge_says_what_it_did_and_has_done_it() {
+        let admin = Admin::new();
+        let answer = admin.purge(r#"{"tag": "article:a"}"#).await;
+        assert_eq!((answer.status, answer.field("content-type")), (200, "application/json"));
+        let said = answer.json();
+        assert_eq!((&said["position"], &said["matched"]), (&json!(1), &json!(1)));
+        assert!(said["bytes"].as_u64() > Some(0) && said["took_ms"].is_f64(), "{said}");
+        assert!(!admin.has("/articles/a") && admin.has("/articles/b"));
+
+        let several = r#"{"targets": [{"url": "http://a.test/articles/b"}, {"url": "https://a.test/articles/c++"}, {"tag": "x"}]}"#;
+        assert_eq!(admin.purge(several).await.json()["matched"], 2);
+        assert_eq!(admin.purge(r#"{"everything": true}"#).await.json()["matched"], 0);
+        let metrics = admin.metrics().await;
+        assert!(metrics.contains("staleproof_purges_total{source=\"api\"} 3"), "{metrics}");
+        assert!(metrics.contains("staleproof_purged_total{source=\"api\"} 3"), "{metrics}");
+    }
+
+    #[tokio::test]
+    async fn who_may_not_purge_does_not() {
+        let admin = Admin::new();
+        for (secret, status) in [("", 401), ("deploy's secre", 401), ("reader's secret", 403)] {
+            let answer = admin.request(Method::POST, "/v1/purge", secret, r#"{"everything": true}"#).await;
+            let detail = answer.problem(status);
+            assert!(!detail.contains("secret"), "{detail}");
+            assert_eq!(answer.field("www-authenticate"), if status == 401 { "Bearer" } else { "" });
+        }
+        assert!(admin.has("/articles/a"));
+        admin.request(Method::GET, "/v1/status", "", "").await.problem(401);
+    }
+
+    #[tokio::test]
+    async fn a_target_that_names_nothing_known_purges_nothing_and_comes_with_what_was_meant() {
+        let admin = Admin::new();
+        for (body, status, hint) in [
+            (r#"{"route": "articl"}"#, 404, "did you mean \"article\"?"),
+            (r#"{"targets": [{"tag": "article:a"}, {"key": "x"}]}"#, 404, "no key is called \"x\""),
+            (r#"{"route": "article", "partition": {"slag": "a"}}"#, 404, "did you mean \"slug\"?"),
+            (r#"{"url": "/articles/a"}"#, 400, "no scheme and host"),
+            (r#"{"tag": "a", "route": "article"}"#, 400, "exactly one"),
+            ("{", 400, "EOF"),
+        ] {
+            let detail = admin.purge(body).await.problem(status);
+            assert!(detail.contains(hint), "{body}: {detail}");
+        }
+        assert!(admin.has("/articles/a"));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_or_no_json_is_refused() {
+        let admin = Admin::new();
+        admin.purge(&format!(r#"{{"tag": "{}"}}"#, "x".repeat(2000))).await.problem(413);
+        let request = |content_type: &str| {
+            Request::post("/v1/purge")
+                .header("authorization", "Bearer deploy's secret")
+                .header("content-type", content_type)
+                .body(Body::from(r#"{"tag": "a"}"#))
+                .unwrap()
+        };
+        admin.send(request("text/plain")).await.problem(415);
+        assert_eq!(admin.send(request("Application/JSON; charset=utf-8")).await.status, 200);
+    }
+
+    #[tokio::test]
+    async fn the_status_says_what_there_is() {
+        let admin = Admin::new();
+        admin.state.0.metrics.exchange("HIT", 200, 1);
+        admin.purge(r#"{"tag": "x"}"#).await;
+        let status = admin.request(Method::GET, "/v1/status", "reader's secret", "").await.json();
+        assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(status["log"]["head"], 1);
+        assert_eq!(status["store"]["capacity_bytes"], 1 << 20);
+        assert_eq!((&status["requests"]["HIT"], &status["requests"]["MISS"]), (&json!(1), &json!(0)));
     }
 }

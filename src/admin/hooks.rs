@@ -1,16 +1,19 @@
 //! The paths of the webhooks.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use http_body_util::LengthLimitError;
 
 use super::AdminState;
 use super::api::answered;
 use super::problem::Problem;
-use crate::webhooks::{Intake, Refused};
+use crate::dispatch::Report;
+use crate::webhooks::{Accepted, Intake, Refused};
 
 /// Every path that is not the API's: a webhook's, or nobody's.
 pub(super) async fn deliver(State(state): State<AdminState>, request: Request) -> Response {
@@ -32,10 +35,18 @@ pub(super) async fn deliver(State(state): State<AdminState>, request: Request) -
 async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> (&'static str, Response) {
     let hook = intake.hook.name.clone();
     let (head, body): (_, Body) = request.into_parts();
-    let Ok(body) = to_bytes(body, intake.hook.max_body_bytes).await else {
-        tracing::warn!(%hook, "a delivery was too large or broke off");
-        let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
-        return ("too-large", problem.into_response());
+    let body = match to_bytes(body, intake.hook.max_body_bytes).await {
+        Ok(body) => body,
+        Err(error) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
+            tracing::warn!(%hook, limit = intake.hook.max_body_bytes, "a delivery was too large");
+            let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+            return ("too-large", problem.into_response());
+        }
+        Err(error) => {
+            tracing::warn!(%hook, %error, "a delivery broke off");
+            let problem = Problem::new(StatusCode::BAD_REQUEST, "the body could not be read to its end");
+            return ("malformed", problem.into_response());
+        }
     };
     let inner = Arc::clone(&state.0);
     let now = inner.clock.now();
@@ -49,7 +60,7 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> (&'s
             if !accepted.duplicate {
                 state.0.metrics.purge("webhook", accepted.matched);
             }
-            (if accepted.duplicate { "duplicate" } else { "accepted" }, answered(&accepted))
+            (outcome(&accepted), answered(&accepted))
         }
         Ok(Err(Refused::Signature(reason))) => {
             // The sender, whoever it is, learns nothing.
@@ -64,6 +75,187 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> (&'s
             tracing::error!(%hook, %error, "a delivery's work was cut off");
             let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "please try again");
             ("failed", problem.into_response())
+        }
+    }
+}
+
+fn outcome(accepted: &Accepted) -> &'static str {
+    if accepted.duplicate {
+        "duplicate"
+    } else if accepted.rules.iter().any(Report::is_incomplete) {
+        "incomplete"
+    } else {
+        "accepted"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::admin::testing::{Admin, Answer};
+    use axum::body::Body;
+    use axum::http::{HeaderValue, Request};
+    use serde_json::{Value, json};
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    fn changed(data: &Value) -> String {
+        json!({"type": "article.updated", "data": data}).to_string()
+    }
+
+    /// The JSON of an answer that every sender takes for success.
+    #[track_caller]
+    fn accepted(answer: &Answer) -> Value {
+        assert_eq!(
+            (answer.status, answer.field("content-type")),
+            (200, "application/json"),
+            "{}",
+            answer.text
+        );
+        let said = answer.json();
+        assert_eq!(said["ok"], true);
+        said
+    }
+
+    #[tokio::test]
+    async fn a_delivery_purges_what_its_event_names_and_says_so() {
+        let admin = Admin::new();
+        let said = accepted(&admin.deliver("msg_1", &changed(&json!({"slugs": ["a", "x"]}))).await);
+        let rules = json!([{"rule": "article changed", "matched": 1, "targets": 4}]);
+        let expected =
+            json!({"ok": true, "id": "msg_1", "event": "article.updated", "matched": 1, "rules": rules});
+        assert_eq!(said, expected);
+        assert!(!admin.has("/articles/a") && admin.has("/articles/b"));
+        let metrics = admin.metrics().await;
+        assert!(
+            metrics.contains("staleproof_webhooks_total{hook=\"app\",outcome=\"accepted\"} 1"),
+            "{metrics}"
+        );
+        assert!(metrics.contains("staleproof_purged_total{source=\"webhook\"} 1"), "{metrics}");
+    }
+
+    #[tokio::test]
+    async fn an_event_that_no_rule_is_about_is_accepted() {
+        let admin = Admin::new();
+        for (id, body) in [("1", r#"{"type": "user.updated"}"#), ("2", "{}"), ("3", "[]"), ("4", "null")] {
+            let said = accepted(&admin.deliver(id, body).await);
+            assert_eq!((&said["matched"], &said["rules"]), (&json!(0), &json!([])), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rule_that_is_skipped_says_why() {
+        let admin = Admin::new();
+        for (id, data, reason) in [
+            ("1", json!({"slugs": []}), json!({"field-missing": "slug"})),
+            ("2", json!({"slugs": ["a"], "changed": ["views"]}), json!("nothing-watched")),
+            ("3", json!({"slugs": (0..2000).collect::<Vec<_>>()}), json!("too-many")),
+        ] {
+            let said = accepted(&admin.deliver(id, &changed(&data)).await);
+            assert_eq!((&said["matched"], &said["rules"][0]["skipped"]), (&json!(0), &reason));
+        }
+        // What the event names and the rule did not purge is not only in the answer.
+        let metrics = admin.metrics().await;
+        assert!(metrics.contains("outcome=\"accepted\"} 2") && metrics.contains("outcome=\"incomplete\"} 1"));
+    }
+
+    #[tokio::test]
+    async fn a_target_that_makes_no_url_keeps_no_other_from_being_purged() {
+        let admin = Admin::new();
+        let data = json!({"slugs": ["a"], "url": "/nowhere"});
+        let said = accepted(&admin.deliver("msg_1", &changed(&data)).await);
+        let rule = &said["rules"][0];
+        assert_eq!((&rule["matched"], &rule["failed"]), (&json!(1), &json!(1)));
+        assert!(rule["errors"][0].as_str().unwrap().contains("/nowhere"), "{rule}");
+        assert!(!admin.has("/articles/a"));
+
+        let urls: Vec<_> = (0..100).map(|number| format!("/{number}")).collect();
+        let said = accepted(&admin.deliver("msg_2", &changed(&json!({"slugs": ["b"], "urls": urls}))).await);
+        let rule = &said["rules"][0];
+        assert_eq!((&rule["failed"], rule["errors"].as_array().unwrap().len()), (&json!(100), 5));
+        assert!(admin.metrics().await.contains("outcome=\"incomplete\"} 2"));
+    }
+
+    #[tokio::test]
+    async fn a_url_is_purged_however_its_app_writes_it() {
+        let admin = Admin::new();
+        assert!(admin.has("/articles/c++"));
+        admin.deliver("msg_1", &changed(&json!({"slugs": ["c++"]}))).await;
+        assert!(!admin.has("/articles/c++"));
+    }
+
+    #[tokio::test]
+    async fn a_replay_is_accepted_and_does_nothing() {
+        let admin = Admin::new();
+        let body = changed(&json!({"slugs": ["a"]}));
+        accepted(&admin.deliver("msg_1", &body).await);
+        let head = admin.state.0.log.head();
+        let said = accepted(&admin.deliver("msg_1", &body).await);
+        assert_eq!((&said["duplicate"], &said["matched"]), (&json!(true), &json!(0)));
+        assert_eq!(admin.state.0.log.head(), head);
+        assert!(admin.metrics().await.contains("outcome=\"duplicate\"} 1"));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_believed_learns_nothing() {
+        let admin = Admin::new();
+        let body = changed(&json!({"slugs": ["a"]}));
+        let unsigned = Request::post("/hooks/app").body(Body::from(body.clone())).unwrap();
+        let mut forged = admin.delivery("msg_1", &body);
+        forged.headers_mut().insert("webhook-signature", HeaderValue::from_static("v1,AAAA"));
+        let mut altered = admin.delivery("msg_1", &body);
+        *altered.body_mut() = Body::from(body.replace("\"a\"", "\"b\""));
+        let old = admin.delivery("msg_1", &body);
+        admin.state.0.clock.advance(Duration::from_secs(302));
+        let mut answers = Vec::new();
+        for request in [unsigned, forged, altered, old] {
+            let answer = admin.send(request).await;
+            answer.problem(401);
+            answers.push(answer.text);
+        }
+        answers.dedup();
+        assert_eq!(answers.len(), 1, "{answers:?}");
+        assert!(admin.has("/articles/a") && admin.has("/articles/b"));
+        assert!(admin.metrics().await.contains("outcome=\"bad-signature\"} 4"));
+        // And its id is not taken.
+        assert_eq!(accepted(&admin.deliver("msg_1", &body).await)["matched"], 1);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_refused_and_may_be_tried_again() {
+        let admin = Admin::new();
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        for body in ["", "{", "{\"type\": }", "\u{feff}{}", deep.as_str()] {
+            admin.deliver("msg_1", body).await.problem(400);
+        }
+        let shallow = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        accepted(&admin.deliver("msg_1", &shallow).await);
+        let large = format!("\"{}\"", "x".repeat(64 * 1024));
+        admin.deliver("msg_2", &large).await.problem(413);
+        let metrics = admin.metrics().await;
+        assert!(metrics.contains("outcome=\"malformed\"} 5") && metrics.contains("outcome=\"too-large\"} 1"));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_no_body() {
+        let admin = Admin::new();
+        let mut request = admin.delivery("msg_1", "");
+        *request.body_mut() = Body::new(BreaksOff);
+        admin.send(request).await.problem(400);
+    }
+
+    /// The body of a connection that is gone.
+    struct BreaksOff;
+
+    impl http_body::Body for BreaksOff {
+        type Data = bytes::Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+            Poll::Ready(Some(Err(std::io::ErrorKind::ConnectionReset.into())))
         }
     }
 }

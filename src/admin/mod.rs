@@ -3,6 +3,8 @@
 mod api;
 mod hooks;
 mod problem;
+#[cfg(test)]
+mod testing;
 mod token;
 
 use std::collections::HashMap;
@@ -15,6 +17,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 
+use self::problem::Problem;
 use crate::clock::Clock;
 use crate::config::{Plan, Token};
 use crate::invalidation::rule::Rule;
@@ -83,6 +86,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/status", get(api::status))
         // Webhook paths are the operator's choice, and each has a body limit of its own.
         .fallback(hooks::deliver)
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(max_body_bytes))
         .with_state(state)
 }
@@ -101,5 +105,45 @@ async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
     match state.0.metrics.encode(state.0.store.len(), state.0.store.bytes()) {
         Ok(text) => ([(header::CONTENT_TYPE, TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Admin;
+    use super::*;
+    use axum::http::Method;
+
+    #[tokio::test]
+    async fn it_is_ready_until_it_drains_and_alive_all_along() {
+        let admin = Admin::new();
+        for (ready, status) in [(true, 200), (false, 503)] {
+            admin.state.0.ready.store(ready, Ordering::Release);
+            assert_eq!(admin.request(Method::GET, "/readyz", "", "").await.status, status);
+            assert_eq!(admin.request(Method::GET, "/healthz", "", "").await.status, 200);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_counts_are_in_a_format_that_says_what_it_is() {
+        let answer = Admin::new().request(Method::GET, "/metrics", "", "").await;
+        assert!(answer.field("content-type").starts_with("application/openmetrics-text; version=1.0.0"));
+        assert!(answer.text.ends_with("# EOF\n"), "{}", answer.text);
+    }
+
+    #[tokio::test]
+    async fn whatever_is_not_there_is_a_problem_that_says_so() {
+        let admin = Admin::new();
+        admin.request(Method::POST, "/v1/nothing", "deploy's secret", "{}").await.problem(404);
+        for (method, path, allow) in [
+            (Method::GET, "/v1/purge", "POST"),
+            (Method::DELETE, "/v1/status", "GET,HEAD"),
+            (Method::POST, "/healthz", "GET,HEAD"),
+            (Method::GET, "/hooks/app", "POST"),
+        ] {
+            let answer = admin.request(method, path, "deploy's secret", "").await;
+            answer.problem(405);
+            assert_eq!(answer.field("allow"), allow, "{path}");
+        }
     }
 }

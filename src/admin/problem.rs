@@ -30,6 +30,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, format!("the token may not {scope}"))
     }
 
+    /// For a path that has other methods; the router adds `Allow`.
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not one of those in Allow")
+    }
+
     #[cfg(test)]
     pub(super) fn status(&self) -> u16 {
         self.status.as_u16()

@@ -7,12 +7,13 @@ use subtle::ConstantTimeEq;
 use super::problem::Problem;
 use crate::config::{Scope, Token};
 
-/// The token that has this secret. Takes the same time whichever it is, and whether there is one.
+/// The token that has this secret. Takes the same time whichever it is, and whether there is one. The empty secret
+/// is nobody's, not even a token's that was configured so.
 pub fn token_named_by<'t>(tokens: &'t [Token], secret: &str) -> Option<&'t Token> {
     // Digests have one length, so that not even the length of a secret shows.
     let digest = |text: &str| Sha256::digest(text.as_bytes());
     let given = digest(secret);
-    tokens.iter().fold(None, |found, token| {
+    tokens.iter().filter(|token| !token.secret.reveal().is_empty()).fold(None, |found, token| {
         let same: bool = digest(token.secret.reveal()).as_slice().ct_eq(given.as_slice()).into();
         if same { Some(token) } else { found }
     })
@@ -46,7 +47,11 @@ mod tests {
             secret: Secret::new(secret),
             may: may.to_vec(),
         };
-        vec![token("reader", "r", &[Scope::Read]), token("deploy", "d", &[Scope::Purge, Scope::Read])]
+        vec![
+            token("nobody", "", &[Scope::Purge]),
+            token("reader", "r", &[Scope::Read]),
+            token("deploy", "d", &[Scope::Purge, Scope::Read]),
+        ]
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! A request meets the store. A hit asks one question per room and goes one way: key, look-up, standing,
-//! selection, reuse, serve. No await, no box; everything else is an errand for [`fetch`](super::fetch).
+//! selection, reuse, serve. No await, no box; everything else is an errand for `fetch`.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -11,32 +11,31 @@ use tokio::net::TcpStream;
 
 use super::Failure;
 
-/// How long the whole of it may take. A purge counts what it matched, which may be a lot.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
-/// Asks, and reads the whole answer.
+/// Asks, and reads the whole answer; all of it within `limit`.
 pub(super) fn ask(
     method: Method,
     base: &Uri,
     path: &str,
     token: Option<&str>,
     body: Option<String>,
+    limit: Duration,
 ) -> Result<(StatusCode, Bytes), Failure> {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(token) = token {
-        headers.insert(header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))?);
+        let bearer = HeaderValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| Failure::usage("the token has characters that no token can have"))?;
+        headers.insert(header::AUTHORIZATION, bearer);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        match tokio::time::timeout(TIMEOUT, exchange(method, base, path, headers, body.unwrap_or_default()))
-            .await
-        {
+        let answer = exchange(method, base, path, headers, body.unwrap_or_default());
+        match tokio::time::timeout(limit, answer).await {
             Ok(answer) => answer.map_err(Failure::Failed),
-            Err(_) => Err(Failure::Failed(format!("{base} did not answer within {TIMEOUT:?}"))),
+            Err(_) => Err(Failure::Failed(format!("{base} did not answer within {limit:?}"))),
         }
     })
 }

@@ -1,4 +1,6 @@
 //! The commands, one file each.
+//!
+//! Exit status: 0; 1 if it could not be done; 2 if the command line or the configuration is wrong.
 
 mod check;
 pub(crate) mod client;
@@ -9,8 +11,9 @@ mod key;
 mod purge;
 mod run;
 
+use std::fmt;
 use std::future::Future;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -50,7 +53,7 @@ pub struct Cli {
 enum Command {
     /// Serve
     Run(run::Run),
-    /// Check the configuration: exit status 2 if anything is wrong with it
+    /// Check the configuration: exit status 2 if anything is wrong with it, which is told with its place
     Check(check::Check),
     /// Print the cache key of a request, and the route it takes; asks nobody
     Key(key::Key),
@@ -58,7 +61,7 @@ enum Command {
     Purge(purge::Purge),
     /// Serve an example app behind the proxy, with things to try
     Demo(demo::Demo),
-    /// Ask a running server whether it is ready: exit status 1 if not (for container health checks)
+    /// Ask a running server whether it is well: exit status 1 if not (for container health checks)
     Health(health::Health),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
@@ -77,22 +80,33 @@ struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Loads it; what is wrong with it goes to standard error.
+    /// Loads it; whatever is wrong with it is the failure.
     fn load(&self) -> Result<Plan, Failure> {
-        config::load(&self.config).map_err(|problems| {
-            eprintln!("{problems}");
-            Failure::Usage
-        })
+        if !self.config.exists() {
+            return Err(Failure::usage(format_args!(
+                "there is no {} here\nSay where it is with --config, or begin with the one that the demo runs on:\n  \
+                 staleproof demo --print-config > proxy.yaml",
+                self.config.display()
+            )));
+        }
+        config::load(&self.config).map_err(|problems| Failure::Usage(problems.render(styled())))
     }
 }
 
 /// How a command ends when it does not end well.
 #[derive(Debug)]
 enum Failure {
-    /// The configuration or the command line is wrong, and has been explained: exit status 2.
-    Usage,
+    /// The configuration or the command line is wrong: exit status 2. The text stands for itself.
+    Usage(String),
     /// It could not be done: exit status 1.
     Failed(String),
+}
+
+impl Failure {
+    /// The command line is wrong.
+    fn usage(reason: impl fmt::Display) -> Self {
+        Self::Usage(format!("error: {reason}"))
+    }
 }
 
 impl<E: std::error::Error> From<E> for Failure {
@@ -121,7 +135,10 @@ impl Cli {
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
-            Err(Failure::Usage) => ExitCode::from(2),
+            Err(Failure::Usage(explanation)) => {
+                eprintln!("{explanation}");
+                ExitCode::from(2)
+            }
             Err(Failure::Failed(reason)) => {
                 eprintln!("error: {reason}");
                 ExitCode::FAILURE
@@ -135,10 +152,24 @@ fn start_log(filter: &str) -> Result<(), String> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(styled())
         .with_target(false)
         .try_init()
         .map_err(|error| error.to_string())
+}
+
+/// Whether standard error is to be in colours (<https://no-color.org>).
+fn styled() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Prints a command's result. A reader that has had enough (`| head`) is no failure.
+fn print(text: impl fmt::Display) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// A runtime for commands that serve.
@@ -146,8 +177,18 @@ fn serve(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failur
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
 }
 
-/// Ready when the process is told to end: SIGTERM or Ctrl-C.
+/// Ready when the process is told to end: SIGTERM or Ctrl-C. Told again, it ends at once.
 async fn shutdown_signal() {
+    termination().await;
+    tracing::info!("finishing what is in flight; told again, this ends at once");
+    tokio::spawn(async {
+        termination().await;
+        // What a shell reports of a process that SIGINT ended.
+        std::process::exit(130);
+    });
+}
+
+async fn termination() {
     let interrupted = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {
@@ -161,4 +202,26 @@ async fn shutdown_signal() {
         }
     }
     let _ = interrupted.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_every_option_says_what_it_is() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+        }
+    }
 }

@@ -1,10 +1,15 @@
 //! `staleproof purge`
 
+use std::time::Duration;
+
 use clap::Args;
-use http::{Method, Uri};
+use http::{Method, StatusCode, Uri};
 use serde_json::{Map, Value, json};
 
-use super::{Failure, client};
+use super::{Failure, client, print};
+
+/// A purge counts what it matched, which may be a lot.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Purges one thing. When the command ends well, nothing that was fetched before is ever served again.
 #[derive(Debug, Args)]
@@ -68,32 +73,26 @@ struct What {
 
 impl Purge {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let target = self.target()?;
-        let (status, answer) = client::ask(
-            Method::POST,
-            &self.admin,
-            "/v1/purge",
-            self.token.as_deref(),
-            Some(target.to_string()),
-        )?;
+        let target = self.target()?.to_string();
+        let token = self.token.as_deref();
+        let (status, answer) =
+            client::ask(Method::POST, &self.admin, "/v1/purge", token, Some(target), TIMEOUT)?;
         let answer: Value = serde_json::from_slice(&answer)
             .map_err(|_| Failure::Failed(format!("{} is not an admin listener ({status})", self.admin)))?;
         if !status.is_success() {
             let detail = answer["detail"].as_str().unwrap_or("no reason was given");
-            let hint =
-                if status == http::StatusCode::UNAUTHORIZED { " (--token or STALEPROOF_TOKEN)" } else { "" };
+            let hint = if status == StatusCode::UNAUTHORIZED { " (--token or STALEPROOF_TOKEN)" } else { "" };
             return Err(Failure::Failed(format!("{detail}{hint}")));
         }
         if self.json {
-            println!("{answer}");
-        } else {
-            match answer["matched"].as_u64().unwrap_or(0) {
-                0 => println!("nothing stored matched; whatever is being fetched right now will not be kept"),
-                1 => println!("purged 1 stored response ({} bytes)", answer["bytes"]),
-                many => println!("purged {many} stored responses ({} bytes)", answer["bytes"]),
-            }
+            return print(answer);
         }
-        Ok(())
+        let bytes = &answer["bytes"];
+        match answer["matched"].as_u64().unwrap_or(0) {
+            0 => print("nothing stored matched; what is being fetched right now will not be kept"),
+            1 => print(format_args!("purged 1 stored response ({bytes} bytes)")),
+            many => print(format_args!("purged {many} stored responses ({bytes} bytes)")),
+        }
     }
 
     /// The target in JSON.
@@ -113,21 +112,78 @@ impl Purge {
             .collect();
         if *everything {
             if !self.yes {
-                eprintln!("error: this purges everything that is stored; say --yes if that is what you want");
-                return Err(Failure::Usage);
+                return Err(Failure::usage(
+                    "this purges everything that is stored; say --yes if that is what you want",
+                ));
             }
             target.insert("everything".to_owned(), json!(true));
         }
         if !self.partition.is_empty() {
+            if route.is_none() && key.is_none() {
+                return Err(Failure::usage("--partition goes with --route or --key"));
+            }
             let pairs = self.partition.iter().map(|pair| match pair.split_once('=') {
                 Some((field, value)) => Ok((field.to_owned(), json!(value))),
-                None => {
-                    eprintln!("error: --partition {pair:?} is not FIELD=VALUE");
-                    Err(Failure::Usage)
-                }
+                None => Err(Failure::usage(format_args!("--partition {pair:?} is not FIELD=VALUE"))),
             });
             target.insert("partition".to_owned(), Value::Object(pairs.collect::<Result<_, _>>()?));
         }
         Ok(Value::Object(target))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::invalidation::Target;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        purge: Purge,
+    }
+
+    fn target(line: &str) -> Result<Value, Failure> {
+        let words = std::iter::once("purge").chain(line.split(' '));
+        Line::try_parse_from(words).map_err(|error| Failure::Usage(error.to_string()))?.purge.target()
+    }
+
+    #[test]
+    fn what_the_command_line_names_is_what_the_api_purges() {
+        let partition = |user: &str| [("user".to_owned(), user.to_owned())].into();
+        for (line, expected) in [
+            ("--url http://a.test/?x=1", Target::Url("http://a.test/?x=1".into())),
+            ("--tag a=b", Target::Tag("a=b".into())),
+            ("--host a.test", Target::Host("a.test".into())),
+            ("--namespace users", Target::Namespace("users".into())),
+            ("--route user", Target::Route("user".into())),
+            (
+                "--route user --partition user=4=2",
+                Target::RoutePartition { route: "user".into(), values: partition("4=2") },
+            ),
+            (
+                "--key page --partition user=",
+                Target::KeyPartition { key: "page".into(), values: partition("") },
+            ),
+            ("--everything --yes", Target::Everything),
+        ] {
+            let target = target(line).unwrap();
+            assert_eq!(serde_json::from_value::<Target>(target).unwrap(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_that_is_not_clear_purges_nothing() {
+        for line in [
+            "--yes",
+            "--tag a --url http://a.test/",
+            "--everything",
+            "--tag a --partition user=42",
+            "--key page --partition user",
+        ] {
+            assert!(matches!(target(line), Err(Failure::Usage(_))), "{line}");
+        }
     }
 }

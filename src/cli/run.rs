@@ -8,6 +8,10 @@ use crate::server;
 
 /// Serves until SIGTERM or Ctrl-C, then finishes what is in flight.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  staleproof run
+  staleproof run --config /etc/staleproof/proxy.yaml --log warn")]
 pub(super) struct Run {
     #[command(flatten)]
     file: ConfigFile,

@@ -129,11 +129,11 @@ fn exactly_one<'w>(
     }
 }
 
-/// Tells holes in a template that nothing fills. `lack` says who has no such name.
+/// Tells holes in a template that nothing fills. `owner` would have such a `kind` of thing: the path a capture.
 fn tell_unknown_holes<'k, K: Iterator<Item = &'k str>>(
     template: &Template,
     (span, text_at): Place,
-    lack: &str,
+    (owner, kind): (&str, &str),
     known: impl Fn() -> K,
     problems: &mut Problems,
 ) {
@@ -145,12 +145,15 @@ fn tell_unknown_holes<'k, K: Iterator<Item = &'k str>>(
         }
         // Where a variable was filled in, the hole may have come with it.
         let Some(text_at) = text_at else {
-            problems.add(span, format!("{lack} that one of these holes names")).suggest("", known());
+            problems.add(
+                span,
+                format!("with its variables filled in, a hole in this is no {kind} of the {owner}"),
+            );
             return;
         };
         let at = text.find(&format!("{{{hole}}}")).map(|offset| text_at + offset);
         let span = at.map_or(span, |start| Span { start, end: start + hole.len() + 2 });
-        problems.add(span, format!("{lack} {}", quote(hole))).suggest(hole, known());
+        problems.add(span, format!("the {owner} has no {kind} {}", quote(hole))).suggest(hole, known());
     }
 }
 

@@ -80,7 +80,7 @@ impl Diagnostics {
     /// A span cut to its first line: the caret stands under the token, not under everything that follows.
     fn clip(&self, span: Span) -> std::ops::Range<usize> {
         let start = span.start.min(self.source.len());
-        let text = &self.source[start..span.end.clamp(start, self.source.len())];
+        let text = self.source.get(start..span.end.min(self.source.len())).unwrap_or_default();
         let line = text.lines().next().unwrap_or_default().trim_end();
         start..start + line.len()
     }
@@ -133,10 +133,15 @@ impl Problem {
         if let Some(meant) = closest(given, known.iter().copied()) {
             return self.help(format!("did you mean `{meant}`?"));
         }
-        match known.as_slice() {
+        self.choices(&known)
+    }
+
+    /// What there is to choose from.
+    pub(super) fn choices(&mut self, known: &[&str]) -> &mut Self {
+        match known {
             [] => self,
             [only] => self.help(format!("there is only `{only}`")),
-            _ => self.help(format!("there are {}", list(&known, "and"))),
+            _ => self.help(format!("there are {}", list(known, "and"))),
         }
     }
 }
@@ -165,7 +170,7 @@ pub(super) fn closest<'k>(given: &str, known: impl IntoIterator<Item = &'k str>)
     known
         .into_iter()
         .map(|word| (strsim::damerau_levenshtein(&given, &plain(word)), word))
-        .filter(|(distance, word)| *distance <= 1.max(word.chars().count().max(given.chars().count()) / 3))
+        .filter(|(distance, word)| *distance <= word.chars().count().max(given.chars().count()) / 3)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| word)
 }

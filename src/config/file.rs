@@ -12,8 +12,8 @@ pub(super) use invalidation::{
     Dispatcher, EventSection, PurgeTarget, RequireWord, Rule, RuleEvents, Unknown, Webhook, WebhookPreset,
 };
 pub(super) use keys::{
-    Algorithm, ClientPrefix, Jwt, KeyConstructor, KeyField, KeyOverflow, KeyPart, NormalizeMapping,
-    NormalizeWord, QueryOrder, QueryPreset, QuerySection,
+    Algorithm, Jwt, KeyConstructor, KeyField, KeyOverflow, KeyPart, NormalizeMapping, NormalizeWord,
+    QueryOrder, QueryPreset, QuerySection,
 };
 pub(super) use routes::{
     CacheOff, CacheSection, ClientDirectivesWord, FieldCondition, Route, RouteMatch, SetCookieWord, ShowTo,

@@ -34,8 +34,9 @@ fn mask_node(node: &Node, secret: bool, masked: &mut String) {
         Value::List(items) => items.iter().for_each(|item| mask_node(item, secret, masked)),
         Value::Scalar(_) | Value::Broken if secret => {
             let range = node.span.start..node.span.end;
-            let hidden = hide(&masked[range.clone()]);
-            masked.replace_range(range, &hidden);
+            if let Some(hidden) = masked.get(range.clone()).map(hide) {
+                masked.replace_range(range, &hidden);
+            }
         }
         Value::Scalar(_) | Value::Broken | Value::Null => {}
     }

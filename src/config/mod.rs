@@ -1,8 +1,8 @@
 //! From `proxy.yaml` to the [`Plan`] the program runs on.
 //!
-//! A file is parsed into a tree that remembers where everything was written ([`tree`]), read into types that mirror
-//! it ([`file`], by [`read`]), and compiled ([`mod@compile`]): parsed, not validated. Whatever is wrong at any of these
-//! steps is told in one pass ([`diagnostics`]).
+//! A file is parsed into a tree that remembers where everything was written (`tree`), read into types that mirror it
+//! (`file`, by `read`), and compiled (`compile`): parsed, not validated. Whatever is wrong at any of these steps is
+//! told in one pass (`diagnostics`).
 
 mod compile;
 mod diagnostics;

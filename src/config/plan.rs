@@ -1,4 +1,6 @@
 //! The plan: what the program runs on once the file has been compiled.
+//!
+//! Everything in it is complete and consistent: names are resolved, defaults filled in. Knows nothing of YAML.
 
 use crate::invalidation::rule::Rule;
 use crate::keys::Constructor;
@@ -6,64 +8,90 @@ use crate::routes::Table;
 use crate::store::MemoryLimits;
 use crate::webhooks::Hook;
 use http::HeaderValue;
-use http::uri::{Authority, Scheme};
+use http::uri::Authority;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What the program runs on.
 #[derive(Debug)]
 pub struct Plan {
+    /// The public listener and its limits.
     pub server: Server,
+    /// The listener for purges, webhooks, health checks and metrics.
     pub admin: Admin,
+    /// The applications behind; routes refer to them by index.
     pub upstreams: Vec<Upstream>,
+    /// The bounds of the memory for stored responses.
     pub memory: MemoryLimits,
+    /// Which requests go where, and what is kept of the answers.
     pub routes: Arc<Table>,
-    /// Every constructor by name, the safe default included.
+    /// Every constructor by name, the safe default included. A route has one of its own: of the same name and fields,
+    /// but unless the file gives an id, with the route's.
     pub keys: Vec<Arc<Constructor>>,
+    /// Who may say that something changed.
     pub webhooks: Vec<Hook>,
+    /// What then stops being usable.
     pub rules: Vec<Rule>,
 }
 
 /// `server:`
 #[derive(Clone, Debug)]
 pub struct Server {
+    /// Where clients connect; at least one.
     pub listen: Vec<SocketAddr>,
     /// Peers whose Forwarded / X-Forwarded-* are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Requests served at once; more get 503.
     pub max_in_flight: usize,
+    /// Connections open at once.
     pub max_connections: usize,
+    /// Larger request bodies get 413.
     pub max_request_body_bytes: u64,
+    /// The largest request head.
     pub max_head_bytes: usize,
     /// A request head must arrive within this; also how long an idle connection is kept.
     pub head_timeout: Duration,
+    /// Between two pieces of a request body.
     pub body_idle_timeout: Duration,
+    /// For a client to take the next piece of a response.
     pub write_stall_timeout: Duration,
     /// How long a shutdown waits for exchanges in flight.
     pub shutdown_grace: Duration,
+    /// How requests are logged.
     pub access_log: AccessLog,
 }
 
+/// How requests are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessLog {
+    /// Not at all.
     Off,
+    /// For people.
     Text,
+    /// For machines: one JSON object a line.
     Json,
 }
 
 /// `admin:`
 #[derive(Clone, Debug)]
 pub struct Admin {
+    /// Its address; never one of the public ones.
     pub listen: SocketAddr,
+    /// Who may use the API.
     pub tokens: Vec<Token>,
+    /// The largest request body of the API.
     pub max_body_bytes: usize,
 }
 
 /// A bearer token of the admin API.
 #[derive(Clone)]
 pub struct Token {
+    /// What logs call it.
     pub name: Arc<str>,
+    /// Never empty.
     pub secret: Secret,
+    /// What it allows.
     pub may: Vec<Scope>,
 }
 
@@ -73,9 +101,12 @@ impl std::fmt::Debug for Token {
     }
 }
 
+/// What a token allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
+    /// To purge.
     Purge,
+    /// To look at the state of the cache.
     Read,
 }
 
@@ -84,6 +115,7 @@ pub enum Scope {
 pub struct Secret(Box<str>);
 
 impl Secret {
+    /// Takes the text.
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
@@ -102,18 +134,25 @@ impl std::fmt::Debug for Secret {
 /// One entry of `upstreams:`.
 #[derive(Clone, Debug)]
 pub struct Upstream {
+    /// Its name.
     pub name: Arc<str>,
-    /// Plain HTTP/1.1 for now.
+    /// At least one, each only once. Plain HTTP/1.1 for now; without a port, 80.
     pub servers: Vec<Authority>,
+    /// The Host it sees.
     pub host: HostRewrite,
+    /// For a server to accept a connection.
     pub connect_timeout: Duration,
     /// From the request sent to the response head.
     pub head_timeout: Duration,
     /// Between two pieces of the response body.
     pub body_idle_timeout: Duration,
+    /// Connections to each server at once.
     pub max_connections_per_server: usize,
+    /// Idle connections kept to each server.
     pub idle_connections_per_server: usize,
+    /// How long an idle connection is kept.
     pub idle_timeout: Duration,
+    /// The largest response head.
     pub max_response_head_bytes: usize,
 }
 
@@ -124,5 +163,6 @@ pub enum HostRewrite {
     Preserve,
     /// The server's own authority.
     Server,
+    /// Always this.
     Fixed(HeaderValue),
 }

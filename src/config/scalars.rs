@@ -335,7 +335,12 @@ impl Parse for Selector {
     const EXPECTED: &'static str = "a JSONPath such as $.data.id";
 
     fn parse(text: &str) -> Result<Self, Refusal> {
-        Selector::parse(text).map_err(|error| Refusal::new(error.message).at(error.at))
+        Selector::parse(text).map_err(|error| {
+            let named = error.message.contains("JSONPath");
+            let message =
+                if named { error.message } else { format!("this is not a JSONPath: {}", error.message) };
+            Refusal::new(message).at(error.at)
+        })
     }
 }
 

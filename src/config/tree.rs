@@ -5,7 +5,7 @@
 
 use super::diagnostics::{Problems, Span, quote};
 use super::{interpolation, mask};
-use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, StructureStyle};
+use serde_yaml::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, StrInput, StructureStyle};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -60,7 +60,9 @@ pub(super) fn parse(
     env: &dyn Fn(&str) -> Option<String>,
     problems: &mut Problems,
 ) -> Option<Rc<Node>> {
-    let parser = Parser::new_from_str(source);
+    let mut options = Options::default();
+    options.set_emit_comments(false);
+    let parser = Parser::new_from_str_with_options(source, options);
     let mut builder =
         Builder { source, env, problems, parser, anchors: HashMap::new(), weight: 0, secret: false };
     match builder.document() {
@@ -181,7 +183,8 @@ impl<'s> Builder<'s, '_> {
         if plain && matches!(written.as_str(), "" | "~" | "null") {
             return Value::Null;
         }
-        let verbatim_at = self.source[span.start..span.end].find(&written).map(|offset| span.start + offset);
+        let source = self.source.get(span.start..span.end).unwrap_or_default();
+        let verbatim_at = source.find(&written).map(|offset| span.start + offset);
         let filled = interpolation::fill(&written, self.env);
         let shown = |written| if self.secret { "…".to_owned() } else { written };
         match filled {

@@ -1,5 +1,7 @@
 //! Telling what has changed: a Standard Webhook, signed as any app would sign it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -32,6 +34,7 @@ impl Notify {
             .collect();
         let event = json!({
             "type": "article.updated",
+            "timestamp": Clock::system().now().iso8601().to_string(),
             "data": { "model": "article", "id": after.id, "before": before, "after": after, "changed": changed },
         });
         match self.send(&event).await {
@@ -52,7 +55,9 @@ impl Notify {
     async fn send(&self, event: &Value) -> Result<u64, String> {
         let body = event.to_string();
         let now = Clock::system().now();
-        let id = format!("msg_{}", now.as_millis());
+        // No delivery is taken twice, so two changes in one millisecond need two names.
+        static SENT: AtomicU64 = AtomicU64::new(0);
+        let id = format!("msg_{}_{}", now.as_millis(), SENT.fetch_add(1, Ordering::Relaxed));
         let timestamp = now.as_secs().to_string();
         let encoded = self.secret.reveal().trim_start_matches("whsec_");
         let key = STANDARD.decode(encoded).map_err(|error| error.to_string())?;

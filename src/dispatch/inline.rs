@@ -1,29 +1,38 @@
 //! The `inline` dispatcher: done when the answer is sent.
 
-use super::Report;
+use super::{Report, audit};
 use crate::invalidation::Invalidator;
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::Rule;
 
 pub(super) fn run(rule: &Rule, event: &Event, invalidator: &Invalidator) -> Report {
     let mut report = Report { rule: rule.name.to_string(), ..Report::default() };
-    match rule.targets(event) {
-        Err(skipped) => report.skipped = Some(skipped),
-        Ok(mut targets) => {
-            report.targets = targets.len();
-            // One target that cannot be understood (a payload that makes no URL, say) must not keep the others.
-            targets.retain(|target| match invalidator.check(target) {
-                Ok(()) => true,
-                Err(error) => {
-                    report.error = Some(format!("{target}: {error}"));
-                    false
-                }
-            });
-            match invalidator.purge(&targets) {
-                Ok(purged) => report.matched = purged.matched,
-                Err(error) => report.error = Some(error.to_string()),
-            }
+    let mut targets = match rule.targets(event) {
+        Ok(targets) => targets,
+        Err(skipped) => {
+            report.skipped = Some(skipped);
+            return report;
         }
+    };
+    report.targets = targets.len();
+    // One target that cannot be understood (a payload that makes no URL, say) must not keep the others.
+    targets.retain(|target| match invalidator.check(target) {
+        Ok(()) => true,
+        Err(error) => {
+            report.fail(format!("{target}: {error}"));
+            false
+        }
+    });
+    if targets.is_empty() {
+        return report;
+    }
+    match invalidator.purge(&targets) {
+        Ok(purged) => {
+            report.matched = purged.matched;
+            let by = format!("rule {:?}, delivery {:?} of {:?}", rule.name, event.delivery, event.webhook);
+            audit(&by, &targets, &purged);
+        }
+        Err(error) => report.fail(error.to_string()),
     }
     report
 }

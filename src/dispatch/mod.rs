@@ -1,6 +1,7 @@
 //! Where the work of invalidating runs. `inline`: in the request that brought the event, so that its answer says
 //! what was purged.
 
+mod audit;
 mod inline;
 
 use std::sync::Arc;
@@ -11,8 +12,13 @@ use crate::invalidation::Invalidator;
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::{DispatcherName, Rule, Skipped};
 
+pub use audit::audit;
+
+/// How many failures a report tells in words; the others are counted.
+const TOLD: usize = 5;
+
 /// What a rule did with an event.
-#[derive(Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The rule's name.
     pub rule: String,
@@ -23,9 +29,26 @@ pub struct Report {
     /// Why nothing was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Skipped>,
-    /// What went wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    /// How many of the targets could not be purged.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failed: usize,
+    /// Why not, for the first few.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}
+
+impl Report {
+    /// Whether something that the rule is there to purge was not.
+    pub fn is_incomplete(&self) -> bool {
+        self.failed > 0 || self.skipped == Some(Skipped::TooMany)
+    }
+
+    fn fail(&mut self, error: String) {
+        self.failed += 1;
+        if self.errors.len() < TOLD {
+            self.errors.push(error);
+        }
+    }
 }
 
 /// Runs a rule that listens to an event, where the rule says.
@@ -33,11 +56,24 @@ pub fn run(rule: &Rule, event: &Event, invalidator: &Arc<Invalidator>) -> Report
     let report = match rule.dispatcher {
         DispatcherName::Inline => inline::run(rule, event, invalidator),
     };
-    tracing::info!(
-        rule = %rule.name, webhook = %event.webhook, event = %event.name,
-        targets = report.targets, matched = report.matched,
-        skipped = report.skipped.as_ref().map(ToString::to_string), error = report.error,
-        "a rule heard an event"
-    );
+    let skipped = report.skipped.as_ref().map(ToString::to_string);
+    if report.is_incomplete() {
+        tracing::warn!(
+            rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name,
+            targets = report.targets, failed = report.failed, errors = ?report.errors, skipped,
+            "a rule could not purge all that an event names"
+        );
+    } else {
+        tracing::info!(
+            rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name,
+            targets = report.targets, matched = report.matched, skipped,
+            "a rule heard an event"
+        );
+    }
     report
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }

@@ -137,6 +137,7 @@ fn compare(one: &Number, other: &Number) -> Option<Ordering> {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "json! makes values")]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -159,6 +159,7 @@ impl Event {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "json! makes values")]
 mod tests {
     use super::*;
     use serde_json::json;

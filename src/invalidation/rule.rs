@@ -297,6 +297,7 @@ impl TargetTemplate {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "json! makes values")]
 mod tests {
     use super::*;
     use crate::webhooks::EventMapping;

@@ -18,6 +18,7 @@ use super::pool::{Lease, Pool};
 use super::{OriginBody, OriginError};
 use crate::config::{HostRewrite, Upstream};
 use crate::exchange::RequestBody;
+use crate::telemetry::Metrics;
 
 /// A request with nothing left to decide but the server.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub struct ToOrigin {
 #[derive(Clone, Debug)]
 pub struct Origin {
     upstreams: Arc<[Arc<Servers>]>,
+    metrics: Arc<Metrics>,
 }
 
 /// The servers of one upstream, asked in turn.
@@ -44,7 +46,7 @@ struct Servers {
 
 impl Origin {
     /// Opens nothing yet.
-    pub fn new(upstreams: &[Upstream]) -> Self {
+    pub fn new(upstreams: &[Upstream], metrics: Arc<Metrics>) -> Self {
         let upstreams = upstreams
             .iter()
             .map(|upstream| {
@@ -57,7 +59,7 @@ impl Origin {
                 Arc::new(Servers { settings, pools, next: AtomicUsize::new(0) })
             })
             .collect();
-        Self { upstreams }
+        Self { upstreams, metrics }
     }
 
     /// Closes connections that have been idle for too long. To be called every few seconds.
@@ -82,7 +84,15 @@ impl Service<ToOrigin> for Origin {
     fn call(&mut self, to_origin: ToOrigin) -> Self::Future {
         // The configuration's compiler makes only indices that exist.
         let servers = Arc::clone(&self.upstreams[to_origin.upstream]);
-        Box::pin(async move { servers.ask(to_origin.request).await })
+        let metrics = Arc::clone(&self.metrics);
+        Box::pin(async move {
+            metrics.origin_request();
+            let answer = servers.ask(to_origin.request).await;
+            if let Err(error) = &answer {
+                metrics.origin_error(error.as_str());
+            }
+            answer
+        })
     }
 }
 

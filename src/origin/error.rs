@@ -84,6 +84,24 @@ pub enum RequestBodyFault {
 }
 
 impl OriginError {
+    /// The error type of RFC 9209 §2.3, which `Proxy-Status` and the metrics say; for the client's own fault, as far
+    /// as there is one.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused => {
+                "connection_refused"
+            }
+            Self::Connect { .. } => "destination_unavailable",
+            Self::ConnectTimeout { .. } => "connection_timeout",
+            Self::Busy { .. } => "connection_limit_reached",
+            Self::HeadTimeout { .. } => "http_response_timeout",
+            Self::Closed { .. } => "http_response_incomplete",
+            Self::HeadTooLarge { .. } => "http_response_header_section_size",
+            Self::Malformed { .. } => "http_protocol_error",
+            Self::RequestBody(_) => "http_request_error",
+        }
+    }
+
     /// Sorts a failure of hyper's client.
     pub(super) fn from_hyper(authority: &Authority, error: hyper::Error) -> Self {
         let authority = authority.clone();

@@ -9,35 +9,30 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
-use tower::Service;
 
 use crate::config;
-use crate::exchange::{Arrival, RequestBody};
-use crate::layers::observe::ClientBody;
-use crate::stack::Stack;
 
 /// Serves one connection until it ends or the server drains.
-pub(super) async fn serve(
+pub(super) async fn serve<S, B>(
     stream: TcpStream,
     peer: SocketAddr,
-    stack: Stack,
+    service: S,
     settings: &config::Server,
     watcher: Watcher,
-) {
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
+{
     let io = TokioIo::new(Patient { stream, limit: settings.write_stall_timeout, stall: None, linger: None });
-    let handler = Handler {
-        stack,
-        peer,
-        body_limit: settings.max_request_body_bytes,
-        body_idle: settings.body_idle_timeout,
-    };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // Runs from the moment the connection is idle, so it bounds that, too.
@@ -45,29 +40,9 @@ pub(super) async fn serve(
         .max_header_size(settings.max_head_bytes)
         .max_buf_size(settings.max_head_bytes.max(64 * 1024))
         // Not `pipeline_flush`: with it, hyper does not flush its answer to a head it cannot parse.
-        .serve_connection(io, handler);
+        .serve_connection(io, service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a client connection ended");
-    }
-}
-
-/// From hyper's service to tower's.
-struct Handler {
-    stack: Stack,
-    peer: SocketAddr,
-    body_limit: u64,
-    body_idle: Duration,
-}
-
-impl hyper::service::Service<Request<Incoming>> for Handler {
-    type Response = Response<ClientBody>;
-    type Error = Infallible;
-    type Future = <Stack as Service<Arrival>>::Future;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let request = request.map(|body| RequestBody::incoming(body, self.body_limit, self.body_idle));
-        // Cloning the stack clones a handful of `Arc`s. It is always ready: admission is decided in the call.
-        self.stack.clone().call(Arrival { request, peer: self.peer })
     }
 }
 

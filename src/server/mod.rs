@@ -1,7 +1,7 @@
 //! Listening, serving, draining.
 
+mod accept;
 mod connection;
-mod drain;
 mod start;
 
 pub use start::{Assembled, Bound, StartError, Started, assemble, bind, run};

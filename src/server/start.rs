@@ -7,15 +7,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tower::Service;
 
-use super::{connection, drain};
+use super::accept::Accept;
 use crate::admin::{self, AdminState};
 use crate::cache::{CacheLayer, Rooms};
 use crate::clock::Clock;
 use crate::config::Plan;
+use crate::exchange::{Arrival, RequestBody};
 use crate::invalidation::{Invalidator, Log};
 use crate::layers::observe::Observer;
 use crate::origin::Origin;
@@ -41,6 +48,9 @@ pub enum StartError {
 
 /// How many tags that nothing stored carries are remembered before the log's floor is raised instead.
 const MAX_UNCARRIED_TAGS: usize = 1_000_000;
+
+/// How many connections the admin listener serves at once.
+const MAX_ADMIN_CONNECTIONS: usize = 1000;
 
 /// The listening sockets of a plan, and the addresses they got.
 #[derive(Debug)]
@@ -90,11 +100,12 @@ pub async fn run(plan: Plan, clock: Clock, shutdown: impl Future<Output = ()>) -
 /// A server that serves, until it is told to stop.
 #[derive(Debug)]
 pub struct Started {
-    stop: watch::Sender<bool>,
+    stop_public: watch::Sender<bool>,
+    stop_admin: watch::Sender<bool>,
     ready: Arc<AtomicBool>,
-    accepting: Vec<tokio::task::JoinHandle<GracefulShutdown>>,
-    admin: tokio::task::JoinHandle<()>,
-    housekeeping: tokio::task::JoinHandle<()>,
+    public: Vec<JoinHandle<GracefulShutdown>>,
+    admin: JoinHandle<GracefulShutdown>,
+    housekeeping: JoinHandle<()>,
     grace: Duration,
 }
 
@@ -139,7 +150,7 @@ pub fn assemble(plan: &Plan, clock: &Clock) -> Result<Assembled, StartError> {
         invalidator: Arc::clone(&invalidator),
         clock: clock.clone(),
     });
-    let origin = Origin::new(&plan.upstreams);
+    let origin = Origin::new(&plan.upstreams, Arc::clone(&metrics));
     let stack = stack::build(plan, observer, CacheLayer::new(rooms), origin.clone(), &instance);
     Ok(Assembled { stack, store, log, invalidator, metrics, origin })
 }
@@ -151,26 +162,43 @@ impl Bound {
     /// [`StartError::AccessLog`].
     pub fn start(self, plan: Plan, clock: Clock) -> Result<Started, StartError> {
         let Assembled { stack, store, log, invalidator, metrics, origin } = assemble(&plan, &clock)?;
-        let (stop, stopping) = watch::channel(false);
         let ready = Arc::new(AtomicBool::new(true));
         let settings = Arc::new(plan.server.clone());
-        let connections = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
-        let accepting = self
-            .listeners
-            .into_iter()
-            .map(|listener| {
-                let accept = Accept {
-                    listener,
-                    stack: stack.clone(),
-                    settings: Arc::clone(&settings),
-                    free: Arc::clone(&connections),
-                };
-                tokio::spawn(accept.run(stopping.clone()))
-            })
-            .collect();
         let grace = plan.server.shutdown_grace;
+        let (body_limit, body_idle) = (settings.max_request_body_bytes, settings.body_idle_timeout);
+        let permits = |number: usize| Arc::new(Semaphore::new(number.min(Semaphore::MAX_PERMITS)));
+
+        let (stop_public, stopping) = watch::channel(false);
+        let free = permits(settings.max_connections);
+        let public = self.listeners.into_iter().map(|listener| {
+            let stack = stack.clone();
+            let service = move |peer| {
+                let stack = stack.clone();
+                service_fn(move |request: Request<Incoming>| {
+                    let request = request.map(|body| RequestBody::incoming(body, body_limit, body_idle));
+                    // Cloning the stack clones a handful of `Arc`s. It is always ready: admission is decided below.
+                    stack.clone().call(Arrival { request, peer })
+                })
+            };
+            let (settings, free) = (Arc::clone(&settings), Arc::clone(&free));
+            tokio::spawn(Accept { listener, settings, free, service }.run(stopping.clone()))
+        });
+        let public = public.collect();
+
+        let (stop_admin, stopping) = watch::channel(false);
         let state = AdminState::new(plan, invalidator, log, store, metrics, Arc::clone(&ready), clock);
-        let admin = tokio::spawn(serve_admin(self.admin, state, stopping));
+        let router = admin::router(state);
+        let service = move |_| {
+            let router = router.clone();
+            service_fn(move |request: Request<Incoming>| {
+                // Its own limits bound the size; a sender that stalls is not waited for here either.
+                let request = request.map(|body| RequestBody::incoming(body, u64::MAX, body_idle));
+                router.clone().call(request)
+            })
+        };
+        let free = permits(MAX_ADMIN_CONNECTIONS);
+        let admin = tokio::spawn(Accept { listener: self.admin, settings, free, service }.run(stopping));
+
         let housekeeping = tokio::spawn(async move {
             let mut tick = tokio::time::interval(Duration::from_secs(5));
             loop {
@@ -178,93 +206,42 @@ impl Bound {
                 origin.sweep();
             }
         });
-        Ok(Started { stop, ready, accepting, admin, housekeeping, grace })
+        Ok(Started { stop_public, stop_admin, ready, public, admin, housekeeping, grace })
     }
 }
 
 impl Started {
-    /// Serves until `shutdown` is ready, then drains: `/readyz` says no, nothing new is accepted, and what is in
-    /// flight has the grace period to finish.
+    /// Serves until `shutdown` is ready, then [stops](Self::stop).
     pub async fn serve_until(self, shutdown: impl Future<Output = ()>) {
         shutdown.await;
         self.stop().await;
     }
 
-    /// Drains and ends.
+    /// Drains and ends: `/readyz` says no, nothing new is accepted, and what is in flight has the grace period to
+    /// finish. The admin listener goes last: until then it tells how it is going.
     pub async fn stop(self) {
         self.ready.store(false, Ordering::Release);
-        // Nobody left to tell is as good as told.
-        let _ = self.stop.send(true);
-        for accepting in self.accepting {
-            if let Ok(connections) = accepting.await {
-                drain::drain(connections, self.grace).await;
-            }
-        }
-        if tokio::time::timeout(self.grace, self.admin).await.is_err() {
-            tracing::warn!("the admin listener did not finish in time");
-        }
+        // That nobody is left to be told is as good as told.
+        let _ = self.stop_public.send(true);
+        drain(self.public, self.grace).await;
+        let _ = self.stop_admin.send(true);
+        drain(vec![self.admin], self.grace).await;
         self.housekeeping.abort();
     }
 }
 
-/// One listener's accept loop.
-struct Accept {
-    listener: TcpListener,
-    stack: Stack,
-    settings: Arc<crate::config::Server>,
-    free: Arc<Semaphore>,
-}
-
-impl Accept {
-    async fn run(self, mut stopping: watch::Receiver<bool>) -> GracefulShutdown {
-        let connections = GracefulShutdown::new();
-        loop {
-            let permit = tokio::select! {
-                _ = stopping.wait_for(|stop| *stop) => break,
-                permit = Arc::clone(&self.free).acquire_owned() => permit,
-            };
-            let accepted = tokio::select! {
-                _ = stopping.wait_for(|stop| *stop) => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    self.serve(stream, peer, connections.watcher(), permit.ok());
-                }
-                Err(error) => {
-                    // Mostly "too many open files": waiting lets some be closed, spinning helps nobody.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
+/// Waits until every connection of these listeners has finished its exchange, at most `grace`.
+async fn drain(listeners: Vec<JoinHandle<GracefulShutdown>>, grace: Duration) {
+    let finished = async {
+        for accepting in listeners {
+            if let Ok(connections) = accepting.await {
+                // Told to all at once, by the task that accepted them; waited for one after the other.
+                connections.shutdown().await;
             }
         }
-        connections
-    }
-
-    fn serve(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        watcher: hyper_util::server::graceful::Watcher,
-        permit: Option<tokio::sync::OwnedSemaphorePermit>,
-    ) {
-        // Heads and last pieces are written whole; waiting for more only adds delay.
-        let _ = stream.set_nodelay(true);
-        let (stack, settings) = (self.stack.clone(), Arc::clone(&self.settings));
-        tokio::spawn(async move {
-            connection::serve(stream, peer, stack, &settings, watcher).await;
-            drop(permit);
-        });
-    }
-}
-
-async fn serve_admin(listener: TcpListener, state: AdminState, mut stopping: watch::Receiver<bool>) {
-    let stopped = async move {
-        // An error means that the sender is gone: the server has ended.
-        let _ = stopping.wait_for(|stop| *stop).await;
     };
-    if let Err(error) = axum::serve(listener, admin::router(state)).with_graceful_shutdown(stopped).await {
-        tracing::error!(%error, "the admin listener ended");
+    if timeout(grace, finished).await.is_err() {
+        tracing::warn!(?grace, "some exchanges did not finish in time and were cut off");
     }
 }
 

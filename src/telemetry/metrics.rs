@@ -1,4 +1,7 @@
-//! Counts, in the Prometheus text format.
+//! Counts, in the OpenMetrics text format that Prometheus reads.
+//!
+//! Labels are bounded: whatever a client, an origin or a sender may send, the number of series stays what the
+//! configuration makes it.
 
 use std::fmt;
 
@@ -6,14 +9,23 @@ use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The words of `X-Cache`, and `-` where no route's cache was asked.
+const WORDS: [&str; 6] = ["HIT", "MISS", "STALE", "BYPASS", "REFRESH", "-"];
+
+/// Classes of status codes (RFC 9110 §15).
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// All counts of a server.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: Family<Exchange, Counter>,
+    /// By word, then by class: counted without a lock, once for every exchange.
+    requests: [[Counter; CLASSES.len()]; WORDS.len()],
     sent_bytes: Counter,
+    origin_requests: Counter,
+    origin_errors: Family<OriginFailure, Counter>,
     webhooks: Family<Delivery, Counter>,
     purges: Family<Source, Counter>,
     purged: Family<Source, Counter>,
@@ -24,7 +36,12 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Exchange {
     cache: &'static str,
-    status: u16,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OriginFailure {
+    error: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,39 +64,72 @@ impl Default for Metrics {
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
-        let mut metrics = Self {
+        let requests = Family::<Exchange, Counter>::default();
+        let counter = |cache, status| requests.get_or_create_owned(&Exchange { cache, status });
+        let metrics = Self {
             registry: Registry::with_prefix("staleproof"),
-            requests: Family::default(),
+            requests: WORDS.map(|word| CLASSES.map(|class| counter(word, class))),
             sent_bytes: Counter::default(),
+            origin_requests: Counter::default(),
+            origin_errors: Family::default(),
             webhooks: Family::default(),
             purges: Family::default(),
             purged: Family::default(),
             stored: Gauge::default(),
             stored_bytes: Gauge::default(),
         };
-        let registry = &mut metrics.registry;
+        metrics.registered(requests)
+    }
+
+    fn registered(mut self, requests: Family<Exchange, Counter>) -> Self {
+        let registry = &mut self.registry;
         registry.register(
             "requests",
-            "Exchanges by the word of X-Cache and status",
-            metrics.requests.clone(),
+            "Exchanges by the word of X-Cache and the class of the status",
+            requests,
         );
-        registry.register("sent_bytes", "Body bytes sent to clients", metrics.sent_bytes.clone());
-        registry.register("webhooks", "Deliveries by hook and outcome", metrics.webhooks.clone());
-        registry.register("purges", "Purges by source", metrics.purges.clone());
+        registry.register_with_unit(
+            "sent",
+            "Body bytes sent to clients",
+            Unit::Bytes,
+            self.sent_bytes.clone(),
+        );
+        registry.register("origin_requests", "Requests sent to origins", self.origin_requests.clone());
         registry.register(
-            "purged",
-            "Stored responses that purges matched, by source",
-            metrics.purged.clone(),
+            "origin_errors",
+            "Requests to which an origin gave nothing usable, by reason",
+            self.origin_errors.clone(),
         );
-        registry.register("stored", "Keys with stored responses", metrics.stored.clone());
-        registry.register("stored_bytes", "Bytes of stored responses", metrics.stored_bytes.clone());
-        metrics
+        registry.register("webhooks", "Deliveries by hook and outcome", self.webhooks.clone());
+        registry.register("purges", "Purges by source", self.purges.clone());
+        registry.register("purged", "Stored responses that purges matched, by source", self.purged.clone());
+        registry.register("stored", "Keys with stored responses", self.stored.clone());
+        registry.register_with_unit(
+            "stored",
+            "Bytes of stored responses",
+            Unit::Bytes,
+            self.stored_bytes.clone(),
+        );
+        self
     }
 
     /// An exchange has ended. `cache`: the word of `X-Cache`, or `-`.
     pub fn exchange(&self, cache: &'static str, status: u16, bytes: u64) {
-        self.requests.get_or_create(&Exchange { cache, status }).inc();
+        let word = WORDS.iter().position(|word| *word == cache).unwrap_or(WORDS.len() - 1);
+        // What is beyond the classes is to be read as a 5xx (§15).
+        let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
+        self.requests[word][class].inc();
         self.sent_bytes.inc_by(bytes);
+    }
+
+    /// A request has been sent to an origin.
+    pub fn origin_request(&self) {
+        self.origin_requests.inc();
+    }
+
+    /// An origin gave nothing usable. `error`: why, in a word of a fixed vocabulary.
+    pub fn origin_error(&self, error: &'static str) {
+        self.origin_errors.get_or_create(&OriginFailure { error }).inc();
     }
 
     /// A delivery has been answered. `hook` is a configured one: labels are bounded.
@@ -91,6 +141,12 @@ impl Metrics {
     pub fn purge(&self, source: &'static str, matched: u64) {
         self.purges.get_or_create(&Source { source }).inc();
         self.purged.get_or_create(&Source { source }).inc_by(matched);
+    }
+
+    /// How many exchanges there were, by the word of `X-Cache`.
+    pub fn exchanges(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let sums = self.requests.iter().map(|classes| classes.iter().map(|class| class.get()).sum());
+        WORDS.into_iter().zip(sums)
     }
 
     /// The text, with what is stored right now.
@@ -110,22 +166,52 @@ impl Metrics {
 mod tests {
     use super::*;
 
+    fn check(metrics: &Metrics, lines: &[&str]) {
+        let text = metrics.encode(7, 700).unwrap();
+        for line in lines {
+            assert!(text.lines().any(|found| found == *line), "{line} in\n{text}");
+        }
+    }
+
     #[test]
     fn what_was_counted_is_told() {
         let metrics = Metrics::new();
         metrics.exchange("HIT", 200, 10);
-        metrics.exchange("HIT", 200, 5);
+        metrics.exchange("HIT", 206, 5);
+        metrics.exchange("MISS", 404, 0);
+        metrics.origin_request();
+        metrics.origin_error("connect");
         metrics.webhook("app", "bad-signature");
         metrics.purge("api", 3);
-        let text = metrics.encode(7, 700).unwrap();
-        for line in [
-            "staleproof_requests_total{cache=\"HIT\",status=\"200\"} 2",
-            "staleproof_sent_bytes_total 15",
-            "staleproof_webhooks_total{hook=\"app\",outcome=\"bad-signature\"} 1",
-            "staleproof_purged_total{source=\"api\"} 3",
-            "staleproof_stored 7",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        check(
+            &metrics,
+            &[
+                "staleproof_requests_total{cache=\"HIT\",status=\"2xx\"} 2",
+                "staleproof_requests_total{cache=\"MISS\",status=\"4xx\"} 1",
+                "staleproof_requests_total{cache=\"STALE\",status=\"2xx\"} 0",
+                "staleproof_sent_bytes_total 15",
+                "staleproof_origin_requests_total 1",
+                "staleproof_origin_errors_total{error=\"connect\"} 1",
+                "staleproof_webhooks_total{hook=\"app\",outcome=\"bad-signature\"} 1",
+                "staleproof_purges_total{source=\"api\"} 1",
+                "staleproof_purged_total{source=\"api\"} 3",
+                "staleproof_stored 7",
+                "staleproof_stored_bytes 700",
+                "# EOF",
+            ],
+        );
+    }
+
+    #[test]
+    fn every_exchange_is_counted_once_whatever_its_status() {
+        let metrics = Metrics::new();
+        for status in [0, 99, 100, 304, 599, 600, 999, u16::MAX] {
+            metrics.exchange("-", status, 0);
         }
+        metrics.exchange("A WORD TO COME", 200, 0);
+        metrics.exchange("REFRESH", 200, 0);
+        assert_eq!(metrics.exchanges().find(|(word, _)| *word == "-"), Some(("-", 9)));
+        assert_eq!(metrics.exchanges().map(|(_, count)| count).sum::<u64>(), 10);
+        check(&metrics, &["staleproof_requests_total{cache=\"-\",status=\"5xx\"} 4"]);
     }
 }

@@ -108,7 +108,7 @@ impl Drop for Underway<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::channel;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -141,25 +141,27 @@ mod tests {
     }
 
     #[test]
-    fn of_many_at_once_one_succeeds_and_the_others_wait_for_it() {
-        let deliveries = Deliveries::new(DAY);
-        let (attempts, successes) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
+    fn a_duplicate_waits_and_does_the_work_itself_if_the_first_fails() {
+        for first_succeeds in [true, false] {
+            let deliveries = Deliveries::new(DAY);
+            let first = deliveries.begin("a", at(0)).unwrap();
+            let (sender, answers) = channel();
+            std::thread::scope(|scope| {
                 scope.spawn(|| {
-                    if let Some(underway) = deliveries.begin("a", at(0)) {
-                        // The first two fail.
-                        if attempts.fetch_add(1, Ordering::SeqCst) >= 2 {
-                            successes.fetch_add(1, Ordering::SeqCst);
-                            underway.done(at(0));
-                        }
-                    } else {
-                        assert_eq!(successes.load(Ordering::SeqCst), 1, "who is told so is told the truth");
-                    }
+                    let second = deliveries.begin("a", at(0));
+                    sender.send(second.map(|underway| underway.done(at(0))).is_none()).unwrap();
                 });
-            }
-        });
-        assert_eq!((attempts.into_inner(), successes.into_inner()), (3, 1));
+                let early = answers.recv_timeout(Duration::from_millis(100));
+                if first_succeeds {
+                    first.done(at(0));
+                } else {
+                    drop(first);
+                }
+                assert!(early.is_err(), "an answer before the work was done");
+                assert_eq!(answers.recv(), Ok(first_succeeds));
+            });
+            assert!(deliveries.begin("a", at(0)).is_none());
+        }
     }
 
     #[test]

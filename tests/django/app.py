@@ -170,12 +170,20 @@ def counts(request):
 
 @csrf_exempt
 def change(request, user_id):
-    """What an editor does: changes some fields of a user, in a transaction."""
+    """What an editor does: changes some fields of a user, in a transaction; with ?rollback, one that fails."""
     with transaction.atomic():
         user = get_object_or_404(User, pk=user_id)
         for name, value in json.loads(request.body).items():
             setattr(user, name, value)
         user.save()
+        transaction.set_rollback("rollback" in request.GET)
+    return JsonResponse(record(user))
+
+
+@csrf_exempt
+def create(request):
+    with transaction.atomic():
+        user = User.objects.create(**json.loads(request.body))
     return JsonResponse(record(user))
 
 
@@ -192,6 +200,7 @@ urlpatterns = [
     path("users", user_list),
     path("users/<int:user_id>", user_detail),
     path("_counts", counts),
+    path("_create", create),
     path("_change/<int:user_id>", change),
     path("_remove/<int:user_id>", remove),
 ]

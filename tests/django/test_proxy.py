@@ -143,6 +143,23 @@ class Behaviour(Case):
         self.change(1, last_seen=12345)
         self.assert_all("HIT", ADA + GRACE + LIST)
 
+    def test_a_transaction_that_fails_wipes_nothing(self):
+        self.warm(ADA + LIST)
+        body = json.dumps({"name": "Augusta"})
+        self.assertEqual(ask(self.django_port, "POST", "/_change/1?rollback", body=body)[0], 200)
+        self.assert_all("HIT", ADA + LIST)
+        self.assertIn("Ada", self.get("/users/1")[2])
+
+    def test_a_new_user_wipes_the_list_and_the_page_that_was_not_there(self):
+        self.assertEqual(self.get("/users/4")[:2], (404, "MISS"))
+        self.assertEqual(self.get("/users/4")[:2], (404, "HIT"))
+        self.warm(ADA + GRACE + LIST)
+        body = json.dumps({"name": "Frances", "email": "frances@example.com"})
+        self.assertEqual(ask(self.django_port, "POST", "/_create", body=body)[0], 200)
+        self.assert_all("HIT", ADA + GRACE)
+        self.assertIn("Frances", self.get("/users?page=2")[2])
+        self.assertIn("Frances", self.get("/users/4")[2])
+
     def test_deleting_a_user_wipes(self):
         self.warm(ADA + GRACE + LIST)
         self.assertEqual(ask(self.django_port, "POST", "/_remove/1")[0], 200)

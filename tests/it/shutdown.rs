@@ -17,6 +17,11 @@ async fn what_is_in_flight_is_finished_and_nothing_new_begins() {
     while tokio::net::TcpStream::connect(proxy.address).await.is_ok() {
         tokio::task::yield_now().await;
     }
+    // The admin listener goes last, and tells how it is going.
+    let ask = |path| async move {
+        send(proxy.admin, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await.status
+    };
+    assert_eq!((ask("/readyz").await, ask("/healthz").await), (503, 200));
     gate.open();
     assert_eq!(client.response().await.body, "slow");
     stopping.await.unwrap();

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 
-use crate::support::{Origin, Proxy, Reply, Response, send};
+use crate::support::{Client, Origin, Proxy, Reply, Response, send};
 
 const SECRET: &[u8] = b"a secret of sufficient length!!!";
 
@@ -126,6 +126,16 @@ async fn a_replay_is_accepted_and_does_nothing() {
     assert_eq!((&again["duplicate"], &again["matched"]), (&json!(true), &json!(0)));
     assert_eq!(proxy.get("/articles/a").await.x_cache(), "HIT");
     assert_eq!(origin.count(), asked);
+}
+
+#[tokio::test]
+async fn a_sender_that_stalls_is_not_waited_for() {
+    let origin = Origin::start().await;
+    let proxy =
+        Proxy::with_sections(&origin, "  timeouts: { body_idle: 50ms }\n", "", YAML.trim_start()).await;
+    let mut sender = Client::connect(proxy.admin).await;
+    sender.write("POST /hooks/app HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{").await;
+    assert_eq!(sender.response().await.status, 400);
 }
 
 #[tokio::test]

@@ -61,10 +61,8 @@ fn source(name: Span, section: &KeyField, directory: &Path, problems: &mut Probl
         "constant" => Source::Constant((**section.constant.value()?).into()),
         "client" => {
             let client = section.client.value()?;
-            Source::ClientPrefix {
-                v4: bits(&client.v4, 32, 24, problems)?,
-                v6: bits(&client.v6, 128, 48, problems)?,
-            }
+            let (v4, v6) = (bits(&client.v4, 32, 24, problems), bits(&client.v6, 128, 48, problems));
+            Source::ClientPrefix { v4: v4?, v6: v6? }
         }
         "jwt" => Source::Jwt(jwt(section.jwt.value()?, section.jwt.span()?, directory, problems)?),
         _ => {

@@ -15,7 +15,7 @@ use crate::invalidation::rule::{
     Action, Condition, DispatcherName, Require, Rule, TargetTemplate, WatchUnknown,
 };
 use crate::routes::Template;
-use crate::webhooks::{EventMapping, Hook, Preset};
+use crate::webhooks::{EventMapping, Hook, Preset, check_secret};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub(super) fn webhooks(file: &file::File, problems: &mut Problems) -> Vec<Hook> 
             }
         }
         let secrets = secrets(section, problems);
-        let event = event_mapping(&section.event, problems);
+        let event = event_mapping(&section.event);
         let (Some(path), Some(preset), Some(event)) = (section.path.value(), section.preset.value(), event)
         else {
             continue;
@@ -84,31 +84,16 @@ fn secrets(section: &file::Webhook, problems: &mut Problems) -> Vec<Secret> {
     }
     let mut secrets = Vec::new();
     for (secret, span) in items(given) {
-        if let Err(reason) = standard_webhooks_secret(secret) {
-            problems
-                .add(span, reason)
-                .help("`whsec_` and 24 to 64 random bytes in base64, as the sender shows it");
+        if let Err(error) = check_secret(secret) {
+            problems.add(span, error.to_string()).help("give it as the sender shows it: `whsec_` and base64");
         }
         secrets.push(Secret::new(&**secret));
     }
     secrets
 }
 
-/// What Standard Webhooks asks of a secret. The reason never quotes it.
-fn standard_webhooks_secret(secret: &str) -> Result<(), &'static str> {
-    use base64::Engine;
-    if secret.is_empty() {
-        return Err("the secret is empty");
-    }
-    let encoded =
-        secret.strip_prefix("whsec_").ok_or("the secret of a standard webhook begins with whsec_")?;
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(encoded)
-        .map_err(|_| "what follows whsec_ in the secret is not base64")?;
-    if (24..=64).contains(&bytes.len()) { Ok(()) } else { Err("the secret is not of 24 to 64 bytes") }
-}
-
-fn event_mapping(given: &Optional<EventSection>, problems: &mut Problems) -> Option<EventMapping> {
+/// The defaults are what the preset's senders use.
+fn event_mapping(given: &Optional<EventSection>) -> Option<EventMapping> {
     let none = EventSection::default();
     let section = given.value().unwrap_or(&none);
     let selector = |given: &Optional<Word<Selector>>, default: &str| match given {
@@ -221,7 +206,7 @@ impl RuleCompiler<'_, '_> {
         let mut conditions = Vec::new();
         for (entry, expected) in entries(&self.section.when) {
             // The path by itself first, so that the right one of the two is pointed at.
-            let path = entry.name.strip_prefix('!').unwrap_or(&entry.name);
+            let path = entry.name.strip_prefix('!').unwrap_or(&entry.name).trim_start();
             if let Err(error) = Selector::parse(path) {
                 problems.add(entry.name_span, error.message);
                 continue;
@@ -232,7 +217,9 @@ impl RuleCompiler<'_, '_> {
                     problems.add(entry.span, "with its variables filled in, this is not a condition");
                 }
                 Err(error) => {
-                    problems.add(entry.span, error.message);
+                    // A regular expression's error shows it first, over several lines.
+                    let reason = error.message.lines().last().unwrap_or_default().trim();
+                    problems.add(entry.span, reason.strip_prefix("error: ").unwrap_or(reason));
                 }
             }
         }
@@ -294,9 +281,8 @@ impl RuleCompiler<'_, '_> {
         match what {
             "url" => {
                 let (template, text) = self.template(&target.url, problems)?;
-                let url =
-                    text.starts_with("http://") || text.starts_with("https://") || text.starts_with('{');
-                if !url {
+                // Not from a hole: there the colon would be escaped.
+                if !text.starts_with("http://") && !text.starts_with("https://") {
                     problems
                         .add(target.url.span()?, "a URL begins with http:// or https://")
                         .help("to purge a path on every host, purge its `route`");
@@ -309,14 +295,11 @@ impl RuleCompiler<'_, '_> {
             "key" => self.key(target, problems),
             "namespace" => {
                 let name = target.namespace.value()?;
-                if !self.keys.namespaces().any(|known| known == &**name) {
-                    tell_unknown(
-                        "namespace",
-                        name,
-                        target.namespace.span()?,
-                        self.keys.namespaces(),
-                        problems,
-                    );
+                if let Some(used) = self.routes.namespaces()
+                    && !used.contains(&&**name)
+                {
+                    let shown = self.keys.shown_namespaces().filter(|known| used.contains(known));
+                    tell_unknown("namespace", name, target.namespace.span()?, shown, problems);
                 }
                 Some(TargetTemplate::Namespace(name.to_string()))
             }
@@ -342,7 +325,7 @@ impl RuleCompiler<'_, '_> {
 
     fn check_holes(&self, template: &Template, place: Place, problems: &mut Problems) {
         if let Some(known) = self.field_names() {
-            tell_unknown_holes(template, place, "the rule has no field", || known.iter().copied(), problems);
+            tell_unknown_holes(template, place, ("rule", "field"), || known.iter().copied(), problems);
         }
     }
 
@@ -350,7 +333,10 @@ impl RuleCompiler<'_, '_> {
         let name = target.route.value()?;
         let values = self.values(&target.partition, problems);
         if let Some(routes) = self.routes.known() {
-            let names = || routes.iter().filter_map(|route| Some(&**route.name?));
+            // A name with variables in it is not for showing.
+            let names = || {
+                routes.iter().filter_map(|route| route.name).filter(|name| !name.filled()).map(|name| &**name)
+            };
             let Some(route) = routes.iter().find(|route| route.name.is_some_and(|known| **known == **name))
             else {
                 // A route whose name is wrong may be the one that is meant.
@@ -390,7 +376,14 @@ impl RuleCompiler<'_, '_> {
                 return None;
             }
             if let Some(partitions) = self.partitions_of_key(name) {
-                check_partition(&target.partition, &partitions, problems);
+                if partitions.is_empty() {
+                    problems.add(
+                        target.key.span()?,
+                        format!("no route uses the key {}, so nothing is ever stored under it", name.shown()),
+                    );
+                } else {
+                    check_partition(&target.partition, &partitions, problems);
+                }
             }
         }
         Some(match values? {
@@ -411,8 +404,7 @@ impl RuleCompiler<'_, '_> {
                 KeyOfRoute::Built(_) | KeyOfRoute::None => {}
             }
         }
-        // A key that no route uses is right as long as its fields are.
-        (!partitions.is_empty()).then_some(partitions)
+        Some(partitions)
     }
 
     /// `Some(None)`: no partition is given.

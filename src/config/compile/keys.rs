@@ -189,9 +189,10 @@ impl<'f> Keys<'f> {
         }
     }
 
-    /// The namespaces of the keys.
-    pub(super) fn namespaces(&self) -> impl Iterator<Item = &'f str> {
-        entries(self.given).filter_map(|(_, key)| Some(&**key.namespace.value()?))
+    /// The namespaces of the keys, but for those with variables in them, which are not for showing.
+    pub(super) fn shown_namespaces(&self) -> impl Iterator<Item = &'f str> {
+        let namespaces = entries(self.given).filter_map(|(_, key)| key.namespace.value());
+        namespaces.filter(|namespace| !namespace.filled()).map(|namespace| &**namespace)
     }
 
     /// The names of the keys, the default's included; `None` if nobody knows.

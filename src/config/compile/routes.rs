@@ -7,7 +7,9 @@ use super::super::file::{
 };
 use super::super::read::{Either, Entries, Given, Named, Optional, OptionalExt, Text, Word};
 use super::keys::{DEFAULT, Found, Keys};
-use super::{Names, check_name, entries, exactly_one, flag, items, tell_repeated};
+use super::{
+    Names, check_name, entries, exactly_one, flag, items, places, tell_repeated, tell_unknown_holes,
+};
 use crate::keys::Constructor;
 use crate::routes::{
     CacheRule, HeaderCondition, Match, Route, StatusFields, StatusFieldsAudience, StoreCondition, Table,
@@ -95,6 +97,21 @@ impl<'f> Routes<'f> {
     /// All routes, in the order of the file; `None` if nobody knows.
     pub(super) fn known(&self) -> Option<&[Known<'f>]> {
         self.known.as_deref()
+    }
+
+    /// The namespaces that something is stored in; `None` if nobody knows.
+    pub(super) fn namespaces(&self) -> Option<Vec<&str>> {
+        let mut namespaces = Vec::new();
+        for route in self.known.as_ref()? {
+            match &route.key {
+                KeyOfRoute::Wrong => return None,
+                KeyOfRoute::Built(key) if !key.namespace.is_empty() => namespaces.push(&*key.namespace),
+                KeyOfRoute::Built(_) | KeyOfRoute::None => {}
+            }
+        }
+        namespaces.sort_unstable();
+        namespaces.dedup();
+        Some(namespaces)
     }
 
     /// The keys of all routes.
@@ -301,10 +318,10 @@ impl Cache<'_, '_> {
     fn tags(&self, section: &CacheSection, problems: &mut Problems) -> Vec<Template> {
         let list = section.tags.value().map(|list| &**list).unwrap_or_default();
         let mut tags = Vec::new();
-        for (template, place) in super::places(list) {
+        for (template, place) in places(list) {
             if let Some(captures) = self.captures {
                 let known = || captures.iter().map(|capture| &**capture);
-                super::tell_unknown_holes(template, place, "the path captures no", known, problems);
+                tell_unknown_holes(template, place, ("path", "capture"), known, problems);
             }
             tags.push(template.0.clone());
         }

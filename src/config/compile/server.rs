@@ -18,9 +18,6 @@ const DEFAULT_ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ip
 /// The smallest head buffer the HTTP library works with.
 const MIN_HEAD: u64 = 8 * KIB;
 
-/// A token that can be guessed is none.
-const MIN_TOKEN_LENGTH: usize = 8;
-
 /// `server:` and `admin:`, which must not get in each other's way.
 pub(super) fn listeners(file: &file::File, problems: &mut Problems) -> (Server, Admin) {
     let (no_server, no_admin) = (file::Server::default(), file::Admin::default());
@@ -28,8 +25,8 @@ pub(super) fn listeners(file: &file::File, problems: &mut Problems) -> (Server, 
     let admin = file.admin.value().unwrap_or(&no_admin);
     let listen = listen(&server.listen, problems);
     let admin_listen = admin.listen.value_or(Word(DEFAULT_ADMIN_LISTEN)).0;
-    if let Some((public, span)) = listen.iter().copied().find(|(public, _)| overlap(*public, admin_listen)) {
-        let message = format!("the admin listener would be on the public address {public}");
+    if let Some((_, span)) = listen.iter().copied().find(|(public, _)| overlap(*public, admin_listen)) {
+        let message = "the admin listener would be on a public address";
         let problem = match (admin.listen.span(), span) {
             (Some(admin), Some(public)) => problems.add(admin, message).note(public, "the public listener"),
             (Some(span), None) | (None, Some(span)) => problems.add(span, message),
@@ -61,8 +58,8 @@ fn listen(
     }
     let mut addresses: Vec<(SocketAddr, Option<Span>)> = Vec::new();
     for (address, span) in items(given) {
-        if let Some((other, first)) = addresses.iter().find(|(other, _)| overlap(*other, **address)) {
-            let problem = problems.add(span, format!("{} and {other} cannot both be listened on", **address));
+        if let Some((_, first)) = addresses.iter().find(|(other, _)| overlap(*other, **address)) {
+            let problem = problems.add(span, "two listeners cannot share an address");
             if let Some(first) = first {
                 problem.note(*first, "the other");
             }
@@ -156,10 +153,6 @@ fn check_token_secret(secret: &Text, span: Span, problems: &mut Problems) {
         problems
             .add(span, "the secret is empty")
             .help("a long random text, such as `openssl rand -hex 32` prints");
-    } else if secret.len() < MIN_TOKEN_LENGTH {
-        problems
-            .add(span, format!("the secret has fewer than {MIN_TOKEN_LENGTH} characters"))
-            .help("a long random text, such as `openssl rand -hex 32` prints");
     } else if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
         problems
             .add(span, "the secret of a token travels in a field: letters, digits and signs of ASCII only");
@@ -192,9 +185,11 @@ fn upstream(name: &str, section: &file::Upstream, problems: &mut Problems) -> Up
         Some(Given { span, value: Some(Word(Number(idle))), .. }) => {
             let idle = usize::try_from(*idle).unwrap_or(usize::MAX);
             if idle > max_connections_per_server {
-                problems
-                    .add(*span, "more connections are kept idle than there may be")
-                    .help(format!("`max_connections` is {max_connections_per_server}"));
+                let problem = problems.add(*span, "more connections are kept idle than there may be");
+                match section.max_connections.span() {
+                    Some(most) => problem.note(most, "the most there may be"),
+                    None => problem.help("`max_connections` is 512 unless given"),
+                };
             }
             idle
         }
@@ -282,7 +277,7 @@ pub(super) fn memory(file: &file::File, problems: &mut Problems) -> Option<Memor
     {
         problems
             .add(span, "the largest object is larger than the whole store")
-            .note(capacity, format!("{capacity_bytes} bytes"));
+            .note(capacity, "the whole store");
     }
     Some(MemoryLimits { capacity_bytes, max_object_bytes: max_object_bytes.min(capacity_bytes) })
 }

@@ -15,7 +15,8 @@ section! {
         path: Required<Text>,
         /// The scheme of its signatures: `standard-webhooks`.
         preset: Required<WebhookPreset>,
-        /// The secret shared with the sender, `whsec_…`: one, or a list while it is replaced.
+        /// The secret shared with the sender, one, or a list while it is replaced: `whsec_` and the key in base64; any
+        /// other text is the key itself.
         secret: Required<OneOrMany<Text>>,
         /// How far the signed time may be from now, both ways. Default: 5m.
         tolerance: Optional<Word<Duration>>,
@@ -57,14 +58,15 @@ section! {
         name: Required<Text>,
         /// The events it is about.
         on: Required<RuleEvents>,
-        /// Field mapping: values for the holes in `do`, by name. Each takes every value that any of its JSONPaths
+        /// Field mapping: values for the holes in `do`, by name, from the event's body. Each takes every value that any of its JSONPaths
         /// finds, so `[$.data.before.slug, $.data.after.slug]` covers a renaming.
         fields: Optional<Entries<OneOrMany<Word<Selector>>>>,
-        /// Conditions by JSONPath, all of which must hold; `!` before the path negates. What is expected: a value, a
-        /// list (any of them), or one of `{ in: … }`, `{ not: … }`, `{ exists: … }`, `{ matches: … }`,
-        /// `{ gt: … }`, `{ gte: … }`, `{ lt: … }`, `{ lte: … }`.
+        /// Conditions on the body by JSONPath, all of which must hold; `!` before the path negates. What is expected:
+        /// a value, a list (any of them), or a mapping with operators, all of which must hold: `in`, `not`, `exists`,
+        /// `matches`, `gt`, `gte`, `lt`, `lte`.
         when: Optional<Entries<Any>>,
-        /// The rule runs only if something here changed: JSONPaths, one or a list. Default: always.
+        /// The rule runs only if one of these parts of the record changed: JSONPaths in the record, such as `$.name`,
+        /// one or a list. Default: always.
         watch: Optional<OneOrMany<Word<Selector>>>,
         /// What `watch` does if the sender does not say what changed. Default: fire.
         watch_unknown: Optional<Unknown>,

@@ -72,7 +72,7 @@ section! {
     struct AdminToken {
         /// What logs call it.
         name: Required<Text>,
-        /// The token: at least 8 characters. Keep it out of the file: `${STALEPROOF_TOKEN}`.
+        /// The token: a long random text. Keep it out of the file: `${STALEPROOF_TOKEN}`.
         secret: Required<Text>,
         /// What it allows: `purge`, `read`, or both.
         may: Required<OneOrMany<TokenScope>>,

@@ -1,0 +1,260 @@
+//! An admin listener without a socket, in front of a store with three articles.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::{AdminState, Inner, router};
+use crate::clock::Clock;
+use crate::config::{Scope, Secret, Token};
+use crate::invalidation::apply::tags_of;
+use crate::invalidation::event::Selector;
+use crate::invalidation::rule::{Action, DispatcherName, Require, Rule, TargetTemplate, WatchUnknown};
+use crate::invalidation::{Invalidator, Log};
+use crate::keys::{Constructor, KeyInput};
+use crate::routes::{
+    CacheRule, Match, PathPattern, Route, RouteQuery, StatusFields, StatusFieldsAudience, Table, Template,
+};
+use crate::semantics::vary::Selecting;
+use crate::semantics::{LifetimeSource, Policy, StoredResponse, Terms};
+use crate::store::{Memory, MemoryLimits, Stored};
+use crate::telemetry::Metrics;
+use crate::webhooks::{EventMapping, Hook, Intake, Preset};
+
+/// The secret of the hook at `/hooks/app`.
+const HOOK_SECRET: &str = "the app's own secret";
+
+/// What was answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) text: String,
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("JSON, not {:?}", self.text))
+    }
+
+    pub(super) fn field(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The detail of the problem (RFC 9457), which this must be.
+    #[track_caller]
+    pub(super) fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(self.field("content-type"), "application/problem+json");
+        let problem = self.json();
+        assert_eq!((&problem["status"], &problem["type"]), (&json!(status), &json!("about:blank")));
+        assert!(problem["title"].is_string());
+        problem["detail"].as_str().unwrap().to_owned()
+    }
+}
+
+/// The listener, and what is behind it.
+pub(super) struct Admin {
+    pub(super) state: AdminState,
+}
+
+impl Admin {
+    /// `/articles/a`, `/articles/b` and `/articles/c++` of `a.test` are stored, the first two with a tag.
+    pub(super) fn new() -> Self {
+        let routes = Arc::new(Table::new(vec![Arc::new(article_route())]));
+        let log = Arc::new(Log::new(1000));
+        let limits = MemoryLimits { capacity_bytes: 1 << 20, max_object_bytes: 1 << 16 };
+        let store = Arc::new(Memory::new(limits));
+        let invalidator = Arc::new(Invalidator::new(log.clone(), store.clone(), routes.clone()));
+        for path in ["/articles/a", "/articles/b", "/articles/c++"] {
+            store_article(&routes, &log, &store, path);
+        }
+        let intake = Arc::new(Intake::new(hook()));
+        Self {
+            state: AdminState(Arc::new(Inner {
+                tokens: vec![token("deploy", &[Scope::Purge, Scope::Read]), token("reader", &[Scope::Read])],
+                max_body_bytes: 1024,
+                intakes: [(intake.hook.path.clone(), intake)].into(),
+                rules: vec![article_changed()].into(),
+                invalidator,
+                log,
+                store,
+                metrics: Arc::new(Metrics::new()),
+                ready: Arc::new(AtomicBool::new(true)),
+                clock: Clock::stopped(),
+            })),
+        }
+    }
+
+    /// Whether anything is stored for the path.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.state
+            .0
+            .store
+            .iter()
+            .any(|(_, variants)| variants.stored.iter().any(|stored| *stored.body == *path.as_bytes()))
+    }
+
+    pub(super) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = router(self.state.clone()).oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
+        Answer { status: head.status.as_u16(), headers: head.headers, text }
+    }
+
+    /// A request with the secret of a token (none if it is empty) and a JSON body.
+    pub(super) async fn request(&self, method: Method, path: &str, secret: &str, body: &str) -> Answer {
+        let mut request =
+            Request::builder().method(method).uri(path).header("content-type", "application/json");
+        if !secret.is_empty() {
+            request = request.header("authorization", format!("Bearer {secret}"));
+        }
+        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    pub(super) async fn purge(&self, body: &str) -> Answer {
+        self.request(Method::POST, "/v1/purge", "deploy's secret", body).await
+    }
+
+    /// A delivery as the app signs it, now.
+    pub(super) async fn deliver(&self, id: &str, body: &str) -> Answer {
+        self.send(self.delivery(id, body)).await
+    }
+
+    pub(super) fn delivery(&self, id: &str, body: &str) -> Request<Body> {
+        let timestamp = self.state.0.clock.now().as_secs();
+        let mut mac = Hmac::<sha2::Sha256>::new_from_slice(HOOK_SECRET.as_bytes()).unwrap();
+        mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
+        let signature = STANDARD.encode(mac.finalize().into_bytes());
+        Request::post("/hooks/app")
+            .header("webhook-id", id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", HeaderValue::from_str(&format!("v1,{signature}")).unwrap())
+            .body(Body::from(body.to_owned()))
+            .unwrap()
+    }
+
+    pub(super) async fn metrics(&self) -> String {
+        self.request(Method::GET, "/metrics", "", "").await.text
+    }
+}
+
+fn token(name: &str, may: &[Scope]) -> Token {
+    Token { name: name.into(), secret: Secret::new(format!("{name}'s secret")), may: may.to_vec() }
+}
+
+fn article_route() -> Route {
+    Route {
+        name: "article".into(),
+        matching: Match {
+            hosts: Vec::new(),
+            path: PathPattern::parse("/articles/{slug}").unwrap(),
+            methods: Vec::new(),
+            headers: Vec::new(),
+        },
+        upstream: 0,
+        cache: Some(CacheRule {
+            key: Arc::new(Constructor::safe_default(false)),
+            policy: Policy::default(),
+            tags: Vec::new(),
+            store_if: None,
+            store_unless: None,
+        }),
+        status_fields: StatusFields {
+            x_cache: true,
+            cached_at: true,
+            reset_at: true,
+            cache_status: true,
+            audience: StatusFieldsAudience::Everyone,
+        },
+    }
+}
+
+/// Stores a response whose body is its path, as the cache does.
+fn store_article(routes: &Table, log: &Arc<Log>, store: &Memory, path: &str) {
+    let (method, headers, host) = (Method::GET, HeaderMap::new(), "a.test");
+    let (route, captures) =
+        routes.find(RouteQuery { method: &method, host, path, headers: &headers }).unwrap();
+    let constructor = &route.cache.as_ref().unwrap().key;
+    let input = KeyInput {
+        method: &method,
+        scheme: "http",
+        host,
+        path,
+        query: None,
+        headers: &headers,
+        captures: &captures,
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        now: Clock::system().now(),
+    };
+    let key = constructor.key(&input).unwrap();
+    let resource = constructor.resource(host, path, None, &captures);
+    let slug = captures.raw(path, "slug").unwrap();
+    let tags = Some(format!("article:{slug}")).filter(|_| slug.len() == 1).into_iter();
+    let tags = tags_of(route, &key, constructor, &resource, host, tags);
+    let terms = Terms {
+        lifetime: Duration::from_secs(3600),
+        lifetime_from: LifetimeSource::MaxAge,
+        initial_age: Duration::ZERO,
+        received_at: Clock::system().now(),
+        always_validate: false,
+        never_stale: false,
+    };
+    let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), terms, Selecting::default());
+    let carried = log.carry(&log.begin_fetch(), tags);
+    store.insert(Arc::new(Stored::new(key, response, Bytes::copy_from_slice(path.as_bytes()), carried)));
+}
+
+fn hook() -> Hook {
+    let at = |path| Selector::parse(path).unwrap();
+    Hook {
+        name: "app".into(),
+        path: "/hooks/app".into(),
+        preset: Preset::StandardWebhooks,
+        secrets: vec![Secret::new(HOOK_SECRET)],
+        tolerance: Duration::from_secs(300),
+        max_body_bytes: 64 * 1024,
+        remember_deliveries: Duration::from_secs(86_400),
+        event: EventMapping {
+            name: at("$.type"),
+            before: at("$.data.before"),
+            after: at("$.data.after"),
+            changed: at("$.data.changed"),
+        },
+    }
+}
+
+/// Purges by tag and by URL what `$.data.slugs` names, if `$.title` has changed.
+fn article_changed() -> Rule {
+    let at = |path| Selector::parse(path).unwrap();
+    let hole = |text| Template::parse(text).unwrap();
+    Rule {
+        name: "article changed".into(),
+        webhook: "app".into(),
+        events: vec!["article.*".into()],
+        fields: vec![
+            ("slug".into(), vec![at("$.data.slugs[*]")]),
+            ("url".into(), vec![at("$.data.url"), at("$.data.urls[*]")]),
+        ],
+        when: Vec::new(),
+        watch: vec![at("$.title")],
+        watch_unknown: WatchUnknown::Fire,
+        require: Require::These(vec!["slug".into()]),
+        actions: vec![
+            Action::Purge(TargetTemplate::Tag(hole("article:{slug}"))),
+            Action::Purge(TargetTemplate::Url(hole("http://a.test/articles/{slug}"))),
+            Action::Purge(TargetTemplate::Url(hole("{url}"))),
+        ],
+        dispatcher: DispatcherName::Inline,
+    }
+}
