@@ -24,6 +24,7 @@ const PURE: &[&str] = &[
     "src/invalidation/condition.rs",
     "src/invalidation/event.rs",
     "src/invalidation/log.rs",
+    "src/invalidation/naming.rs",
     "src/invalidation/rule.rs",
     "src/invalidation/spelling.rs",
     "src/invalidation/standing.rs",

@@ -54,7 +54,7 @@ where
         Err(error) => return origin_failed(&error, &routed, CacheWord::Bypass, reason),
     };
     let (head, body) = response.into_parts();
-    invalidate_changed(rooms, &routed, head.status, &head.headers);
+    invalidate_changed(rooms, &routed, head.status, &head.headers).await;
     let fields = receive::fields(&head.headers, rooms.clock.now());
     let status = CacheStatus {
         hit: false,
@@ -70,18 +70,29 @@ where
 
 /// Invalidates what a successful unsafe request has changed (RFC 9111 §4.4). Before the answer goes out: whoever has
 /// read that it was done never sees the old state again.
-fn invalidate_changed(rooms: &Rooms, routed: &Routed, status: StatusCode, fields: &HeaderMap) {
+async fn invalidate_changed(rooms: &Rooms, routed: &Routed, status: StatusCode, fields: &HeaderMap) {
     let Normalized { head, host, .. } = &routed.request;
     let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    for changed in invalidation::invalidated(&head.method, host, target, status, fields) {
-        let (path, query) = match changed.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (&*changed, None),
-        };
-        // What is no path is stored under no key.
-        if let Ok(path) = uri::normalize_path(path) {
-            rooms.invalidator.purge_resource(host, &path, query);
+    let changed = invalidation::invalidated(&head.method, host, target, status, fields);
+    if changed.is_empty() {
+        return;
+    }
+    let (invalidator, host) = (Arc::clone(&rooms.invalidator), Arc::clone(host));
+    let purge = move || {
+        for uri in changed {
+            let (path, query) = match uri.split_once('?') {
+                Some((path, query)) => (path, Some(query)),
+                None => (&*uri, None),
+            };
+            // What is no path is stored under no key.
+            if let Ok(path) = uri::normalize_path(path) {
+                invalidator.purge_resource(&host, &path, query);
+            }
         }
+    };
+    // A large purge may be under way, and is waited for; not on a worker that serves.
+    if let Err(error) = tokio::task::spawn_blocking(purge).await {
+        tracing::error!(%error, "what an unsafe request changed was not invalidated");
     }
 }
 
@@ -206,8 +217,12 @@ fn freshen(
             let note = quest.note(StatusCode::NOT_MODIFIED, Ok(&response), now);
             let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
             let fresh = Arc::new(Stored::new(quest.key.clone(), response, stored.body.clone(), carried));
-            if fresh.carried.standing(&rooms.log) == Standing::Usable {
-                rooms.store.insert(Arc::clone(&fresh));
+            // The body is the old one. Had it lost a tag just now, an invalidation of that tag would not reach it any
+            // more, though its fetch began before: such a response is not kept, but fetched anew next time.
+            if stored.carried.cells.iter().all(|cell| fresh.carried.carries(cell)) {
+                rooms.keep(Arc::clone(&fresh));
+            } else {
+                rooms.store.retain(&quest.key.text, |kept| !std::ptr::eq(kept, stored));
             }
             drop(fetch);
             serve::from_store(&fresh, routed, now, note.word, note.status)

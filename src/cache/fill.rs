@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::Rooms;
 use crate::exchange::BodyError;
-use crate::invalidation::{Carried, Fetch, Standing};
+use crate::invalidation::{Carried, Fetch};
 use crate::keys::Key;
 use crate::origin::OriginBody;
 use crate::semantics::StoredResponse;
@@ -78,18 +78,15 @@ impl Fill {
 }
 
 impl Pending {
-    /// Stores the response, unless an invalidation has overtaken its fetch.
+    /// Stores the response.
     fn store(self) {
         let Self { rooms, key, mut response, carried, fetch, body } = self;
-        if carried.standing(&rooms.log) == Standing::Dead {
-            return;
-        }
         if !response.headers.contains_key(CONTENT_LENGTH) && !body.is_empty() {
             response.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         // `Bytes::from` keeps what a vector has room for; a stored body takes what it weighs.
         let body = Bytes::from(body.into_boxed_slice());
-        rooms.store.insert(Arc::new(Stored::new(key, response, body, carried)));
+        rooms.keep(Arc::new(Stored::new(key, response, body, carried)));
         drop(fetch);
     }
 }

@@ -151,6 +151,20 @@ impl Rooms {
         }
     }
 
+    /// Stores a response, unless an invalidation has overtaken its fetch.
+    pub(super) fn keep(&self, stored: Arc<Stored>) {
+        let is_dead = |stored: &Stored| stored.carried.standing(&self.log) == Standing::Dead;
+        if is_dead(&stored) {
+            return;
+        }
+        self.store.insert(Arc::clone(&stored));
+        // An invalidation that came in between has found nothing to remove. Nobody would be served this, but it
+        // would take room.
+        if is_dead(&stored) {
+            self.store.retain(&stored.key.text, |kept| !is_dead(kept));
+        }
+    }
+
     /// Of the variants that no invalidation has condemned, the one this request selects (RFC 9111 §4.1: the
     /// most recent, if several), and whether there was any.
     fn select<'v>(&self, variants: &'v Variants, routed: &Routed) -> (Option<&'v Arc<Stored>>, bool) {

@@ -78,16 +78,25 @@ pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, Pur
                 return Err(PurgeError::Invalid(format!("the route {:?} does not cache", route.name)));
             };
             check_partition(&[partition_fields(route, rule)], values)?;
-            vec![Tag::route_partition(&route.name, pairs(values))]
+            let spellings = spellings(&rule.key, values);
+            spellings.iter().map(|values| Tag::route_partition(&route.name, pairs(values))).collect()
         }
-        Target::Key(name) => vec![Tag::key(&known_key(name, table)?.id)],
+        Target::Key(name) => known_keys(name, table)?.iter().map(|key| Tag::key(&key.id)).collect(),
         Target::KeyPartition { key, values } => {
-            let constructor = known_key(key, table)?;
+            let constructors = known_keys(key, table)?;
+            let is_shared = |id: &str| constructors.iter().any(|constructor| *constructor.id == *id);
             // Where captures are the partition, each route has fields of its own.
-            let sharing = rules(table).filter(|(_, rule)| rule.key.id == constructor.id);
+            let sharing = rules(table).filter(|(_, rule)| is_shared(&rule.key.id));
             let partitions: Vec<_> = sharing.map(|(route, rule)| partition_fields(route, rule)).collect();
             check_partition(&partitions, values)?;
-            vec![Tag::key_partition(&constructor.id, pairs(values))]
+            let mut tags = Vec::new();
+            for constructor in constructors {
+                let spellings = spellings(constructor, values);
+                tags.extend(
+                    spellings.iter().map(|values| Tag::key_partition(&constructor.id, pairs(values))),
+                );
+            }
+            tags
         }
         Target::Namespace(name) => {
             // Constructors without a namespace are in none.
@@ -136,9 +145,44 @@ fn known_route<'t>(name: &str, table: &'t Table) -> Result<&'t Arc<Route>, Purge
     table.by_name(name).ok_or_else(|| unknown("route", name, names()))
 }
 
-fn known_key<'t>(name: &str, table: &'t Table) -> Result<&'t Arc<Constructor>, PurgeError> {
+/// The constructors of a name: one for each route that uses it, unless they share an id.
+fn known_keys<'t>(name: &str, table: &'t Table) -> Result<Vec<&'t Arc<Constructor>>, PurgeError> {
     let keys = || rules(table).map(|(_, rule)| &rule.key);
-    keys().find(|key| *key.name == *name).ok_or_else(|| unknown("key", name, keys().map(|key| &*key.name)))
+    let mut found: Vec<&Arc<Constructor>> = Vec::new();
+    for key in keys().filter(|key| *key.name == *name) {
+        if !found.iter().any(|known| known.id == key.id) {
+            found.push(key);
+        }
+    }
+    if found.is_empty() {
+        return Err(unknown("key", name, keys().map(|key| &*key.name)));
+    }
+    Ok(found)
+}
+
+/// How many fields a partition may have for every mixture of spellings to be named.
+const MAX_MIXED_FIELDS: usize = 6;
+
+/// The values as they were given, and as the key's steps make them: who purges may have either in hand, and naming
+/// what is not there costs nothing.
+fn spellings(constructor: &Constructor, values: &BTreeMap<String, String>) -> Vec<BTreeMap<String, String>> {
+    let mut spellings = vec![BTreeMap::new()];
+    for (number, (name, given)) in values.iter().enumerate() {
+        let made = constructor.partition_value(name, given);
+        let forms: &[&String] =
+            if made == *given || number >= MAX_MIXED_FIELDS { &[&made] } else { &[given, &made] };
+        spellings = forms
+            .iter()
+            .flat_map(|form| {
+                spellings.iter().map(|known| {
+                    let mut spelling = known.clone();
+                    spelling.insert(name.clone(), (*form).clone());
+                    spelling
+                })
+            })
+            .collect();
+    }
+    spellings
 }
 
 /// The routes that cache.
@@ -392,5 +436,45 @@ mod tests {
             let error = split(bad).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
+    }
+
+    #[test]
+    fn a_key_that_several_routes_use_is_purged_on_all_of_them() {
+        let (one, other) = (constructor("page", "one", &["a"]), constructor("page", "other", &["a"]));
+        let table =
+            Table::new(vec![route("one", "/1/{a}", Some(&one)), route("other", "/2/{a}", Some(&other))]);
+        let whole = tags_named(&Target::Key("page".into()), &table).unwrap();
+        assert_eq!(whole, [Tag::key("one"), Tag::key("other")]);
+        let values = BTreeMap::from([("a".to_owned(), "x".to_owned())]);
+        let part = tags_named(&Target::KeyPartition { key: "page".into(), values }, &table).unwrap();
+        assert_eq!(
+            part,
+            [Tag::key_partition("one", [("a", "x")]), Tag::key_partition("other", [("a", "x")])]
+        );
+    }
+
+    #[test]
+    fn a_value_is_named_as_it_was_given_and_as_the_key_makes_it() {
+        let lower = Constructor {
+            fields: vec![Field {
+                name: "user".into(),
+                source: Source::Path(vec!["user_id".into()]),
+                partition: true,
+                hash: false,
+                sort: false,
+                normalize: vec![crate::keys::Normalizer::Lower],
+            }],
+            name: "k".into(),
+            id: "k".into(),
+            ..Constructor::safe_default(false)
+        };
+        let table = Table::new(vec![route("user", "/{user_id}", Some(&Arc::new(lower)))]);
+        let named = |value: &str| {
+            let values = BTreeMap::from([("user".to_owned(), value.to_owned())]);
+            tags_named(&Target::RoutePartition { route: "user".into(), values }, &table).unwrap()
+        };
+        let tag = |value| Tag::route_partition("user", [("user", value)]);
+        assert_eq!(named("Ada"), [tag("Ada"), tag("ada")]);
+        assert_eq!(named("ada"), [tag("ada")]);
     }
 }

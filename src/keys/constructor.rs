@@ -1,6 +1,7 @@
 //! The key constructor: fields in, an injective key out.
 
 use super::encoding::{escape, replace_by_digest};
+use super::normalizer::normalize;
 use super::query::QuerySelection;
 use super::value::Reader;
 use super::{Field, Key, KeyError, KeyInput, Part, Source};
@@ -8,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::routes::Captures;
 use http::{HeaderMap, Method};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -138,6 +140,18 @@ impl Constructor {
             .collect();
         names.sort();
         names.into_iter()
+    }
+
+    /// What the steps of a partition field make of a value, as they would if it came in a request.
+    pub fn partition_value(&self, name: &str, value: &str) -> String {
+        let field = self.fields.iter().filter(|field| field.partition).find(|field| match &field.source {
+            Source::PathAll => true,
+            Source::Path(captures) if field.is_spread() => captures.iter().any(|capture| **capture == *name),
+            _ => *field.name == *name,
+        });
+        let steps = field.map_or(&[][..], |field| &field.normalize);
+        let made = normalize(steps, Some(Cow::Borrowed(value.as_bytes())));
+        made.map_or_else(|| value.to_owned(), |made| String::from_utf8_lossy(&made).into_owned())
     }
 
     /// Whether every capture of the route's path pattern is a partition field by its own name.

@@ -167,3 +167,35 @@ async fn a_purge_that_names_nothing_that_exists_says_so() {
     assert_eq!(proxy.admin_post("/v1/purge", "{").await.status, 400);
     assert_eq!(proxy.get("/a").await.body, "old");
 }
+
+#[tokio::test]
+async fn a_validation_that_takes_a_tag_off_does_not_hide_the_body_from_its_purge() {
+    let origin = Origin::start().await;
+    let tagged = "Cache-Control: max-age=60\r\nETag: \"1\"\r\nSurrogate-Key: a\r\n";
+    let retagged =
+        "HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=60\r\nETag: \"1\"\r\nSurrogate-Key: b\r\n\r\n";
+    origin.on("/x", [Reply::ok(tagged, "old"), Reply::raw(retagged), Reply::ok(tagged, "new")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    proxy.get("/x").await;
+    proxy.later(61);
+    assert_eq!(proxy.get("/x").await.body, "old", "the origin says that it still holds");
+    proxy.purge(r#"{"tag": "a"}"#).await;
+    assert_eq!(proxy.get("/x").await.body, "new");
+}
+
+#[tokio::test]
+async fn a_key_that_several_routes_use_is_purged_on_all_of_them() {
+    let origin = Origin::start().await;
+    let yaml = "keys:\n  page:\n    fields: { id: { path: id, partition: true, normalize: lower } }\n\
+        routes:\n\x20 - { name: one, match: { path: \"/1/{id}\" }, upstream: app, cache: { key: page } }\n\
+        \x20 - { name: two, match: { path: \"/2/{id}\" }, upstream: app, cache: { key: page } }\n";
+    let proxy = Proxy::with_yaml(&origin, yaml).await;
+    for target in ["/1/Ada", "/2/Ada", "/2/Bob"] {
+        origin.on(target, [Reply::ok(FRESH, target), Reply::ok(FRESH, "new")]);
+        assert_eq!(proxy.get(target).await.body, target, "routes share nothing unless they say so");
+    }
+    assert_eq!(proxy.purge(r#"{"key": "page", "partition": {"id": "Ada"}}"#).await, 2);
+    assert_eq!(proxy.get("/1/Ada").await.body, "new");
+    assert_eq!(proxy.get("/2/Bob").await.x_cache(), "HIT");
+    assert_eq!(proxy.purge(r#"{"key": "page"}"#).await, 2);
+}
