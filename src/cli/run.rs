@@ -17,6 +17,9 @@ pub(super) struct Run {
     file: ConfigFile,
 }
 
+/// The admin token of the shipped configuration.
+const DEMO_TOKEN: &str = "demo-token";
+
 impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
         let plan = self.file.load()?;
@@ -28,6 +31,9 @@ impl Run {
             tracing::info!("administration and webhooks on http://{}", bound.admin_address);
             if plan.admin.tokens.is_empty() {
                 tracing::info!("no admin token is configured, so the purge API refuses everyone");
+            }
+            if plan.admin.tokens.iter().any(|token| token.secret.reveal() == DEMO_TOKEN) {
+                tracing::warn!("the admin token is the demo's, which everybody knows: set STALEPROOF_TOKEN");
             }
             bound.start(plan, Clock::system())?.serve_until(shutdown_signal()).await;
             tracing::info!("stopped");
