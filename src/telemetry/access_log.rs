@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Uri};
@@ -56,6 +57,18 @@ pub struct AccessLog {
     format: config::AccessLog,
     lines: Option<SyncSender<String>>,
     dropped: Arc<AtomicU64>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Drop for AccessLog {
+    /// Waits until what was handed over has been written: the last exchanges of a process are told, too.
+    fn drop(&mut self) {
+        self.lines = None;
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has said so itself.
+            let _ = writer.join();
+        }
+    }
 }
 
 impl AccessLog {
@@ -63,12 +76,14 @@ impl AccessLog {
     pub fn to_stdout(format: config::AccessLog) -> io::Result<Self> {
         let dropped = Arc::<AtomicU64>::default();
         if format == config::AccessLog::Off {
-            return Ok(Self { format, lines: None, dropped });
+            return Ok(Self { format, lines: None, dropped, writer: None });
         }
         let (lines, queue) = sync_channel(QUEUE);
         let lost = Arc::clone(&dropped);
-        std::thread::Builder::new().name("access-log".into()).spawn(move || write_lines(&queue, &lost))?;
-        Ok(Self { format, lines: Some(lines), dropped })
+        let writer = std::thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || write_lines(&queue, &lost))?;
+        Ok(Self { format, lines: Some(lines), dropped, writer: Some(writer) })
     }
 
     /// Hands over a record; never waits.
@@ -86,7 +101,7 @@ impl AccessLog {
 }
 
 fn write_lines(queue: &Receiver<String>, lost: &AtomicU64) {
-    let mut out = io::stdout().lock();
+    let mut out = io::stdout();
     let mut buffer = Vec::with_capacity(64 * 1024);
     while let Ok(line) = queue.recv() {
         buffer.extend_from_slice(line.as_bytes());

@@ -120,3 +120,25 @@ async fn an_upload_may_take_longer_than_the_origin_may_take_to_answer() {
     client.write("y").await;
     assert_eq!(client.response().await.body, "thanks");
 }
+
+#[tokio::test]
+async fn a_client_that_never_finishes_its_head_is_not_waited_for() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::with_sections(&origin, "  timeouts: { head: 50ms }\n", "", ALL).await;
+    let mut client = proxy.connect().await;
+    client.write("GET /a HTTP/1.1\r\nHost: a.te").await;
+    let response = client.response().await;
+    assert!(matches!(response.status, 0 | 408), "closed, with or without a word: {response:?}");
+    assert_eq!(origin.count(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_in_its_body_is_told_so() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("", "hello")]);
+    let proxy = Proxy::with_sections(&origin, "  timeouts: { body_idle: 50ms }\n", "", ALL).await;
+    let mut client = proxy.connect().await;
+    client.write("POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\nhalf").await;
+    assert_eq!(client.response().await.status, 408);
+    assert_eq!(origin.count(), 0, "what the client did not finish is never completed");
+}
