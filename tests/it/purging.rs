@@ -1,5 +1,10 @@
 //! The promise: once a purge is acknowledged, no response whose fetch began before it is ever served again.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::support::{Gate, Origin, Proxy, Reply};
 
 const FRESH: &str = "Cache-Control: max-age=600\r\n";
@@ -60,9 +65,9 @@ async fn a_purge_wins_over_a_fetch_that_began_before_it() {
     let origin = Origin::start().await;
     let gate = Gate::closed();
     origin.on("/users/1", [Reply::ok(FRESH, "old").after(&gate), Reply::ok(FRESH, "new")]);
-    let proxy = std::sync::Arc::new(Proxy::with_yaml(&origin, USERS).await);
+    let proxy = Arc::new(Proxy::with_yaml(&origin, USERS).await);
     let early = tokio::spawn({
-        let proxy = std::sync::Arc::clone(&proxy);
+        let proxy = Arc::clone(&proxy);
         async move { proxy.get("/users/1").await }
     });
     while origin.count() == 0 {
@@ -106,11 +111,11 @@ async fn a_purge_wins_over_a_validation_under_way() {
             Reply::ok(tagged, "new"),
         ],
     );
-    let proxy = std::sync::Arc::new(Proxy::with_yaml(&origin, USERS).await);
+    let proxy = Arc::new(Proxy::with_yaml(&origin, USERS).await);
     proxy.get("/users/1").await;
     proxy.later(61);
     let validating = tokio::spawn({
-        let proxy = std::sync::Arc::clone(&proxy);
+        let proxy = Arc::clone(&proxy);
         async move { proxy.get("/users/1").await }
     });
     while origin.count() < 2 {
@@ -198,4 +203,63 @@ async fn a_key_that_several_routes_use_is_purged_on_all_of_them() {
     assert_eq!(proxy.get("/1/Ada").await.body, "new");
     assert_eq!(proxy.get("/2/Bob").await.x_cache(), "HIT");
     assert_eq!(proxy.purge(r#"{"key": "page"}"#).await, 2);
+}
+
+/// An app whose only page says how often it was changed; slow enough that purges come in between.
+async fn changing_app(changes: Arc<AtomicU64>) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let changes = Arc::clone(&changes);
+            tokio::spawn(async move {
+                let mut request = vec![0; 4096];
+                while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                    let body = changes.load(Ordering::SeqCst).to_string();
+                    let head = format!("HTTP/1.1 200 OK\r\n{FRESH}Content-Length: {}\r\n\r\n", body.len());
+                    // The state is read; a purge that comes from here on finds a fetch under way.
+                    stream.write_all(head.as_bytes()).await.unwrap();
+                    tokio::task::yield_now().await;
+                    stream.write_all(body.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_race_serves_what_was_purged() {
+    let changes = Arc::new(AtomicU64::new(0));
+    let mut app = Origin::start().await;
+    app.address = changing_app(Arc::clone(&changes)).await;
+    let proxy = Arc::new(Proxy::with_yaml(&app, USERS).await);
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let hits = Arc::new(AtomicU64::new(0));
+    let readers: Vec<_> = (0..8)
+        .map(|_| {
+            let (proxy, acknowledged, hits) =
+                (Arc::clone(&proxy), Arc::clone(&acknowledged), Arc::clone(&hits));
+            tokio::spawn(async move {
+                let mut client = proxy.connect().await;
+                while acknowledged.load(Ordering::SeqCst) < 200 {
+                    let known = acknowledged.load(Ordering::SeqCst);
+                    client.write("GET /users/1 HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+                    let response = client.response().await;
+                    let seen: u64 = response.body.parse().unwrap();
+                    assert!(seen >= known, "{seen} was served after the purge of {known} was acknowledged");
+                    hits.fetch_add(u64::from(response.x_cache() == "HIT"), Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..200 {
+        let change = changes.fetch_add(1, Ordering::SeqCst) + 1;
+        proxy.purge(r#"{"tag": "user:1"}"#).await;
+        acknowledged.store(change, Ordering::SeqCst);
+    }
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    assert!(hits.load(Ordering::SeqCst) > 0, "or nothing was shown");
 }
