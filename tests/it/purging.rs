@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -217,9 +218,11 @@ async fn changing_app(changes: Arc<AtomicU64>) -> std::net::SocketAddr {
                 while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
                     let body = changes.load(Ordering::SeqCst).to_string();
                     let head = format!("HTTP/1.1 200 OK\r\n{FRESH}Content-Length: {}\r\n\r\n", body.len());
-                    // The state is read; a purge that comes from here on finds a fetch under way.
+                    // The state is read; purges that come from here on find a fetch under way, with and without a
+                    // head. Real time is what this is about.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                     stream.write_all(head.as_bytes()).await.unwrap();
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                     stream.write_all(body.as_bytes()).await.unwrap();
                 }
             });
@@ -257,6 +260,10 @@ async fn no_race_serves_what_was_purged() {
         let change = changes.fetch_add(1, Ordering::SeqCst) + 1;
         proxy.purge(r#"{"tag": "user:1"}"#).await;
         acknowledged.store(change, Ordering::SeqCst);
+        if change % 4 == 0 {
+            // Long enough for something to be stored and served again.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
     for reader in readers {
         reader.await.unwrap();
