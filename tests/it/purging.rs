@@ -213,6 +213,7 @@ async fn changing_app(changes: Arc<AtomicU64>) -> std::net::SocketAddr {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let changes = Arc::clone(&changes);
+            stream.set_nodelay(true).unwrap();
             tokio::spawn(async move {
                 let mut request = vec![0; 4096];
                 while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
@@ -260,7 +261,7 @@ async fn no_race_serves_what_was_purged() {
         let change = changes.fetch_add(1, Ordering::SeqCst) + 1;
         proxy.purge(r#"{"tag": "user:1"}"#).await;
         acknowledged.store(change, Ordering::SeqCst);
-        if change % 4 == 0 {
+        if change.is_multiple_of(4) {
             // Long enough for something to be stored and served again.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
