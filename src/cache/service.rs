@@ -7,19 +7,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::Response;
 use http::header::RANGE;
+use http::{Method, Response};
 use http_body::Body;
+use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
-use super::{fetch, serve};
+use super::{fetch, query, serve};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Answer, Outbound, Routed};
 use crate::invalidation::{Invalidator, Log, Standing};
 use crate::keys::{Key, KeyInput};
 use crate::layers::Early;
 use crate::origin::{OriginBody, OriginError};
-use crate::routes::CacheRule;
+use crate::routes::{CacheRule, QueryRule, Table};
 use crate::semantics::{ForwardReason, NotStored, Reuse, precondition, reuse};
 use crate::store::{Memory, Stored, Variants};
 
@@ -32,8 +33,13 @@ pub struct Rooms {
     pub log: Arc<Log>,
     /// Carries out what unsafe methods invalidate.
     pub invalidator: Arc<Invalidator>,
+    /// Which requests belong together.
+    pub routes: Arc<Table>,
     /// What time it is.
     pub clock: Clock,
+    /// Free places for unsafe requests. They run on without their clients, so no connection and no permit of
+    /// [`admit`](crate::layers::admit) bounds them.
+    pub unsafe_exchanges: Arc<Semaphore>,
 }
 
 /// Makes [`Cache`].
@@ -86,6 +92,10 @@ where
                 let (rooms, forward) = (Arc::clone(&self.rooms), self.forward.clone());
                 Early::later(Box::pin(async move { Ok(fetch::run(&rooms, forward, routed, errand).await) }))
             }
+            Look::Query(rule) => {
+                let (rooms, forward) = (Arc::clone(&self.rooms), self.forward.clone());
+                Early::later(Box::pin(async move { Ok(query::run(&rooms, forward, routed, rule).await) }))
+            }
         }
     }
 }
@@ -98,6 +108,8 @@ where
 enum Look {
     Answer(Answer),
     Errand(Errand),
+    /// Nothing can be looked up before the request's content is there.
+    Query(QueryRule),
 }
 
 /// Why the origin must be asked.
@@ -119,20 +131,40 @@ pub(super) enum Errand {
 }
 
 impl Rooms {
-    /// Key, look-up, standing, selection, reuse.
+    /// Whether the cache takes part, and [what it finds](Self::find).
     fn look(&self, routed: &Routed) -> Look {
         let request = &routed.request.head;
         let Some(rule) = &routed.route.cache else {
             return Look::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail: None });
         };
         if let Err(reason) = participates(routed) {
-            return Look::Errand(Errand::Pass { reason, detail: None });
+            return match rule.query {
+                Some(query) if request.method == Method::QUERY => Look::Query(query),
+                _ => Look::Errand(Errand::Pass { reason, detail: None }),
+            };
         }
+        match self.find(routed, rule, None) {
+            Ok(answer) => Look::Answer(answer),
+            Err(errand) => Look::Errand(errand),
+        }
+    }
+
+    /// Key, look-up, standing, selection, reuse. `content`: a QUERY's.
+    pub(super) fn find(
+        &self,
+        routed: &Routed,
+        rule: &CacheRule,
+        content: Option<&[u8]>,
+    ) -> Result<Answer, Errand> {
+        let request = &routed.request.head;
         let now = self.clock.now();
-        let Ok(key) = rule.key.key(&key_input(routed, now)) else {
+        let Ok(mut key) = rule.key.key(&key_input(routed, now)) else {
             let detail = Some(NotStored::KeyRejected);
-            return Look::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail });
+            return Err(Errand::Pass { reason: ForwardReason::Bypass, detail });
         };
+        if let Some(content) = content {
+            key = key.with_content(&request.headers, content);
+        }
         let variants = self.store.get(&key.text);
         let (selected, exist) = match &variants {
             Some(variants) => self.select(variants, routed),
@@ -142,12 +174,12 @@ impl Rooms {
         let directives = rule.policy.client_directives;
         match reuse::reuse(response, exist, &request.method, &request.headers, directives, now) {
             Reuse::Serve => match selected {
-                Some(stored) => Look::Answer(serve::hit(stored, routed, now)),
-                None => Look::Errand(Errand::Fetch { reason: ForwardReason::Miss, key, stored: None }),
+                Some(stored) => Ok(serve::hit(stored, routed, now)),
+                None => Err(Errand::Fetch { reason: ForwardReason::Miss, key, stored: None }),
             },
-            Reuse::Validate(reason) => Look::Errand(Errand::Fetch { reason, key, stored: selected.cloned() }),
-            Reuse::Forward(reason) => Look::Errand(Errand::Fetch { reason, key, stored: None }),
-            Reuse::Refuse => Look::Answer(serve::only_if_cached(routed)),
+            Reuse::Validate(reason) => Err(Errand::Fetch { reason, key, stored: selected.cloned() }),
+            Reuse::Forward(reason) => Err(Errand::Fetch { reason, key, stored: None }),
+            Reuse::Refuse => Ok(serve::only_if_cached(routed)),
         }
     }
 
@@ -203,7 +235,7 @@ fn participates(routed: &Routed) -> Result<(), ForwardReason> {
 }
 
 /// What the key is built from.
-fn key_input(routed: &Routed, now: Timestamp) -> KeyInput<'_> {
+pub(super) fn key_input(routed: &Routed, now: Timestamp) -> KeyInput<'_> {
     let request = &routed.request;
     KeyInput {
         method: &request.head.method,
