@@ -129,7 +129,9 @@ impl Schedule {
                 drop(fetch);
                 match survivor {
                     Some(carried) => self.stored.push(Stored { own: Some(own), carried, ..stored }),
-                    None if self.setting.exact && !overtaken => return Err("given up though nothing named it"),
+                    None if self.setting.exact && !overtaken => {
+                        return Err("given up though nothing named it");
+                    }
                     None => {}
                 }
             }

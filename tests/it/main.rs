@@ -14,6 +14,7 @@ mod support;
 mod failures;
 mod framing;
 mod forwarding;
+mod groups;
 mod hit_path;
 mod invalidation;
 mod post;
