@@ -55,11 +55,6 @@ impl Fill {
         fill
     }
 
-    /// Reads to the end though nobody listens, so that the response is stored.
-    pub(super) async fn drain(mut self) {
-        while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {}
-    }
-
     fn remember(&mut self, data: &Bytes) {
         let Some(pending) = &mut self.pending else { return };
         let length = (pending.body.len() + data.len()) as u64;

@@ -3,7 +3,9 @@
 
 mod fetch;
 mod fill;
+mod freshen;
 mod receive;
+mod refresh;
 mod serve;
 mod service;
 

@@ -14,15 +14,28 @@ use crate::store::Stored;
 
 /// The answer to a request that a stored response satisfies as it is.
 pub(super) fn hit(stored: &Arc<Stored>, routed: &Routed, now: Timestamp) -> Answer {
+    let terms = &stored.response.terms;
+    let word = if terms.is_fresh(now) { CacheWord::Hit } else { CacheWord::Stale };
+    let ttl_secs = Some(terms.ttl_secs(now));
+    let status = CacheStatus { hit: true, ttl_secs, ..CacheStatus::default() };
+    from_store(stored, routed, now, word, status)
+}
+
+/// The answer to a request that the origin failed to answer, from a response that is no longer fresh (RFC 5861 §4).
+pub(super) fn instead_of_failure(
+    stored: &Stored,
+    routed: &Routed,
+    now: Timestamp,
+    failed: Option<StatusCode>,
+) -> Answer {
     let status = CacheStatus {
-        hit: true,
-        forward: None,
-        forward_status: None,
+        forward: Some(ForwardReason::Stale),
+        forward_status: failed,
         ttl_secs: Some(stored.response.terms.ttl_secs(now)),
-        stored: false,
-        detail: None,
+        detail: Some("stale-if-error"),
+        ..CacheStatus::default()
     };
-    from_store(stored, routed, now, CacheWord::Hit, status)
+    from_store(stored, routed, now, CacheWord::Stale, status)
 }
 
 /// The answer made from a stored response, after whatever `word` and `status` tell.
@@ -76,14 +89,7 @@ pub(super) fn failed(
     forward: Option<ForwardReason>,
 ) -> Answer {
     let request = &routed.request.head;
-    let status = CacheStatus {
-        hit: false,
-        forward,
-        forward_status: None,
-        ttl_secs: None,
-        stored: false,
-        detail: None,
-    };
+    let status = CacheStatus { forward, ..CacheStatus::default() };
     let response = failure.respond(&request.method, &request.headers);
     Answer::new(response, routed, Note { word, status, cached_at: None, reset_at: None })
 }

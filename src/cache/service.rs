@@ -10,9 +10,10 @@ use std::task::{Context, Poll};
 use http::Response;
 use http::header::RANGE;
 use http_body::Body;
+use smallvec::{SmallVec, smallvec};
 use tower::{Layer, Service};
 
-use super::{fetch, serve};
+use super::{fetch, refresh, serve};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Answer, Outbound, Routed};
 use crate::invalidation::{Invalidator, Log, Standing};
@@ -20,7 +21,7 @@ use crate::keys::{Key, KeyInput};
 use crate::layers::Early;
 use crate::origin::{OriginBody, OriginError};
 use crate::routes::CacheRule;
-use crate::semantics::{ForwardReason, NotStored, Reuse, precondition, reuse};
+use crate::semantics::{ForwardReason, NotStored, Reuse, precondition, reuse, validation};
 use crate::store::{Memory, Stored, Variants};
 
 /// The rooms the cache asks.
@@ -82,6 +83,10 @@ where
     fn call(&mut self, routed: Routed) -> Self::Future {
         match self.rooms.look(&routed) {
             Look::Answer(answer) => Early::now(answer),
+            Look::Stale { answer, stored, errand } => {
+                refresh::spawn(&self.rooms, self.forward.clone(), routed, &stored, errand);
+                Early::now(answer)
+            }
             Look::Errand(errand) => {
                 let (rooms, forward) = (Arc::clone(&self.rooms), self.forward.clone());
                 Early::later(Box::pin(async move { Ok(fetch::run(&rooms, forward, routed, errand).await) }))
@@ -91,12 +96,14 @@ where
 }
 
 /// What looking led to.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart where it is made; a box would cost every hit"
-)]
 enum Look {
     Answer(Answer),
+    /// Served stale, and worth an errand that nobody waits for.
+    Stale {
+        answer: Answer,
+        stored: Arc<Stored>,
+        errand: Errand,
+    },
     Errand(Errand),
 }
 
@@ -113,10 +120,17 @@ pub(super) enum Errand {
     Fetch {
         reason: ForwardReason,
         key: Key,
-        /// Still worth validating.
-        stored: Option<Arc<Stored>>,
+        /// Worth asking after.
+        candidates: Candidates,
     },
 }
+
+/// Stored responses that the origin may confirm: the selected one, or, where none was, some that may hold for this
+/// request as well.
+pub(super) type Candidates = SmallVec<[Arc<Stored>; 1]>;
+
+/// How many responses the origin is asked after at once: their tags go into one request head.
+const MAX_CANDIDATES: usize = 8;
 
 impl Rooms {
     /// Key, look-up, standing, selection, reuse.
@@ -141,14 +155,43 @@ impl Rooms {
         let response = selected.map(|stored| &stored.response);
         let directives = rule.policy.client_directives;
         match reuse::reuse(response, exist, &request.method, &request.headers, directives, now) {
-            Reuse::Serve => match selected {
-                Some(stored) => Look::Answer(serve::hit(stored, routed, now)),
-                None => Look::Errand(Errand::Fetch { reason: ForwardReason::Miss, key, stored: None }),
-            },
-            Reuse::Validate(reason) => Look::Errand(Errand::Fetch { reason, key, stored: selected.cloned() }),
-            Reuse::Forward(reason) => Look::Errand(Errand::Fetch { reason, key, stored: None }),
+            verdict @ (Reuse::Serve | Reuse::ServeStale) => {
+                let Some(stored) = selected else {
+                    return Look::Errand(Errand::Fetch {
+                        reason: ForwardReason::Miss,
+                        key,
+                        candidates: smallvec![],
+                    });
+                };
+                let answer = serve::hit(stored, routed, now);
+                if verdict == Reuse::Serve {
+                    return Look::Answer(answer);
+                }
+                let candidates = smallvec![Arc::clone(stored)];
+                let errand = Errand::Fetch { reason: ForwardReason::Stale, key, candidates };
+                Look::Stale { answer, stored: Arc::clone(stored), errand }
+            }
+            Reuse::Validate(reason) => Look::Errand(Errand::Fetch {
+                reason,
+                key,
+                candidates: selected.cloned().into_iter().collect(),
+            }),
+            Reuse::Forward(reason) => {
+                let candidates = variants.as_deref().map(|variants| self.candidates(variants, routed));
+                Look::Errand(Errand::Fetch { reason, key, candidates: candidates.unwrap_or_default() })
+            }
             Reuse::Refuse => Look::Answer(serve::only_if_cached(routed)),
         }
+    }
+
+    /// Of variants that this request does not select, the latest that the origin may confirm for it.
+    fn candidates(&self, variants: &Variants, routed: &Routed) -> Candidates {
+        let headers = &routed.request.head.headers;
+        let worth_asking = |stored: &&Arc<Stored>| {
+            validation::may_be_confirmed_for(&stored.response, headers)
+                && stored.carried.standing(&self.log) != Standing::Dead
+        };
+        variants.stored.iter().rev().filter(worth_asking).take(MAX_CANDIDATES).cloned().collect()
     }
 
     /// Stores a response, unless an invalidation has overtaken its fetch.

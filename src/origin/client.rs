@@ -198,14 +198,11 @@ impl Servers {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(malformed("it switches protocols though nobody asked"));
         }
-        let chunked = match transfer_coding(&head.headers) {
-            Ok(chunked) => chunked,
-            Err(reason) => return Err(malformed(reason)),
-        };
+        let coding = transfer_coding(&head.headers).map_err(malformed)?;
         match content_length(&head.headers) {
             Err(reason) => return Err(malformed(reason)),
             // "If a message is received with both […], the Transfer-Encoding overrides the Content-Length."
-            Ok(_) if chunked => {
+            Ok(_) if coding.is_some() => {
                 head.headers.remove(CONTENT_LENGTH);
             }
             Ok(Some(length)) => {
@@ -213,7 +210,7 @@ impl Servers {
             }
             Ok(None) => {}
         }
-        let framed = chunked || head.headers.contains_key(CONTENT_LENGTH);
+        let framed = coding == Some(TransferCoding::Chunked) || head.headers.contains_key(CONTENT_LENGTH);
         let close_delimited = !framed && *method != Method::HEAD && !incoming.is_end_stream();
         head.version = Version::HTTP_11;
         let body = OriginBody::new(incoming, lease, self.settings.body_idle_timeout, close_delimited);
@@ -233,14 +230,32 @@ fn replay(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     Some(copy)
 }
 
-/// Whether the body is chunked. Any other coding is read to the end of the connection by hyper: nobody could say
-/// where it ends.
-fn transfer_coding(headers: &HeaderMap) -> Result<bool, &'static str> {
-    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
-    match (lines.next(), lines.next()) {
-        (None, _) => Ok(false),
-        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(true),
-        _ => Err("its Transfer-Encoding is not just chunked"),
+/// What a body is coded with on this hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TransferCoding {
+    Chunked,
+    /// A name that stands for no coding. The body "is determined by reading the connection until it is closed"
+    /// (RFC 9112 §6.3); that it means something else than its bytes is not known of anybody.
+    Unknown,
+}
+
+/// The coding of the body. We never asked for another than `chunked` (RFC 9112 §7.4), and could not undo it.
+fn transfer_coding(headers: &HeaderMap) -> Result<Option<TransferCoding>, &'static str> {
+    const KNOWN: [&str; 5] = ["gzip", "x-gzip", "compress", "x-compress", "deflate"];
+    let mut lines = headers.get_all(TRANSFER_ENCODING).iter().map(|line| line.as_bytes().trim_ascii());
+    let (line, None) = (lines.next(), lines.next()) else {
+        return Err("it has several lines of Transfer-Encoding");
+    };
+    match line {
+        None => Ok(None),
+        Some(coding) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Some(TransferCoding::Chunked)),
+        Some(coding) if KNOWN.iter().any(|known| coding.eq_ignore_ascii_case(known.as_bytes())) => {
+            Err("its Transfer-Encoding is one that nobody asked for")
+        }
+        Some(coding) if !coding.is_empty() && coding.iter().all(u8::is_ascii_alphanumeric) => {
+            Ok(Some(TransferCoding::Unknown))
+        }
+        Some(_) => Err("its Transfer-Encoding is not just one coding"),
     }
 }
 
@@ -297,15 +312,17 @@ mod tests {
     }
 
     #[test]
-    fn a_coding_other_than_chunked_has_no_end_that_can_be_trusted() {
+    fn a_known_coding_that_nobody_asked_for_is_refused() {
         let check = |lines: &[&str]| {
             let lines: Vec<_> = lines.iter().map(|line| ("transfer-encoding", *line)).collect();
             transfer_coding(&fields(&lines))
         };
-        assert_eq!(check(&[]), Ok(false));
-        assert_eq!(check(&["chunked"]), Ok(true));
-        assert_eq!(check(&["Chunked "]), Ok(true));
-        for bad in [&["gzip"][..], &["gzip, chunked"], &["chunked", "chunked"], &["identity"], &["xchunked"]]
+        assert_eq!(check(&[]), Ok(None));
+        assert_eq!(check(&["chunked"]), Ok(Some(TransferCoding::Chunked)));
+        assert_eq!(check(&["Chunked "]), Ok(Some(TransferCoding::Chunked)));
+        assert_eq!(check(&["identity"]), Ok(Some(TransferCoding::Unknown)));
+        for bad in
+            [&["GZIP"][..], &["gzip, chunked"], &["chunked", "chunked"], &["foo, bar"], &["foo;q=1"], &[""]]
         {
             assert!(check(bad).is_err(), "{bad:?}");
         }

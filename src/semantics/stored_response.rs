@@ -2,6 +2,7 @@
 //!
 //! Knows neither the key it is stored under, nor its content, nor its tags.
 
+use super::cache_control::withheld_fields;
 use super::policy::{Policy, SetCookie};
 use super::storing::Terms;
 use super::vary::Selecting;
@@ -74,13 +75,16 @@ impl StoredResponse {
     }
 }
 
-/// What is stored of a response's end-to-end fields: not `Age`, which every reuse states anew, and not `Set-Cookie`
-/// where the policy strips it. The client that caused the fetch gets them all the same. Order is kept.
+/// What is stored of a response's end-to-end fields: not `Age`, which every reuse states anew, not what a qualified
+/// `private` or `no-cache` names, and not `Set-Cookie` where the policy strips it. The client that caused the fetch gets
+/// them all the same. Order is kept.
 pub fn storable_fields(headers: HeaderMap, policy: &Policy) -> HeaderMap {
-    match policy.set_cookie {
-        SetCookie::Strip => fields::without(headers, &[AGE, SET_COOKIE]),
-        SetCookie::Refuse | SetCookie::Store => fields::without(headers, &[AGE]),
+    let mut omitted = withheld_fields(&headers);
+    omitted.push(AGE);
+    if policy.set_cookie == SetCookie::Strip {
+        omitted.push(SET_COOKIE);
     }
+    fields::without(headers, &omitted)
 }
 
 fn packed(mut headers: HeaderMap) -> HeaderMap {

@@ -6,6 +6,7 @@
 //! response is still worth validating.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use moka::ops::compute::Op;
@@ -38,6 +39,7 @@ pub struct Stored {
     pub carried: Carried,
     /// The bytes it accounts for: body, fields, key, tags and bookkeeping.
     pub weight: u32,
+    refreshing: AtomicBool,
 }
 
 impl Stored {
@@ -50,7 +52,18 @@ impl Stored {
             + carried.byte_size()
             + key.partition.iter().map(|(_, value)| value.len() + 48).sum::<usize>();
         let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Self { key, response, body, carried, weight }
+        Self { key, response, body, carried, weight, refreshing: AtomicBool::new(false) }
+    }
+
+    /// Whether it is this caller who refreshes it; until [`end_refresh`](Self::end_refresh) it is nobody else.
+    pub fn begin_refresh(&self) -> bool {
+        // Read first: while it is refreshed, everyone who is served it asks.
+        !self.refreshing.load(Ordering::Relaxed) && !self.refreshing.swap(true, Ordering::Relaxed)
+    }
+
+    /// See [`begin_refresh`](Self::begin_refresh).
+    pub fn end_refresh(&self) {
+        self.refreshing.store(false, Ordering::Relaxed);
     }
 }
 

@@ -18,6 +18,7 @@ mod hit_path;
 mod purging;
 mod reuse;
 mod shutdown;
+mod stale;
 mod streaming;
 mod validation;
 mod vary;
