@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::header::SET_COOKIE;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Response, StatusCode};
 use tower::{Service, ServiceExt};
@@ -20,7 +21,7 @@ use crate::routes::CacheRule;
 use crate::semantics::precondition::{self, Verdict};
 use crate::semantics::storing::Exchanged;
 use crate::semantics::{
-    CacheStatus, ForwardReason, NotStored, StoredResponse, invalidation, reuse, validation,
+    CacheStatus, ForwardReason, NotStored, SetCookie, StoredResponse, invalidation, reuse, validation,
 };
 use crate::store::Stored;
 use crate::uri;
@@ -247,7 +248,15 @@ fn confirmed(
         quest.note(*status, freshened.as_deref().map(|fresh| &fresh.response).map_err(|why| *why), now);
     // What may not be stored any more serves this request, which is what the origin allowed.
     let stored = freshened.as_ref().unwrap_or(stored);
-    serve::from_store(stored, routed, now, note.word, note.status)
+    let mut answer = serve::from_store(stored, routed, now, note.word, note.status);
+    if rule.policy.set_cookie != SetCookie::Store {
+        // A cookie that the origin sets now is for this client.
+        let headers = answer.response.headers_mut();
+        for cookie in fields.get_all(SET_COOKIE) {
+            headers.append(SET_COOKIE, cookie.clone());
+        }
+    }
+    answer
 }
 
 impl Quest {

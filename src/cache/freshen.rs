@@ -32,7 +32,7 @@ pub(super) struct Confirmation<'a> {
 impl Confirmation<'_> {
     /// The stored response as it is from now on; or why it is none any more: then it is gone from the store.
     pub(super) fn freshen(&self, stored: &Stored) -> Result<Arc<Stored>, NotStored> {
-        let fields = validation::freshened_fields(&stored.response.headers, self.fields);
+        let fields = self.freshened(&stored.response.headers);
         // What is stored is a response to GET, also when it was a HEAD that asked whether it still holds.
         let status = stored.response.status;
         let response =
@@ -72,7 +72,7 @@ impl Confirmation<'_> {
 
     fn freshen_other(&self, stored: &Stored) {
         let StoredResponse { status, headers, selecting, .. } = &stored.response;
-        let fields = validation::freshened_fields(headers, self.fields);
+        let fields = self.freshened(headers);
         if !fields.get_all(VARY).iter().eq(headers.get_all(VARY).iter()) {
             // Which requests it is for now depends on fields of a request that nobody remembers.
             return self.forget(stored);
@@ -90,6 +90,10 @@ impl Confirmation<'_> {
             }
             Err(_) => self.forget(stored),
         }
+    }
+
+    fn freshened(&self, stored: &HeaderMap) -> HeaderMap {
+        validation::freshened_fields(stored, self.fields, self.rule.policy.set_cookie)
     }
 
     fn replace(&self, stored: &Stored, response: StoredResponse, fields: &HeaderMap) -> Arc<Stored> {

@@ -190,10 +190,11 @@ impl Servers {
         &self,
         method: &Method,
         response: Response<Incoming>,
-        lease: Lease,
+        mut lease: Lease,
     ) -> Result<Response<OriginBody>, OriginError> {
         let authority = lease.authority().clone();
         let (mut head, incoming) = response.into_parts();
+        lease.heed_keep_alive(&head.headers);
         let malformed = |reason| OriginError::Malformed { authority: authority.clone(), reason };
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(malformed("it switches protocols though nobody asked"));

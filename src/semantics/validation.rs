@@ -3,7 +3,7 @@
 //! Makes the conditional request for stored responses and reads the answer to it. Who sends it, and what becomes of an
 //! answer that is neither a 304 nor to a HEAD, is decided elsewhere.
 
-use super::{EntityTag, StoredResponse, dates, fields};
+use super::{EntityTag, SetCookie, StoredResponse, dates, fields};
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
@@ -46,16 +46,19 @@ pub fn may_be_confirmed_for(stored: &StoredResponse, request: &HeaderMap) -> boo
 
 /// §3.2: the stored fields updated by those of a 304.
 ///
-/// `not_modified` are its end-to-end fields, with `Date`. A `Set-Cookie` of the 304 is for the client whose request
-/// was forwarded and never becomes part of the stored response; the caller passes it on. Whether and how
+/// `not_modified` are its end-to-end fields, with `Date`. Unless the policy stores cookies, a `Set-Cookie` of the 304 is for
+/// the client whose request was forwarded and does not become part of the stored response; the caller passes it on. Whether and how
 /// long the result may be kept has to be asked again ([`terms`](super::storing::terms)), and its `Vary`
 /// may have changed.
-pub fn freshened_fields(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
+pub fn freshened_fields(stored: &HeaderMap, not_modified: &HeaderMap, set_cookie: SetCookie) -> HeaderMap {
     // "the cache MUST add each header field in the provided response to the stored response, replacing
     // field values that are already present, with the following exceptions"
     let provided = fields::end_to_end(not_modified);
-    let replaces =
-        |name: &HeaderName| is_updated(name) && !(name == ETAG && only_strengthens(stored, &provided));
+    let replaces = |name: &HeaderName| {
+        is_updated(name)
+            && (name != SET_COOKIE || set_cookie == SetCookie::Store)
+            && !(name == ETAG && only_strengthens(stored, &provided))
+    };
     let mut freshened = HeaderMap::with_capacity(stored.keys_len() + provided.keys_len());
     for (name, value) in stored {
         if !(provided.contains_key(name) && replaces(name)) {
@@ -147,7 +150,7 @@ pub fn strip_conditions(request: &mut HeaderMap) {
 /// "Header fields that are automatically processed and removed by the recipient", "The Content-Length header field"
 /// (§3.2). The first kind is gone before this is asked.
 fn is_updated(name: &HeaderName) -> bool {
-    ![CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, SET_COOKIE].contains(name)
+    ![CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE].contains(name)
 }
 
 /// The 304's tag is the stored weak one made strong: the stored bytes may be another coding of what it names.
@@ -162,6 +165,10 @@ fn only_strengthens(stored: &HeaderMap, provided: &HeaderMap) -> bool {
 mod tests {
     use super::*;
     use crate::semantics::samples::{date, fields, stored};
+
+    fn freshened_fields(stored: &HeaderMap, not_modified: &HeaderMap) -> HeaderMap {
+        super::freshened_fields(stored, not_modified, SetCookie::Strip)
+    }
 
     fn lines(headers: &HeaderMap) -> Vec<(&str, &str)> {
         headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect()
@@ -317,6 +324,13 @@ mod tests {
             let freshened = freshened_fields(&fields(&[(name, "own")]), &fields(&[(name, "new")]));
             assert_eq!(lines(&freshened), [(name, "new")]);
         }
+    }
+
+    #[test]
+    fn a_304_updates_cookies_where_they_are_stored() {
+        let (own, new) = (fields(&[("set-cookie", "own")]), fields(&[("set-cookie", "new")]));
+        assert_eq!(lines(&super::freshened_fields(&own, &new, SetCookie::Store)), [("set-cookie", "new")]);
+        assert_eq!(lines(&super::freshened_fields(&own, &new, SetCookie::Refuse)), [("set-cookie", "own")]);
     }
 
     #[test]

@@ -109,3 +109,18 @@ async fn routes_lead_to_what_they_match() {
     assert!(!unknown.body.contains("api"), "no internals: {}", unknown.body);
     assert_eq!(ask("DELETE /v1/x HTTP/1.1\r\nHost: api.test\r\n\r\n").await.status, 404);
 }
+
+#[tokio::test]
+async fn a_connection_that_the_origin_is_about_to_close_is_not_used_again() {
+    for (fields, connections) in
+        [("Keep-Alive: timeout=60\r\n", 1), ("Keep-Alive: timeout=1\r\n", 2), ("", 1)]
+    {
+        let origin = Origin::start().await;
+        origin.on("/a", [Reply::ok(fields, "hello")]);
+        let proxy = Proxy::in_front_of(&origin).await;
+        for _ in 0..2 {
+            assert_eq!(proxy.request("POST", "/a", "", "x").await.status, 200);
+        }
+        assert_eq!(origin.connections(), connections, "{fields}");
+    }
+}

@@ -182,3 +182,17 @@ async fn a_head_updates_the_stored_response_or_ends_it() {
     let other = proxy.get("/b").await;
     assert_eq!((other.x_cache().as_str(), other.body.as_str()), ("MISS", "other"));
 }
+
+#[tokio::test]
+async fn a_cookie_that_comes_with_a_304_is_for_the_client_that_asked() {
+    let origin = Origin::start().await;
+    let confirmed =
+        "HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=60\r\nETag: \"v1\"\r\nSet-Cookie: sid=2\r\n\r\n";
+    origin.on("/a", [Reply::ok(TAGGED, "hello"), Reply::raw(confirmed)]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    proxy.get("/a").await;
+    proxy.later(61);
+    assert_eq!(proxy.get("/a").await.field("set-cookie"), "sid=2");
+    let next = proxy.get("/a").await;
+    assert_eq!((next.x_cache().as_str(), next.field("set-cookie").as_str()), ("HIT", ""));
+}

@@ -78,6 +78,7 @@ struct Script {
     /// By path and query; each list is said in order, and its last reply for ever.
     replies: HashMap<String, Vec<Reply>>,
     requests: Vec<String>,
+    connections: usize,
 }
 
 /// See the [module](self).
@@ -117,6 +118,11 @@ impl Origin {
         self.requests().len()
     }
 
+    /// How many connections there were.
+    pub fn connections(&self) -> usize {
+        self.script.lock().expect("no test panics with the lock").connections
+    }
+
     /// The last request.
     pub fn last(&self) -> String {
         self.requests().pop().unwrap_or_default()
@@ -124,6 +130,7 @@ impl Origin {
 }
 
 async fn serve(mut stream: TcpStream, script: Arc<Mutex<Script>>) {
+    script.lock().expect("no test panics with the lock").connections += 1;
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer).await {
         let target = request.split(' ').nth(1).unwrap_or("").to_owned();
