@@ -318,17 +318,26 @@ mod tests {
         #[test]
         fn nothing_is_served_beyond_its_lifetime_and_the_staleness_asked_for(
             (lifetime, initial_age, resident, max_stale) in (0u64..99, 0u64..99, -99i32..99, 0u64..99),
+            (window, on_failure) in (0u64..99, 0u64..99),
             never_stale: bool,
         ) {
             let mut stored = stored(&[]);
             stored.terms = crate::semantics::samples::terms(lifetime, initial_age, 1000);
             stored.terms.never_stale = never_stale;
+            if !never_stale {
+                stored.terms.stale_while_revalidate = Duration::from_secs(window);
+                stored.terms.stale_if_error = Duration::from_secs(on_failure);
+            }
             let request = fields(&[("cache-control", &format!("max-stale={max_stale}"))]);
             let now = at(1000.0 + f64::from(resident));
             let verdict = reuse(Some(&stored), true, &Method::GET, &request, ClientDirectives::Obey, now);
             let age = initial_age + u64::try_from(resident).unwrap_or(0);
             let allowed = age < lifetime || (!never_stale && age <= lifetime + max_stale);
             prop_assert_eq!(verdict == Serve, allowed);
+            let meanwhile = !allowed && !never_stale && age < lifetime + window;
+            prop_assert_eq!(verdict == ServeStale, meanwhile);
+            let covered = age < lifetime || (!never_stale && age < lifetime + on_failure);
+            prop_assert_eq!(on_error(&stored, Stale, now), covered);
         }
     }
 }
