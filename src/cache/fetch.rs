@@ -185,7 +185,10 @@ fn keep(
     let verdict = precondition::evaluate(&response, &routed.request.head.headers);
     let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
     let rooms = Arc::clone(rooms);
-    let fill = Fill::new(body, Pending { rooms, key: quest.key, response, carried, fetch, body: Vec::new() });
+    let fill = Fill::new(
+        body,
+        Pending { rooms, key: quest.key, response, carried, fetch, body: Vec::new(), trailers: None },
+    );
     match verdict {
         Verdict::Send => answer(routed, status, fields, AnswerBody::Fill(Box::new(fill)), note),
         Verdict::NotModified => {
@@ -216,7 +219,8 @@ fn freshen(
         Ok(response) => {
             let note = quest.note(StatusCode::NOT_MODIFIED, Ok(&response), now);
             let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
-            let fresh = Arc::new(Stored::new(quest.key.clone(), response, stored.body.clone(), carried));
+            let fresh = Stored::new(quest.key.clone(), response, stored.body.clone(), carried);
+            let fresh = Arc::new(fresh.with_trailers(stored.trailers.clone()));
             // The body is the old one. Had it lost a tag just now, an invalidation of that tag would not reach it any
             // more, though its fetch began before: such a response is not kept, but fetched anew next time.
             if stored.carried.cells.iter().all(|cell| fresh.carried.carries(cell)) {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::OriginError;
 use crate::clock::Stopwatch;
 use crate::config::Upstream;
-use crate::exchange::RequestBody;
+use crate::exchange::{Refused, RequestBody};
 
 /// The connections to one server.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub(super) struct Lease {
     permit: OwnedSemaphorePermit,
     /// It has carried a request before, so the server may be closing it just now.
     pub(super) reused: bool,
+    /// The body of its last request was announced and not sent, so no other request can follow.
+    pub(super) refused: Option<Refused>,
 }
 
 impl Lease {
@@ -55,8 +57,8 @@ impl Lease {
 
     /// Puts the connection back for the next request.
     pub(super) fn give_back(self) {
-        let Self { sender, pool, permit, .. } = self;
-        if !sender.is_closed() {
+        let Self { sender, pool, permit, refused, .. } = self;
+        if !sender.is_closed() && refused.is_none() {
             let mut idle = pool.idle();
             idle.push_back(Idle { sender, since: Stopwatch::start() });
             if idle.len() > pool.settings.idle_connections_per_server {
@@ -92,7 +94,7 @@ impl Pool {
             Some(sender) => sender,
             None => self.open().await?,
         };
-        Ok(Lease { sender, pool: Arc::clone(self), permit, reused })
+        Ok(Lease { sender, pool: Arc::clone(self), permit, reused, refused: None })
     }
 
     async fn reuse(&self) -> Option<SendRequest<RequestBody>> {

@@ -5,9 +5,11 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -20,19 +22,21 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use crate::config;
+use crate::exchange::Outlet;
 
 /// Serves one connection until it ends or the server drains.
 pub(super) async fn serve<S, B>(
     stream: TcpStream,
     peer: SocketAddr,
     service: S,
+    outlet: Arc<Outlet>,
     settings: &config::Server,
     watcher: Watcher,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
-    let io = TokioIo::new(Patient { stream, limit: settings.write_stall_timeout, stall: None, linger: None });
+    let io = TokioIo::new(Patient::new(stream, settings.write_stall_timeout, outlet));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // Runs from the moment the connection is idle, so it bounds that, too.
@@ -47,10 +51,13 @@ pub(super) async fn serve<S, B>(
 }
 
 /// A stream whose writes may be held up for a while, and not for ever: a client that does not read would keep
-/// its response, and what that response holds.
+/// its response, and what that response holds. What comes out of its outlet is written between hyper's messages.
 #[derive(Debug)]
-struct Patient {
-    stream: TcpStream,
+struct Patient<S> {
+    stream: S,
+    outlet: Arc<Outlet>,
+    /// What has been taken from the outlet and not been written: it goes before whatever hyper writes next.
+    interim: Bytes,
     limit: Duration,
     /// Made when a write is first held up.
     stall: Option<Pin<Box<Sleep>>>,
@@ -61,7 +68,23 @@ struct Patient {
 /// How long a client may take to read a last response before the connection is closed for good.
 const LINGER: Duration = Duration::from_secs(1);
 
-impl Patient {
+impl<S: AsyncWrite + Unpin> Patient<S> {
+    fn new(stream: S, limit: Duration, outlet: Arc<Outlet>) -> Self {
+        Self { stream, outlet, interim: Bytes::new(), limit, stall: None, linger: None }
+    }
+
+    /// Writes what has been taken from the outlet, to its last byte.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.interim.has_remaining() {
+            let polled = Pin::new(&mut self.stream).poll_write(cx, &self.interim);
+            match ready!(self.watch(polled, cx))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.interim.advance(written),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn watch<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.stall = None;
@@ -73,7 +96,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -83,8 +106,9 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.watch(polled, cx)
     }
@@ -94,6 +118,7 @@ impl AsyncWrite for Patient {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.watch(polled, cx)
     }
@@ -102,7 +127,15 @@ impl AsyncWrite for Patient {
         self.stream.is_write_vectored()
     }
 
+    /// hyper flushes when it has nothing left to write: this is the place between its messages.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_interim(cx))?;
+        if let Some(interim) = self.outlet.take() {
+            self.interim = interim;
+            // An answer may wait for its place behind these.
+            cx.waker().wake_by_ref();
+            ready!(self.poll_interim(cx))?;
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -113,6 +146,7 @@ impl AsyncWrite for Patient {
         let linger = match &mut this.linger {
             Some(linger) => linger,
             None => {
+                ready!(this.poll_interim(cx))?;
                 ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
                 this.linger.insert(Box::pin(tokio::time::sleep(LINGER)))
             }
