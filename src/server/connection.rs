@@ -162,3 +162,74 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderMap, StatusCode};
+    use http_body_util::Full;
+    use hyper::service::service_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    const HINT: &str = "HTTP/1.1 103 Early Hints\r\n\r\n";
+
+    /// A connection through a pipe of `capacity` bytes. `/3/500` is answered with three interim responses and a body of
+    /// 500 bytes.
+    async fn serve_through(
+        capacity: usize,
+        limit: Duration,
+    ) -> (DuplexStream, tokio::task::JoinHandle<bool>) {
+        let (client, server) = duplex(capacity);
+        let outlet = Arc::<Outlet>::default();
+        let io = TokioIo::new(Patient::new(server, limit, Arc::clone(&outlet)));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let interims = outlet.begin(request.version());
+            interims.clone().before(async move {
+                let mut numbers = request.uri().path().split('/').filter_map(|number| number.parse().ok());
+                let (hints, length) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+                for number in 0..hints {
+                    // Each second one comes alone, the others in pairs; the last with the answer.
+                    if number % 3 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    interims.send(StatusCode::EARLY_HINTS, &HeaderMap::new());
+                }
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("x".repeat(length)))))
+            })
+        });
+        let connection = http1::Builder::new().auto_date_header(false).serve_connection(io, service);
+        (client, tokio::spawn(async move { connection.await.is_ok() }))
+    }
+
+    #[tokio::test]
+    async fn a_pipe_of_any_width_carries_the_same_bytes() {
+        let exchanges = [(0, 10), (1, 0), (4, 500), (7, 70_000), (0, 0), (2, 3)];
+        let mut requests = String::new();
+        let mut expected = String::new();
+        for (hints, length) in exchanges {
+            requests.push_str(&format!("GET /{hints}/{length} HTTP/1.1\r\n\r\n"));
+            let body = "x".repeat(length);
+            expected.push_str(&HINT.repeat(hints));
+            expected.push_str(&format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}"));
+        }
+        for capacity in [1, 2, 7, 29, 64, 1000, 1_000_000] {
+            let (mut client, served) = serve_through(capacity, Duration::from_secs(10)).await;
+            let (mut reads, mut writes) = tokio::io::split(&mut client);
+            let mut seen = vec![0; expected.len()];
+            let (written, read) =
+                tokio::join!(writes.write_all(requests.as_bytes()), reads.read_exact(&mut seen));
+            written.unwrap();
+            read.unwrap();
+            assert!(seen == expected.as_bytes(), "{capacity}: {}", String::from_utf8_lossy(&seen));
+            client.shutdown().await.unwrap();
+            assert!(served.await.unwrap(), "{capacity}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_its_hints_is_not_waited_for() {
+        let (mut client, served) = serve_through(29, Duration::from_millis(20)).await;
+        client.write_all(b"GET /5/5 HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(!served.await.unwrap(), "it ends with an error");
+    }
+}

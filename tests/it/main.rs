@@ -11,14 +11,17 @@
 
 mod support;
 
+mod expect;
 mod failures;
 mod framing;
 mod forwarding;
 mod hit_path;
+mod interim;
 mod purging;
 mod reuse;
 mod shutdown;
 mod streaming;
+mod trailers;
 mod validation;
 mod vary;
 mod webhooks;
