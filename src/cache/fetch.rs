@@ -216,7 +216,10 @@ fn keep(
     let verdict = precondition::evaluate(&response, &routed.request.head.headers);
     let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
     let rooms = Arc::clone(rooms);
-    let fill = Fill::new(body, Pending { rooms, key: quest.key, response, carried, fetch, body: Vec::new() });
+    let fill = Fill::new(
+        body,
+        Pending { rooms, key: quest.key, response, carried, fetch, body: Vec::new(), trailers: None },
+    );
     match verdict {
         Verdict::Send => answer(routed, status, fields, AnswerBody::Fill(Box::new(fill)), note),
         Verdict::NotModified => {

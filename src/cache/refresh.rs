@@ -9,7 +9,7 @@ use tower::Service;
 
 use super::service::Errand;
 use super::{Rooms, fetch};
-use crate::exchange::{AnswerBody, Outbound, RequestBody, Routed};
+use crate::exchange::{AnswerBody, Interims, Outbound, RequestBody, Routed};
 use crate::origin::{OriginBody, OriginError};
 use crate::store::Stored;
 
@@ -29,6 +29,7 @@ pub(super) fn spawn<F>(
     // What is stored is a response to GET, whoever asked for it.
     routed.request.head.method = Method::GET;
     routed.request.body = RequestBody::empty();
+    routed.request.interims = Interims::none();
     tokio::spawn(async move {
         let answer = fetch::run(&rooms, forward, routed, errand).await;
         drain(answer.response.into_body()).await;

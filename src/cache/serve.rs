@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::header::AGE;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::header::{AGE, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::clock::Timestamp;
 use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Routed};
@@ -56,13 +56,19 @@ pub(super) fn from_store(
             response
         }
         Verdict::Send => {
-            let body = match request.method {
-                Method::HEAD => AnswerBody::Empty,
-                _ => AnswerBody::whole(stored.body.clone()),
+            let trailers = stored.trailers.as_ref().filter(|_| routed.request.takes_trailers);
+            let body = match (&request.method, trailers) {
+                (&Method::HEAD, _) => AnswerBody::Empty,
+                (_, None) => AnswerBody::whole(stored.body.clone()),
+                (_, Some(trailers)) => AnswerBody::trailed(stored.body.clone(), HeaderMap::clone(trailers)),
             };
             let mut response = Response::new(body);
             *response.status_mut() = held.status;
             *response.headers_mut() = held.headers.clone();
+            if matches!(response.body(), AnswerBody::Trailed(_)) {
+                // It came in chunks, and only chunks have trailers behind them; the length was put on to store it.
+                response.headers_mut().remove(CONTENT_LENGTH);
+            }
             response
         }
     };

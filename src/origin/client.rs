@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -16,7 +16,7 @@ use tower::Service;
 use super::pool::{Lease, Pool};
 use super::{OriginBody, OriginError};
 use crate::config::{HostRewrite, Upstream};
-use crate::exchange::RequestBody;
+use crate::exchange::{Demand, Interims, RequestBody};
 use crate::telemetry::Metrics;
 
 /// A request with nothing left to decide but the server.
@@ -26,6 +26,8 @@ pub struct ToOrigin {
     pub request: Request<RequestBody>,
     /// Index into the plan's upstreams.
     pub upstream: usize,
+    /// Where interim responses go.
+    pub interims: Interims,
 }
 
 /// The service at the bottom of the stack.
@@ -86,7 +88,7 @@ impl Service<ToOrigin> for Origin {
         let metrics = Arc::clone(&self.metrics);
         Box::pin(async move {
             metrics.origin_request();
-            let answer = servers.ask(to_origin.request).await;
+            let answer = servers.ask(to_origin.request, &to_origin.interims).await;
             if let Err(error) = &answer {
                 metrics.origin_error(error.as_str());
             }
@@ -97,13 +99,17 @@ impl Service<ToOrigin> for Origin {
 
 impl Servers {
     /// Asks one server; the next one if no connection could be had, since then nothing was sent.
-    async fn ask(&self, mut request: Request<RequestBody>) -> Result<Response<OriginBody>, OriginError> {
+    async fn ask(
+        &self,
+        mut request: Request<RequestBody>,
+        interims: &Interims,
+    ) -> Result<Response<OriginBody>, OriginError> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut attempt = 0;
         loop {
             let pool = &self.pools[(first.wrapping_add(attempt)) % self.pools.len()];
             attempt += 1;
-            match self.ask_server(pool, request).await {
+            match self.ask_server(pool, request, interims).await {
                 Ok(response) => return Ok(response),
                 Err((Some(unsent), _)) if attempt < self.pools.len() => request = unsent,
                 Err((_, error)) => return Err(error),
@@ -116,6 +122,7 @@ impl Servers {
         &self,
         pool: &Arc<Pool>,
         mut request: Request<RequestBody>,
+        interims: &Interims,
     ) -> Result<Response<OriginBody>, (Option<Request<RequestBody>>, OriginError)> {
         self.rewrite_host(&pool.authority, request.headers_mut());
         let mut fresh = false;
@@ -126,6 +133,9 @@ impl Servers {
             };
             let again = if lease.reused { replay(&request) } else { None };
             let method = request.method().clone();
+            let expects = request.headers().contains_key(EXPECT);
+            let demand = if expects { request.body_mut().wait_for_demand() } else { None };
+            hear_interims(&mut request, interims.clone(), demand.clone());
             let limit = self.settings.head_timeout;
             let sent = request.body_mut().sent();
             // From the moment the request has been sent whole: how long an upload takes is the client's affair.
@@ -147,6 +157,12 @@ impl Servers {
                     ));
                 }
                 Ok(Ok(response)) => {
+                    lease.refused = demand.and_then(|demand| demand.refuse());
+                    if lease.refused.is_some() {
+                        // The client's connection looks up once more before it gets the answer, and sees that it must
+                        // end with it: the announced body may still come, or not.
+                        tokio::task::yield_now().await;
+                    }
                     return self.receive(&method, response, lease).map_err(|error| (None, error));
                 }
                 Ok(Err(mut failure)) => {
@@ -217,6 +233,15 @@ impl Servers {
         let body = OriginBody::new(incoming, lease, self.settings.body_idle_timeout, close_delimited);
         Ok(Response::from_parts(head, body))
     }
+}
+
+/// What the origin says before its final response: 100 is for us, all else for the client.
+fn hear_interims(request: &mut Request<RequestBody>, interims: Interims, demand: Option<Demand>) {
+    hyper::ext::on_informational(request, move |interim| match (interim.status(), &demand) {
+        (StatusCode::CONTINUE, Some(demand)) => demand.ask(),
+        (StatusCode::CONTINUE, None) => {}
+        (status, _) => interims.send(status, interim.headers()),
+    });
 }
 
 /// A second copy of a request that may be sent twice: idempotent, and without a body.

@@ -109,7 +109,7 @@ impl OriginError {
             return Self::RequestBody(match body {
                 BodyError::TooLarge { .. } => RequestBodyFault::TooLarge,
                 BodyError::Idle { .. } => RequestBodyFault::Stalled,
-                BodyError::Broken(_) => RequestBodyFault::Broken,
+                BodyError::Refused | BodyError::Broken(_) => RequestBodyFault::Broken,
             });
         }
         if error.is_parse_too_large() {

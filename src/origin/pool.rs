@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::OriginError;
 use crate::clock::Stopwatch;
 use crate::config::Upstream;
-use crate::exchange::RequestBody;
+use crate::exchange::{Refused, RequestBody};
 
 /// The connections to one server.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub(super) struct Lease {
     idle_limit: Duration,
     /// It has carried a request before, so the server may be closing it just now.
     pub(super) reused: bool,
+    /// The body of its last request was announced and not sent, so no other request can follow.
+    pub(super) refused: Option<Refused>,
 }
 
 impl Lease {
@@ -73,8 +75,8 @@ impl Lease {
 
     /// Puts the connection back for the next request.
     pub(super) fn give_back(self) {
-        let Self { sender, pool, permit, idle_limit: limit, .. } = self;
-        if !sender.is_closed() && limit > Duration::ZERO {
+        let Self { sender, pool, permit, idle_limit: limit, refused, .. } = self;
+        if !sender.is_closed() && limit > Duration::ZERO && refused.is_none() {
             let mut idle = pool.idle();
             idle.push_back(Idle { sender, since: Stopwatch::start(), limit });
             if idle.len() > pool.settings.idle_connections_per_server {
@@ -121,7 +123,7 @@ impl Pool {
             None => self.open().await?,
         };
         let idle_limit = self.settings.idle_timeout;
-        Ok(Lease { sender, pool: Arc::clone(self), permit, idle_limit, reused })
+        Ok(Lease { sender, pool: Arc::clone(self), permit, idle_limit, reused, refused: None })
     }
 
     async fn reuse(&self) -> Option<SendRequest<RequestBody>> {

@@ -68,11 +68,15 @@ impl StoredResponse {
 
     /// The bytes it occupies, closely enough for a memory limit: itself, its fields, its selecting fields.
     pub fn byte_size(&self) -> usize {
-        // An entry of a `HeaderMap`, with its share of the index and of the map's free room.
-        const LINE_BYTES: usize = 128;
-        let texts = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE_BYTES);
-        size_of::<Self>() + texts.sum::<usize>() + self.selecting.byte_size()
+        size_of::<Self>() + fields_byte_size(&self.headers) + self.selecting.byte_size()
     }
+}
+
+/// The bytes that fields occupy, closely enough for a memory limit.
+pub fn fields_byte_size(fields: &HeaderMap) -> usize {
+    // An entry of a `HeaderMap`, with its share of the index and of the map's free room.
+    const LINE_BYTES: usize = 128;
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE_BYTES).sum()
 }
 
 /// What is stored of a response's end-to-end fields: not `Age`, which every reuse states anew, not what a qualified

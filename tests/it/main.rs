@@ -11,15 +11,18 @@
 
 mod support;
 
+mod expect;
 mod failures;
 mod framing;
 mod forwarding;
 mod hit_path;
+mod interim;
 mod purging;
 mod reuse;
 mod shutdown;
 mod stale;
 mod streaming;
+mod trailers;
 mod validation;
 mod vary;
 mod webhooks;

@@ -102,6 +102,13 @@ impl Origin {
         Self { address, script }
     }
 
+    /// One without a script: the test accepts its connections and says what is said on them.
+    pub async fn by_hand() -> (Self, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        (Self { address, script: Arc::default() }, listener)
+    }
+
     /// Answers requests for `target` with these replies in turn, the last one for ever.
     pub fn on(&self, target: &str, replies: impl IntoIterator<Item = Reply>) {
         let replies = replies.into_iter().collect();
