@@ -169,6 +169,9 @@ fn article_route() -> Route {
             tags: Vec::new(),
             store_if: None,
             store_unless: None,
+            store_post: false,
+            query: None,
+            groups: true,
         }),
         status_fields: StatusFields {
             x_cache: true,

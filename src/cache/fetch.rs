@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use http::header::SET_COOKIE;
-use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Response, StatusCode};
 use tower::{Service, ServiceExt};
 
 use super::fill::{Fill, Pending};
 use super::freshen::Confirmation;
 use super::service::{Candidates, Errand};
-use super::{Rooms, receive, refresh, serve};
+use super::{Rooms, change, receive, refresh, serve};
 use crate::clock::Timestamp;
-use crate::exchange::{Answer, AnswerBody, CacheWord, Normalized, Note, Outbound, RequestBody, Routed};
+use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Outbound, RequestBody, Routed};
 use crate::invalidation::{Fetch, Standing};
 use crate::keys::Key;
 use crate::origin::{OriginBody, OriginError};
@@ -21,17 +20,20 @@ use crate::routes::CacheRule;
 use crate::semantics::precondition::{self, Verdict};
 use crate::semantics::storing::Exchanged;
 use crate::semantics::{
-    CacheStatus, ForwardReason, NotStored, SetCookie, StoredResponse, invalidation, reuse, validation,
+    CacheStatus, ForwardReason, NotStored, SetCookie, StoredResponse, method, reuse, validation,
 };
 use crate::store::Stored;
-use crate::uri;
 
 /// Runs an errand: there is always an answer.
 pub(super) async fn run<F>(rooms: &Arc<Rooms>, forward: F, routed: Routed, errand: Errand) -> Answer
 where
-    F: Service<Outbound, Response = Response<OriginBody>, Error = OriginError> + Clone,
+    F: Service<Outbound, Response = Response<OriginBody>, Error = OriginError> + Clone + Send + 'static,
+    F::Future: Send,
 {
     match errand {
+        Errand::Pass { reason, .. } if !method::is_safe(&routed.request.head.method) => {
+            change::run(rooms, forward, routed, reason).await
+        }
         Errand::Pass { reason, detail } => pass(rooms, forward, routed, reason, detail).await,
         Errand::Fetch { reason, key, candidates } => {
             fetch(rooms, forward, routed, Quest { reason, key, candidates }).await
@@ -39,7 +41,7 @@ where
     }
 }
 
-/// Forwards a request the cache takes no part in; an unsafe one invalidates what it may have changed.
+/// Forwards a request the cache takes no part in.
 async fn pass<F>(
     rooms: &Rooms,
     forward: F,
@@ -57,46 +59,22 @@ where
         Err(error) => return origin_failed(&error, &routed, CacheWord::Bypass, reason),
     };
     let (head, body) = response.into_parts();
-    invalidate_changed(rooms, &routed, head.status, &head.headers).await;
     let fields = receive::fields(&head.headers, rooms.clock.now());
+    let note = passed(reason, head.status, detail);
+    answer(&routed, head.status, fields, AnswerBody::Origin(body), note)
+}
+
+/// What there is to say of a response that was passed on.
+pub(super) fn passed(reason: ForwardReason, status: StatusCode, detail: Option<NotStored>) -> Note {
     let status = CacheStatus {
         hit: false,
         forward: Some(reason),
-        forward_status: Some(head.status),
+        forward_status: Some(status),
         ttl_secs: None,
         stored: false,
         detail: detail.map(NotStored::as_str),
     };
-    let note = Note { word: CacheWord::Bypass, status, cached_at: None, reset_at: None };
-    answer(&routed, head.status, fields, AnswerBody::Origin(body), note)
-}
-
-/// Invalidates what a successful unsafe request has changed (RFC 9111 §4.4). Before the answer goes out: whoever has
-/// read that it was done never sees the old state again.
-async fn invalidate_changed(rooms: &Rooms, routed: &Routed, status: StatusCode, fields: &HeaderMap) {
-    let Normalized { head, host, .. } = &routed.request;
-    let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let changed = invalidation::invalidated(&head.method, host, target, status, fields);
-    if changed.is_empty() {
-        return;
-    }
-    let (invalidator, host) = (Arc::clone(&rooms.invalidator), Arc::clone(host));
-    let purge = move || {
-        for uri in changed {
-            let (path, query) = match uri.split_once('?') {
-                Some((path, query)) => (path, Some(query)),
-                None => (&*uri, None),
-            };
-            // What is no path is stored under no key.
-            if let Ok(path) = uri::normalize_path(path) {
-                invalidator.purge_resource(&host, &path, query);
-            }
-        }
-    };
-    // A large purge may be under way, and is waited for; not on a worker that serves.
-    if let Err(error) = tokio::task::spawn_blocking(purge).await {
-        tracing::error!(%error, "what an unsafe request changed was not invalidated");
-    }
+    Note { word: CacheWord::Bypass, status, cached_at: None, reset_at: None }
 }
 
 /// What is fetched, and why.
@@ -129,7 +107,9 @@ where
             // What cannot be validated is fetched anew.
             quest.candidates.clear();
         }
-        let outbound = outbound(&routed, headers, RequestBody::empty());
+        // A QUERY has its content, read and in the key; nothing else that comes here has any.
+        let content = routed.request.body.copy().unwrap_or_else(RequestBody::empty);
+        let outbound = outbound(&routed, headers, content);
         let response = forward.clone().oneshot(outbound).await;
         let received_at = rooms.clock.now();
         let failed = match &response {
@@ -197,13 +177,8 @@ fn keep(
     let Received { status, fields, body, exchanged } = received;
     let method = &routed.request.head.method;
     let storable = receive::storable(method, routed, rule, status, &fields, exchanged).and_then(|storable| {
-        if body.is_close_delimited() && !rule.policy.store_close_delimited {
-            Err(NotStored::CloseDelimited)
-        } else if receive::too_large(&fields, rooms.store.limits().max_object_bytes) {
-            Err(NotStored::TooLarge)
-        } else {
-            Ok(storable)
-        }
+        receive::fits(&body, &fields, rule, rooms.store.limits())?;
+        Ok(storable)
     });
     let response = match storable {
         Ok(response) => response,
@@ -279,25 +254,41 @@ impl Quest {
 
     /// What there is to say once the origin has answered.
     fn note(&self, status: StatusCode, stored: Result<&StoredResponse, NotStored>, now: Timestamp) -> Note {
-        let terms = stored.ok().map(|response| &response.terms);
-        Note {
-            word: self.word(),
-            status: CacheStatus {
-                hit: false,
-                forward: Some(self.reason),
-                forward_status: Some(status),
-                ttl_secs: terms.map(|terms| terms.ttl_secs(now)),
-                stored: stored.is_ok(),
-                detail: stored.err().map(NotStored::as_str),
-            },
-            cached_at: terms.map(|terms| terms.received_at),
-            reset_at: terms.map(|terms| terms.expires_at()),
-        }
+        fetched(self.word(), self.reason, status, stored, now)
     }
 }
 
+/// What there is to say of a response that may have been stored.
+pub(super) fn fetched(
+    word: CacheWord,
+    reason: ForwardReason,
+    status: StatusCode,
+    stored: Result<&StoredResponse, NotStored>,
+    now: Timestamp,
+) -> Note {
+    let terms = stored.ok().map(|response| &response.terms);
+    Note {
+        word,
+        status: CacheStatus {
+            hit: false,
+            forward: Some(reason),
+            forward_status: Some(status),
+            ttl_secs: terms.map(|terms| terms.ttl_secs(now)),
+            stored: stored.is_ok(),
+            detail: stored.err().map(NotStored::as_str),
+        },
+        cached_at: terms.map(|terms| terms.received_at),
+        reset_at: terms.map(|terms| terms.expires_at()),
+    }
+}
+
+/// What is stored is a response to GET, also when it was a HEAD that asked whether it still holds; or to a QUERY.
+pub(super) fn stored_method(routed: &Routed) -> &Method {
+    if routed.request.head.method == Method::QUERY { &Method::QUERY } else { &Method::GET }
+}
+
 /// The request as it goes to the origin.
-fn outbound(routed: &Routed, headers: HeaderMap, body: RequestBody) -> Outbound {
+pub(super) fn outbound(routed: &Routed, headers: HeaderMap, body: RequestBody) -> Outbound {
     Outbound { request: routed.request.with(headers, body), upstream: routed.route.upstream }
 }
 
@@ -309,12 +300,23 @@ fn tell_failure(error: &OriginError, routed: &Routed) {
     );
 }
 
-fn origin_failed(error: &OriginError, routed: &Routed, word: CacheWord, reason: ForwardReason) -> Answer {
+pub(super) fn origin_failed(
+    error: &OriginError,
+    routed: &Routed,
+    word: CacheWord,
+    reason: ForwardReason,
+) -> Answer {
     tell_failure(error, routed);
     serve::failed(&Failure::Origin(error), routed, word, Some(reason))
 }
 
-fn answer(routed: &Routed, status: StatusCode, fields: HeaderMap, body: AnswerBody, note: Note) -> Answer {
+pub(super) fn answer(
+    routed: &Routed,
+    status: StatusCode,
+    fields: HeaderMap,
+    body: AnswerBody,
+    note: Note,
+) -> Answer {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = fields;

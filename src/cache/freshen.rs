@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use http::header::VARY;
-use http::{HeaderMap, Method};
 
+use super::fetch::stored_method;
 use super::{Rooms, receive};
 use crate::exchange::Routed;
 use crate::invalidation::{Fetch, Standing};
@@ -33,11 +34,16 @@ impl Confirmation<'_> {
     /// The stored response as it is from now on; or why it is none any more: then it is gone from the store.
     pub(super) fn freshen(&self, stored: &Stored) -> Result<Arc<Stored>, NotStored> {
         let fields = self.freshened(&stored.response.headers);
-        // What is stored is a response to GET, also when it was a HEAD that asked whether it still holds.
         let status = stored.response.status;
-        let response =
-            receive::storable(&Method::GET, self.routed, self.rule, status, &fields, self.exchanged)
-                .inspect_err(|_| self.forget(stored))?;
+        let response = receive::storable(
+            stored_method(self.routed),
+            self.routed,
+            self.rule,
+            status,
+            &fields,
+            self.exchanged,
+        )
+        .inspect_err(|_| self.forget(stored))?;
         let fresh = self.replace(stored, response, &fields);
         if self.selects(stored) {
             // The fresh one is in its place, also if its `Vary` is another now.
@@ -78,7 +84,14 @@ impl Confirmation<'_> {
             return self.forget(stored);
         }
         let request = &self.routed.request.head.headers;
-        match storing::terms(&Method::GET, request, *status, &fields, &self.rule.policy, self.exchanged) {
+        match storing::terms(
+            stored_method(self.routed),
+            request,
+            *status,
+            &fields,
+            &self.rule.policy,
+            self.exchanged,
+        ) {
             Ok(terms) => {
                 let storable = StoredResponse::new(
                     *status,

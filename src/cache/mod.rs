@@ -1,9 +1,12 @@
 //! The deeds: looking up, fetching, filling, serving. What may be done is decided by `semantics`, `keys` and
 //! `invalidation`; here it is done.
 
+mod change;
 mod fetch;
 mod fill;
 mod freshen;
+mod post;
+mod query;
 mod receive;
 mod refresh;
 mod serve;

@@ -11,12 +11,14 @@ use crate::exchange::Routed;
 use crate::invalidation::{Tag, apply};
 use crate::keys::Key;
 use crate::layers::forward::via_value;
+use crate::origin::OriginBody;
 use crate::routes::CacheRule;
 use crate::semantics::fields::end_to_end;
 use crate::semantics::stored_response::storable_fields;
 use crate::semantics::storing::{self, Exchanged};
 use crate::semantics::vary::Selecting;
 use crate::semantics::{NotStored, StoredResponse};
+use crate::store::MemoryLimits;
 
 /// The fields that travel on: end-to-end, with `Via`, and with the `Date` of their receipt if they had none
 /// (RFC 9110 §6.6.1), lest a later hit be dated as of its sending.
@@ -52,10 +54,21 @@ pub(super) fn storable(
     Ok(StoredResponse::new(status, storable_fields(fields.clone(), &rule.policy), terms, selecting))
 }
 
-/// Whether a body that announces its length is too large to be stored.
-pub(super) fn too_large(fields: &HeaderMap, limit: u64) -> bool {
+/// Whether the body can be stored, as far as that is known before it has come.
+pub(super) fn fits(
+    body: &OriginBody,
+    fields: &HeaderMap,
+    rule: &CacheRule,
+    limits: MemoryLimits,
+) -> Result<(), NotStored> {
+    if body.is_close_delimited() && !rule.policy.store_close_delimited {
+        return Err(NotStored::CloseDelimited);
+    }
     let announced = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    announced.is_some_and(|length| length > limit)
+    if announced.is_some_and(|length| length > limits.max_object_bytes) {
+        return Err(NotStored::TooLarge);
+    }
+    Ok(())
 }
 
 /// All that the response can be invalidated by.

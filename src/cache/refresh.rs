@@ -9,7 +9,7 @@ use tower::Service;
 
 use super::service::Errand;
 use super::{Rooms, fetch};
-use crate::exchange::{AnswerBody, Interims, Outbound, RequestBody, Routed};
+use crate::exchange::{AnswerBody, Interims, Outbound, Routed};
 use crate::origin::{OriginBody, OriginError};
 use crate::store::Stored;
 
@@ -26,9 +26,10 @@ pub(super) fn spawn<F>(
 {
     let Some(turn) = Turn::take(stored) else { return };
     let rooms = Arc::clone(rooms);
-    // What is stored is a response to GET, whoever asked for it.
-    routed.request.head.method = Method::GET;
-    routed.request.body = RequestBody::empty();
+    // What is stored is a response to GET, also when it was a HEAD that it served.
+    if routed.request.head.method == Method::HEAD {
+        routed.request.head.method = Method::GET;
+    }
     routed.request.interims = Interims::none();
     tokio::spawn(async move {
         let answer = fetch::run(&rooms, forward, routed, errand).await;

@@ -7,20 +7,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::Response;
 use http::header::RANGE;
+use http::{Method, Response};
 use http_body::Body;
 use smallvec::{SmallVec, smallvec};
+use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
-use super::{fetch, refresh, serve};
+use super::{fetch, query, refresh, serve};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Answer, Outbound, Routed};
 use crate::invalidation::{Invalidator, Log, Standing};
 use crate::keys::{Key, KeyInput};
 use crate::layers::Early;
 use crate::origin::{OriginBody, OriginError};
-use crate::routes::CacheRule;
+use crate::routes::{CacheRule, QueryRule, Table};
 use crate::semantics::{ForwardReason, NotStored, Reuse, precondition, reuse, validation};
 use crate::store::{Memory, Stored, Variants};
 
@@ -33,8 +34,13 @@ pub struct Rooms {
     pub log: Arc<Log>,
     /// Carries out what unsafe methods invalidate.
     pub invalidator: Arc<Invalidator>,
+    /// Which requests belong together.
+    pub routes: Arc<Table>,
     /// What time it is.
     pub clock: Clock,
+    /// Free places for unsafe requests. They run on without their clients, so no connection and no permit of
+    /// [`admit`](crate::layers::admit) bounds them.
+    pub unsafe_exchanges: Arc<Semaphore>,
 }
 
 /// Makes [`Cache`].
@@ -82,23 +88,38 @@ where
 
     fn call(&mut self, routed: Routed) -> Self::Future {
         match self.rooms.look(&routed) {
-            Look::Answer(answer) => Early::now(answer),
-            Look::Stale { answer, stored, errand } => {
+            Look::Found(Found::Answer(answer)) => Early::now(answer),
+            Look::Found(Found::Stale { answer, stored, errand }) => {
                 refresh::spawn(&self.rooms, self.forward.clone(), routed, &stored, errand);
                 Early::now(answer)
             }
-            Look::Errand(errand) => {
+            Look::Found(Found::Errand(errand)) => {
                 let (rooms, forward) = (Arc::clone(&self.rooms), self.forward.clone());
                 Early::later(Box::pin(async move { Ok(fetch::run(&rooms, forward, routed, errand).await) }))
+            }
+            Look::Query(rule) => {
+                let (rooms, forward) = (Arc::clone(&self.rooms), self.forward.clone());
+                Early::later(Box::pin(async move { Ok(query::run(&rooms, forward, routed, rule).await) }))
             }
         }
     }
 }
 
 /// What looking led to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made; a box would cost every hit"
+)]
 enum Look {
+    Found(Found),
+    /// Nothing can be looked up before the request's content is there.
+    Query(QueryRule),
+}
+
+/// What was found.
+pub(super) enum Found {
     Answer(Answer),
-    /// Served stale, and worth an errand that nobody waits for.
+    /// To be served stale, and worth an errand that nobody waits for.
     Stale {
         answer: Answer,
         stored: Arc<Stored>,
@@ -133,20 +154,32 @@ pub(super) type Candidates = SmallVec<[Arc<Stored>; 1]>;
 const MAX_CANDIDATES: usize = 8;
 
 impl Rooms {
-    /// Key, look-up, standing, selection, reuse.
+    /// Whether the cache takes part, and [what it finds](Self::find).
     fn look(&self, routed: &Routed) -> Look {
         let request = &routed.request.head;
         let Some(rule) = &routed.route.cache else {
-            return Look::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail: None });
+            return Look::Found(Found::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail: None }));
         };
         if let Err(reason) = participates(routed) {
-            return Look::Errand(Errand::Pass { reason, detail: None });
+            return match rule.query {
+                Some(query) if request.method == Method::QUERY => Look::Query(query),
+                _ => Look::Found(Found::Errand(Errand::Pass { reason, detail: None })),
+            };
         }
+        Look::Found(self.find(routed, rule, None))
+    }
+
+    /// Key, look-up, standing, selection, reuse. `content`: a QUERY's.
+    pub(super) fn find(&self, routed: &Routed, rule: &CacheRule, content: Option<&[u8]>) -> Found {
+        let request = &routed.request.head;
         let now = self.clock.now();
-        let Ok(key) = rule.key.key(&key_input(routed, now)) else {
+        let Ok(mut key) = rule.key.key(&key_input(routed, now)) else {
             let detail = Some(NotStored::KeyRejected);
-            return Look::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail });
+            return Found::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail });
         };
+        if let Some(content) = content {
+            key = key.with_content(&request.headers, content);
+        }
         let variants = self.store.get(&key.text);
         let (selected, exist) = match &variants {
             Some(variants) => self.select(variants, routed),
@@ -157,30 +190,26 @@ impl Rooms {
         match reuse::reuse(response, exist, &request.method, &request.headers, directives, now) {
             verdict @ (Reuse::Serve | Reuse::ServeStale) => {
                 let Some(stored) = selected else {
-                    return Look::Errand(Errand::Fetch {
-                        reason: ForwardReason::Miss,
-                        key,
-                        candidates: smallvec![],
-                    });
+                    let candidates = smallvec![];
+                    return Found::Errand(Errand::Fetch { reason: ForwardReason::Miss, key, candidates });
                 };
                 let answer = serve::hit(stored, routed, now);
                 if verdict == Reuse::Serve {
-                    return Look::Answer(answer);
+                    return Found::Answer(answer);
                 }
                 let candidates = smallvec![Arc::clone(stored)];
                 let errand = Errand::Fetch { reason: ForwardReason::Stale, key, candidates };
-                Look::Stale { answer, stored: Arc::clone(stored), errand }
+                Found::Stale { answer, stored: Arc::clone(stored), errand }
             }
-            Reuse::Validate(reason) => Look::Errand(Errand::Fetch {
-                reason,
-                key,
-                candidates: selected.cloned().into_iter().collect(),
-            }),
+            Reuse::Validate(reason) => {
+                let candidates = selected.cloned().into_iter().collect();
+                Found::Errand(Errand::Fetch { reason, key, candidates })
+            }
             Reuse::Forward(reason) => {
                 let candidates = variants.as_deref().map(|variants| self.candidates(variants, routed));
-                Look::Errand(Errand::Fetch { reason, key, candidates: candidates.unwrap_or_default() })
+                Found::Errand(Errand::Fetch { reason, key, candidates: candidates.unwrap_or_default() })
             }
-            Reuse::Refuse => Look::Answer(serve::only_if_cached(routed)),
+            Reuse::Refuse => Found::Answer(serve::only_if_cached(routed)),
         }
     }
 
@@ -246,7 +275,7 @@ fn participates(routed: &Routed) -> Result<(), ForwardReason> {
 }
 
 /// What the key is built from.
-fn key_input(routed: &Routed, now: Timestamp) -> KeyInput<'_> {
+pub(super) fn key_input(routed: &Routed, now: Timestamp) -> KeyInput<'_> {
     let request = &routed.request;
     KeyInput {
         method: &request.head.method,

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// See the [module](self).
 #[derive(Debug)]
 pub struct RequestBody {
+    /// What was read of it before and goes first.
+    ahead: Option<Bytes>,
     frames: Frames,
     left: u64,
     limit: u64,
@@ -58,7 +60,22 @@ impl RequestBody {
     }
 
     fn of(frames: Frames, limit: u64, idle_timeout: Duration) -> Self {
-        Self { frames, left: limit, limit, idle: IdleTimer::new(idle_timeout), unsent: None }
+        let idle = IdleTimer::new(idle_timeout);
+        Self { ahead: None, frames, left: limit, limit, idle, unsent: None }
+    }
+
+    /// The same again, if it is all there.
+    pub fn copy(&self) -> Option<Self> {
+        match (&self.ahead, &self.frames) {
+            (None, Frames::Empty) => Some(Self::empty()),
+            (None, Frames::Whole(bytes)) => Some(Self::whole(bytes.clone().unwrap_or_default())),
+            _ => None,
+        }
+    }
+
+    /// This body with what has been read of it already put back.
+    pub fn preceded_by(self, read: Bytes) -> Self {
+        Self { ahead: Some(read).filter(|read| !read.is_empty()), ..self }
     }
 
     /// Ready once the body has been sent or given up; `None` if there is nothing to send.
@@ -117,6 +134,9 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(ahead) = this.ahead.take() {
+            return Poll::Ready(Some(Ok(Frame::data(ahead))));
+        }
         if let Frames::Awaited(awaited) = &mut this.frames {
             match ready!(awaited.poll_incoming(cx)) {
                 Ok(incoming) => this.frames = Frames::Incoming(incoming),
@@ -143,23 +163,31 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.frames {
-            Frames::Empty => true,
-            Frames::Whole(bytes) => bytes.is_none(),
-            Frames::Incoming(incoming) => incoming.is_end_stream(),
-            Frames::Awaited(_) => false,
-        }
+        self.ahead.is_none()
+            && match &self.frames {
+                Frames::Empty => true,
+                Frames::Whole(bytes) => bytes.is_none(),
+                Frames::Incoming(incoming) => incoming.is_end_stream(),
+                Frames::Awaited(_) => false,
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.frames {
+        let ahead = self.ahead.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let hint = match &self.frames {
             Frames::Empty => SizeHint::with_exact(0),
             Frames::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Frames::Incoming(incoming) => incoming.size_hint(),
-            Frames::Awaited(awaited) => awaited.size_hint.clone(),
+            Frames::Awaited(awaited) => awaited.size_hint,
+        };
+        let mut whole = SizeHint::new();
+        if let Some(upper) = hint.upper() {
+            whole.set_upper(upper.saturating_add(ahead));
         }
+        whole.set_lower(hint.lower().saturating_add(ahead));
+        whole
     }
 }
 

@@ -69,14 +69,22 @@ impl Invalidator {
         self.append(Some(tags))
     }
 
-    /// Invalidates what is stored for a URI, as an unsafe method does (RFC 9111 §4.4). `host` and `path` are
-    /// normalised.
-    pub fn purge_resource(&self, host: &str, path: &str, query: Option<&str>) -> Purged {
-        self.append(Some(&naming::tags_of_uri(&self.routes, host, path, query)))
+    /// Invalidates what an unsafe request may have changed (RFC 9111 §4.4); `None` if that is nothing.
+    pub fn purge_changed(&self, tags: &[Tag]) -> Option<Appended> {
+        self.append_and_reclaim(Some(tags)).0
+    }
+
+    /// What is stored for a URI carries one of these. `host` and `path` are normalised.
+    pub fn tags_of_resource(&self, host: &str, path: &str, query: Option<&str>) -> Vec<Tag> {
+        naming::tags_of_uri(&self.routes, host, path, query)
+    }
+
+    fn append(&self, tags: Option<&[Tag]>) -> Purged {
+        self.append_and_reclaim(tags).1
     }
 
     /// Appends (`None`: everything), then reclaims and counts.
-    fn append(&self, tags: Option<&[Tag]>) -> Purged {
+    fn append_and_reclaim(&self, tags: Option<&[Tag]>) -> (Option<Appended>, Purged) {
         let stopwatch = Stopwatch::start();
         // Held from before the append: two that overlap could not say which of them made a response unusable.
         let reclaiming = lock(&self.reclaiming);
@@ -84,7 +92,7 @@ impl Invalidator {
             None => (self.log.append_everything(), self.store.iter().map(|(key, _)| key).collect()),
             Some([]) => {
                 let position = self.log.head();
-                return Purged { position, matched: 0, bytes: 0, took: stopwatch.elapsed() };
+                return (None, Purged { position, matched: 0, bytes: 0, took: stopwatch.elapsed() });
             }
             Some(tags) => {
                 let appended = self.log.append(tags);
@@ -100,7 +108,8 @@ impl Invalidator {
             bytes += weight;
         }
         drop(reclaiming);
-        Purged { position: appended.position, matched, bytes, took: stopwatch.elapsed() }
+        let purged = Purged { position: appended.position, matched, bytes, took: stopwatch.elapsed() };
+        (Some(appended), purged)
     }
 
     /// Removes what is dead under a key; how many responses this append killed, and their bytes.

@@ -277,6 +277,9 @@ mod tests {
             tags: Vec::new(),
             store_if: None,
             store_unless: None,
+            store_post: false,
+            query: None,
+            groups: true,
         });
         let path = PathPattern::parse(path).unwrap();
         let matching = Match { hosts: Vec::new(), path, methods: Vec::new(), headers: Vec::new() };

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::{Log, Position, TagCell};
+use super::{Appended, Log, Position, TagCell};
 
 /// What a stored response is known by: where the log stood when its fetch began, and its tags.
 ///
@@ -54,6 +54,22 @@ impl Carried {
         }
         self.checked.store(head.0, Ordering::Relaxed);
         Standing::Usable
+    }
+
+    /// What the response to an unsafe request carries once that request has itself caused `appended`: it tells of
+    /// the change, so it is as of that position. `None` if anything else has invalidated it since its fetch began.
+    ///
+    /// To be made *before* the append: from then on it holds its cells, so that none of them is forgotten
+    /// between the invalidations by others and this look at them.
+    pub fn since_own(mut self, appended: &Appended) -> Option<Self> {
+        let newest_by_others = |cell: &Arc<TagCell>| appended.before(cell).unwrap_or_else(|| cell.hard());
+        let overtaken = self.as_of < appended.floor_before
+            || self.cells.iter().any(|cell| newest_by_others(cell) > self.as_of);
+        if overtaken {
+            return None;
+        }
+        // They are ordered, and each is there once.
+        Some(Self::new(appended.position, std::mem::take(&mut self.cells).into_vec()))
     }
 
     /// Whether this is one of its tags.
@@ -143,6 +159,56 @@ mod tests {
         assert_eq!(carried.standing(&log), Standing::Dead);
         assert_eq!(log.carry(&fetch, []).standing(&log), Standing::Dead);
         assert_eq!(log.carry(&log.begin_fetch(), []).standing(&log), Standing::Usable);
+    }
+
+    #[test]
+    fn the_answer_to_a_change_survives_the_change_it_tells_of() {
+        let log = log();
+        let carried = log.carry(&log.begin_fetch(), [tag("a"), tag("b")]);
+        let own = log.append(&[tag("a")]);
+        let carried = carried.since_own(&own).unwrap();
+        assert_eq!((carried.as_of, carried.standing(&log)), (own.position, Standing::Usable));
+        log.append(&[tag("b")]);
+        assert_eq!(carried.standing(&log), Standing::Dead);
+    }
+
+    #[test]
+    fn the_answer_to_a_change_does_not_survive_what_others_did_meanwhile() {
+        // By a tag that the change names itself, by another one, by everything; before the change and after it.
+        type Others = fn(&Log);
+        let others: [Others; 3] = [
+            |log| drop(log.append(&[tag("a")])),
+            |log| drop(log.append(&[tag("b")])),
+            |log| drop(log.append_everything()),
+        ];
+        for invalidate in others {
+            let log = log();
+            let fetch = log.begin_fetch();
+            invalidate(&log);
+            let carried = log.carry(&fetch, [tag("a"), tag("b")]);
+            assert!(carried.since_own(&log.append(&[tag("a")])).is_none());
+
+            let log = self::log();
+            let carried = log.carry(&log.begin_fetch(), [tag("a"), tag("b")]);
+            let own = log.append(&[tag("a")]);
+            invalidate(&log);
+            let survivor = carried.since_own(&own);
+            assert!(survivor.is_none_or(|carried| carried.standing(&log) == Standing::Dead));
+        }
+    }
+
+    #[test]
+    fn what_was_forgotten_meanwhile_condemns_the_answer_to_a_change() {
+        // Room for one tag that nobody carries: the purge of `b` is remembered by the floor alone.
+        let log = Arc::new(Log::new(1));
+        let fetch = log.begin_fetch();
+        log.append(&[tag("b")]);
+        for n in 0..10 {
+            log.append(&[tag(&n.to_string())]);
+        }
+        assert!(log.floor() > fetch.as_of());
+        let carried = log.carry(&fetch, [tag("a"), tag("b")]);
+        assert!(carried.since_own(&log.append(&[tag("a")])).is_none());
     }
 
     #[test]

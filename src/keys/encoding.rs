@@ -1,7 +1,8 @@
 //! The injective text form of keys.
 //!
 //! ```text
-//! key       = head "|" partition "|" ( suffix / digest )
+//! key       = head "|" partition "|" ( suffix / digest ) [ "|" content ]
+//! content   = "content=" text *( "," name "=" list ) / "#" 64HEXDIG
 //! head      = [ namespace ":" ] id ":v" version
 //! partition = suffix
 //! suffix    = [ entry *( "," entry ) ]

@@ -1,9 +1,12 @@
 //! What goes into a key and what comes out.
 
-use super::digest_hex;
+use super::encoding::push_entry;
+use super::value::Value;
+use super::{DEFAULT_MAX_SUFFIX_LENGTH, digest_hex};
 use crate::clock::Timestamp;
 use crate::routes::Captures;
-use http::{HeaderMap, Method};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, Method};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
@@ -52,6 +55,31 @@ impl Key {
         self.section(2)
     }
 
+    /// This key for a request with content: it has one more section, with the content and all that describes it (the
+    /// `content-*` fields but the length), byte for byte.
+    ///
+    /// A long section becomes its digest, of 256 bits, since anyone may choose the content.
+    pub fn with_content(&self, headers: &HeaderMap, content: &[u8]) -> Self {
+        let mut text = String::with_capacity(self.text.len() + 128);
+        text.push_str(&self.text);
+        text.push('|');
+        let start = text.len();
+        push_entry(b"content", &Value::One(content.into()), false, &mut text);
+        let mut names: Vec<_> = headers.keys().filter(|name| describes_content(name)).collect();
+        names.sort_unstable_by_key(|name| name.as_str());
+        for name in names {
+            let lines = headers.get_all(name).iter().map(|line| line.as_bytes().into());
+            push_entry(name.as_str().as_bytes(), &Value::List(lines.collect()), false, &mut text);
+        }
+        if text.len() - start > DEFAULT_MAX_SUFFIX_LENGTH {
+            let digest = blake3::hash(&text.as_bytes()[start..]).to_hex();
+            text.truncate(start);
+            text.push('#');
+            text.push_str(&digest);
+        }
+        Self { text: text.into(), partition: Arc::clone(&self.partition) }
+    }
+
     /// 128-bit BLAKE3 of the text in lower-case hex.
     pub fn digest(&self) -> String {
         digest_hex(self.text.as_bytes())
@@ -61,6 +89,10 @@ impl Key {
     fn section(&self, i: usize) -> &str {
         self.text.split('|').nth(i).unwrap_or_default()
     }
+}
+
+fn describes_content(name: &HeaderName) -> bool {
+    name.as_str().starts_with("content-") && name != CONTENT_LENGTH
 }
 
 impl PartialEq for Key {
@@ -113,4 +145,70 @@ pub enum KeyError {
         /// The field's name.
         field: Arc<str>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn key(text: &str) -> Key {
+        Key { text: text.into(), partition: Arc::default() }
+    }
+
+    fn with(fields: &[(&str, &str)], content: &[u8]) -> Key {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        key("a:v1|p=1|s=2").with_content(&headers, content)
+    }
+
+    const JSON: (&str, &str) = ("content-type", "application/json");
+
+    #[test]
+    fn a_key_with_content_reads_like_what_it_is_made_of() {
+        let key = with(&[JSON, ("content-length", "7"), ("accept", "*/*")], b"{\"a\":1}");
+        assert_eq!(&*key.text, "a:v1|p=1|s=2|content=%7B%22a%22%3A1%7D,content-type=[application/json]");
+        assert_eq!((key.partition_str(), key.suffix()), ("p=1", "s=2"));
+    }
+
+    #[test]
+    fn content_and_what_describes_it_tell_keys_apart() {
+        let long = "x".repeat(2000);
+        let keys = [
+            key("a:v1|p=1|s=2"),
+            with(&[], b""),
+            with(&[JSON], b""),
+            with(&[JSON], b"a"),
+            with(&[JSON], b"a "),
+            with(&[JSON], b"a,content-type=[application/json]"),
+            with(&[("content-type", "application/json; charset=utf-8")], b"a"),
+            with(&[JSON, JSON], b"a"),
+            with(&[("content-type", "application/json, application/json")], b"a"),
+            with(&[JSON, ("content-encoding", "gzip")], b"a"),
+            with(&[JSON, ("content-encoding", "")], b"a"),
+            with(&[JSON, ("content-language", "gzip")], b"a"),
+            with(&[JSON, ("content-encoding", "gzip"), ("content-encoding", "br")], b"a"),
+            with(&[JSON, ("content-encoding", "br"), ("content-encoding", "gzip")], b"a"),
+            with(&[JSON], long.as_bytes()),
+            with(&[JSON, ("content-language", "en")], long.as_bytes()),
+            with(&[JSON], &long.as_bytes()[1..]),
+            with(&[JSON], &[0xFF]),
+        ];
+        let different: HashSet<_> = keys.iter().collect();
+        assert_eq!(different.len(), keys.len());
+    }
+
+    #[test]
+    fn the_order_of_different_fields_and_how_the_length_was_sent_make_no_difference() {
+        let (encoding, length) = (("content-encoding", "gzip"), ("content-length", "1"));
+        assert_eq!(with(&[JSON, encoding, length], b"a"), with(&[encoding, JSON], b"a"));
+    }
+
+    #[test]
+    fn long_content_does_not_make_a_long_key() {
+        let key = with(&[JSON], "x".repeat(100_000).as_bytes());
+        assert_eq!(key.text.len(), "a:v1|p=1|s=2|#".len() + 64);
+    }
 }

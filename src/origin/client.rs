@@ -17,6 +17,7 @@ use super::pool::{Lease, Pool};
 use super::{OriginBody, OriginError};
 use crate::config::{HostRewrite, Upstream};
 use crate::exchange::{Demand, Interims, RequestBody};
+use crate::semantics::method;
 use crate::telemetry::Metrics;
 
 /// A request with nothing left to decide but the server.
@@ -244,12 +245,12 @@ fn hear_interims(request: &mut Request<RequestBody>, interims: Interims, demand:
     });
 }
 
-/// A second copy of a request that may be sent twice: idempotent, and without a body.
+/// A second copy of a request that may be sent twice: idempotent, and with a body that is all there, if any.
 fn replay(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    if !request.method().is_idempotent() || !request.body().is_end_stream() {
+    if !method::is_idempotent(request.method()) {
         return None;
     }
-    let mut copy = Request::new(RequestBody::empty());
+    let mut copy = Request::new(request.body().copy()?);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
@@ -363,7 +364,8 @@ mod tests {
         };
         assert!(request(Method::GET, ""));
         assert!(request(Method::DELETE, ""));
+        assert!(request(Method::QUERY, "x"));
         assert!(!request(Method::POST, ""));
-        assert!(!request(Method::PUT, "x"));
+        assert!(!request(Method::POST, "x"));
     }
 }

@@ -83,7 +83,24 @@ pub enum RequestBodyFault {
     Broken,
 }
 
+impl From<&BodyError> for RequestBodyFault {
+    fn from(error: &BodyError) -> Self {
+        match error {
+            BodyError::TooLarge { .. } => Self::TooLarge,
+            BodyError::Idle { .. } => Self::Stalled,
+            BodyError::Refused | BodyError::Broken(_) => Self::Broken,
+        }
+    }
+}
+
 impl OriginError {
+    /// Whether a server may have acted upon the request all the same. `idempotent`: it may have been asked twice, so
+    /// that this is said of the second time only.
+    pub fn may_have_been_acted_upon(&self, idempotent: bool) -> bool {
+        let unsent = matches!(self, Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::Busy { .. });
+        !unsent || idempotent
+    }
+
     /// The error type of RFC 9209 §2.3, which `Proxy-Status` and the metrics say; for the client's own fault, as far
     /// as there is one.
     pub fn as_str(&self) -> &'static str {
@@ -106,11 +123,7 @@ impl OriginError {
     pub(super) fn from_hyper(authority: &Authority, error: hyper::Error) -> Self {
         let authority = authority.clone();
         if let Some(body) = cause::<BodyError>(&error) {
-            return Self::RequestBody(match body {
-                BodyError::TooLarge { .. } => RequestBodyFault::TooLarge,
-                BodyError::Idle { .. } => RequestBodyFault::Stalled,
-                BodyError::Refused | BodyError::Broken(_) => RequestBodyFault::Broken,
-            });
+            return Self::RequestBody(body.into());
         }
         if error.is_parse_too_large() {
             Self::HeadTooLarge { authority }

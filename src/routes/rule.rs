@@ -38,6 +38,19 @@ pub struct CacheRule {
     pub store_if: Option<StoreCondition>,
     /// Not stored if every condition given holds.
     pub store_unless: Option<StoreCondition>,
+    /// Responses to POST that represent their target are stored, for GET (RFC 9110 §9.3.3).
+    pub store_post: bool,
+    /// Responses to QUERY are stored (RFC 10008).
+    pub query: Option<QueryRule>,
+    /// Cache groups are heard: what the origin groups together it can invalidate together (RFC 9875).
+    pub groups: bool,
+}
+
+/// A route's `query:` block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryRule {
+    /// Requests with more content are passed on, in bytes.
+    pub max_body_bytes: u64,
 }
 
 /// `store_if:` / `store_unless:`: members given must all hold; each list holds if any of its items does.

@@ -2,6 +2,7 @@
 //!
 //! Names the URIs. Turning them into keys or tags, and the invalidation itself, are not known here.
 
+use super::method;
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 
@@ -21,17 +22,16 @@ pub fn invalidated(
     // "A cache MUST invalidate the target URI when it receives a non-error status code in response to an
     // unsafe request method (including methods whose safety is unknown)." "A "non-error response" is one with a
     // 2xx (Successful) or 3xx (Redirection) status code."
-    if is_safe(method) || !(status.is_success() || status.is_redirection()) {
+    if !may_have_changed(method, status) {
         return Vec::new();
     }
     let mut uris = vec![path_and_query.to_owned()];
     // "A cache MAY invalidate other URIs […] In particular, the URI(s) in the Location and Content-Location
     // response header fields (if present) are candidates for invalidation"
     for line in response.get_all(LOCATION).iter().chain(response.get_all(CONTENT_LOCATION)) {
-        let Some(reference) = printable(line.as_bytes()) else { continue };
         // "However, a cache MUST NOT trigger an invalidation under these conditions if the origin of the URI to
         // be invalidated differs from that of the target URI."
-        if let Some(uri) = resolved(&reference, host, path_and_query)
+        if let Some(uri) = resolved_field(line.as_bytes(), host, path_and_query)
             && !uris.contains(&uri)
         {
             uris.push(uri);
@@ -40,10 +40,14 @@ pub fn invalidated(
     uris
 }
 
-/// The methods registered as safe (<https://www.iana.org/assignments/http-methods>). All others may have
-/// changed something.
-fn is_safe(method: &Method) -> bool {
-    method.is_safe() || matches!(method.as_str(), "QUERY" | "PROPFIND" | "REPORT" | "SEARCH" | "PRI")
+/// Whether something is to be invalidated: an unsafe method and "a non-error response" (§4.4).
+pub fn may_have_changed(method: &Method, status: StatusCode) -> bool {
+    !method::is_safe(method) && (status.is_success() || status.is_redirection())
+}
+
+/// Path and query that a field refers to, its path free of dot segments, or `None` if it leads to another host.
+pub(super) fn resolved_field(value: &[u8], host: &str, target: &str) -> Option<String> {
+    resolved(&printable(value)?, host, target)
 }
 
 /// A field value as URI characters: what is beyond ASCII is percent-encoded, as a client would do before

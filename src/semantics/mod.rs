@@ -6,7 +6,8 @@
 //! comes in: [`vary`] says which stored response it selects (§4.1), [`freshness`] how old that is
 //! (§4.2), [`reuse`] whether it may be served, has to be validated or does not help (§4). [`validation`] makes
 //! the conditional request and reads its answer (§4.3), [`precondition`] answers the client's own conditions
-//! (RFC 9110 §13), [`invalidation`] says what an unsafe request made untrue (§4.4). [`cache_status`]
+//! (RFC 9110 §13), [`invalidation`] says what an unsafe request made untrue (§4.4), [`post`] what the
+//! response to one says of its target (RFC 9110 §9.3.3); [`method`] knows which are safe. [`cache_status`]
 //! tells the client what happened (RFC 9211), and [`policy`] is where the operator may say more than the
 //! RFC does.
 //!
@@ -20,8 +21,10 @@ pub mod entity_tag;
 pub mod fields;
 pub mod freshness;
 pub mod invalidation;
+pub mod method;
 pub mod not_stored;
 pub mod policy;
+pub mod post;
 pub mod precondition;
 pub mod reuse;
 #[cfg(test)]

@@ -7,10 +7,12 @@ use std::fmt;
 /// Why a response may not be stored. One vocabulary for Cache-Status, logs, metrics, explain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotStored {
-    /// The request method is not GET.
+    /// The request method is not GET; or it is POST, and the response is not what a GET would get.
     Method,
-    /// The request had content, which no key contains.
+    /// The request had content, which no key contains; or it is a QUERY with more of it than the route allows.
     RequestContent,
+    /// The request is a QUERY that does not say what its content is.
+    ContentType,
     /// The status code is not final, or is about this one exchange, or needs a lifetime that is not stated.
     Status,
     /// A 206.
@@ -53,6 +55,7 @@ impl NotStored {
         match self {
             Self::Method => "method",
             Self::RequestContent => "request-content",
+            Self::ContentType => "content-type",
             Self::Status => "status",
             Self::Partial => "partial",
             Self::MustUnderstand => "must-understand",

@@ -37,8 +37,8 @@ pub fn reuse(
     now: Timestamp,
 ) -> Reuse {
     // "the request method associated with the stored response allows it to be used for the presented
-    // request": what is stored are answers to GET
-    if !is_understood(method) {
+    // request": what is stored are answers to GET, or to a QUERY with the same content
+    if !is_understood(method) && *method != Method::QUERY {
         return Reuse::Forward(ForwardReason::Method);
     }
     let asked = match client_directives {

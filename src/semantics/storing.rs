@@ -77,6 +77,9 @@ impl LifetimeSource {
 
 /// §3: whether the response may be stored, and on what terms.
 ///
+/// Of GET, QUERY whose key contains its content (RFC 10008), and POST whose response
+/// [represents its target](super::post::represents_target).
+///
 /// `headers` are the response's end-to-end fields, `Date` already stamped (without one, the time of receipt counts);
 /// `request` the end-to-end fields of the request as the client made it. For a stored response that a 304
 /// freshened, ask again with GET, the stored status code and the freshened fields.
@@ -92,10 +95,11 @@ pub fn terms(
 
     // "A cache MUST NOT store a response to a request unless:
     // the request method is understood by the cache;"
-    if method != Method::GET {
+    if ![Method::GET, Method::POST, Method::QUERY].contains(method) {
         return Err(NotStored::Method);
     }
-    if reuse::has_content(request) {
+    // Of a GET no key contains the content; a QUERY's is in its key, and a POST's was for this once.
+    if *method == Method::GET && reuse::has_content(request) {
         return Err(NotStored::RequestContent);
     }
     // "the response status code is final;"
@@ -138,6 +142,10 @@ pub fn terms(
     // header field; a max-age response directive; … an s-maxage response directive; … or a status code that is
     // defined as heuristically cacheable"; and beyond that, something that makes a lifetime of it
     let (lifetime, lifetime_from) = lifetime(status, &directives, headers, &policy.ttl, exchanged)?;
+    // "Responses to POST requests are only cacheable when they include explicit freshness information" (RFC 9110 §9.3.3)
+    if *method == Method::POST && freshness::stated_lifetime(&directives, headers, exchanged).is_none() {
+        return Err(NotStored::NoFreshness);
+    }
 
     // "A stored response with a Vary header field value containing a member "*" always fails to match" (§4.1)
     if !vary::is_selectable(headers) {
@@ -296,11 +304,31 @@ mod tests {
     }
 
     #[test]
-    fn only_answers_to_get_are_stored() {
-        for method in [Method::HEAD, Method::POST, Method::OPTIONS, Method::from_bytes(b"FOO").unwrap()] {
+    fn only_answers_to_get_query_and_post_are_stored() {
+        for method in [Method::HEAD, Method::PUT, Method::OPTIONS, Method::from_bytes(b"FOO").unwrap()] {
             Case { method, ..get() }.check_cc("max-age=60, public", Err(No::Method));
         }
-        get().check_cc("max-age=60", Ok(60));
+        for method in [Method::GET, Method::QUERY, Method::POST] {
+            Case { method, ..get() }.check_cc("max-age=60", Ok(60));
+        }
+    }
+
+    #[test]
+    fn the_content_of_a_query_or_a_post_is_no_obstacle() {
+        for method in [Method::QUERY, Method::POST] {
+            Case { method, request: &[("content-length", "3")], ..get() }.check_cc("max-age=60", Ok(60));
+        }
+    }
+
+    #[test]
+    fn the_answer_to_a_post_must_say_itself_how_long_it_is_fresh() {
+        let ttl = TtlPolicy { default: secs(60), overriding: secs(60), ..TtlPolicy::default() };
+        let post = Case { method: Method::POST, ..Case::ttl(ttl) };
+        post.check(&[("etag", "\"a\"")], Err(No::NoFreshness));
+        post.check_cc("public", Err(No::NoFreshness));
+        post.check_cc("max-age=5", Ok(60));
+        let expires = date(1100);
+        Case { method: Method::POST, ..get() }.check(&[("expires", &expires)], Ok(100));
     }
 
     #[test]

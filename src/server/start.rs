@@ -148,7 +148,9 @@ pub fn assemble(plan: &Plan, clock: &Clock) -> Result<Assembled, StartError> {
         store: Arc::clone(&store),
         log: Arc::clone(&log),
         invalidator: Arc::clone(&invalidator),
+        routes: Arc::clone(&plan.routes),
         clock: clock.clone(),
+        unsafe_exchanges: Arc::new(Semaphore::new(plan.server.max_in_flight.min(Semaphore::MAX_PERMITS))),
     });
     let origin = Origin::new(&plan.upstreams, Arc::clone(&metrics));
     let stack = stack::build(plan, observer, CacheLayer::new(rooms), origin.clone(), &instance);

@@ -13,11 +13,11 @@ use super::{
 };
 use crate::keys::Constructor;
 use crate::routes::{
-    CacheRule, HeaderCondition, Match, Route, StatusFields, StatusFieldsAudience, StoreCondition, Table,
-    Template,
+    CacheRule, HeaderCondition, Match, QueryRule, Route, StatusFields, StatusFieldsAudience, StoreCondition,
+    Table, Template,
 };
 use crate::semantics::{ClientDirectives, Policy, SetCookie, StalePolicy, TtlPolicy};
-use http::HeaderName;
+use http::{HeaderName, Method};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -259,8 +259,40 @@ impl Cache<'_, '_> {
         let tags = self.tags(section, problems);
         let store_if = store_condition(&section.store_if, problems);
         let store_unless = store_condition(&section.store_unless, problems);
+        self.check_methods(section, problems);
         let key = self.key(section, problems)?;
-        Some(Some(CacheRule { key: Arc::new(key), policy, tags, store_if, store_unless }))
+        Some(Some(CacheRule {
+            key: Arc::new(key),
+            policy,
+            tags,
+            store_if,
+            store_unless,
+            store_post: flag(&section.store_post, liberal),
+            query: section.query.value().map(|query| QueryRule {
+                max_body_bytes: query.max_body.value().map_or(DEFAULT_MAX_QUERY_BYTES, |size| size.0.0),
+            }),
+            groups: flag(&section.groups, true),
+        }))
+    }
+
+    /// Tells options for requests that the route does not take.
+    fn check_methods(&self, section: &CacheSection, problems: &mut Problems) {
+        let Some(methods) = self.route.r#match.value().and_then(|matching| matching.method.value()) else {
+            return;
+        };
+        let store_post = section.store_post.span().filter(|_| flag(&section.store_post, false));
+        for (option, span, needed) in [
+            ("store_post", store_post, &[Method::GET, Method::POST][..]),
+            ("query", section.query.span(), &[Method::QUERY]),
+        ] {
+            let missing =
+                needed.iter().find(|needed| !items(methods).any(|(method, _)| method.0 == **needed));
+            if let (Some(span), Some(missing)) = (span, missing) {
+                problems
+                    .add(span, format!("`{option}` has no effect: the route takes no {missing}"))
+                    .help(format!("add {missing} to its methods, or leave this out"));
+            }
+        }
     }
 
     fn key(&self, section: &CacheSection, problems: &mut Problems) -> Option<Constructor> {
@@ -420,6 +452,9 @@ fn store_condition(
         headers: field_conditions(&section.headers, problems),
     })
 }
+
+/// How much content a QUERY may have if nobody says otherwise, in bytes.
+const DEFAULT_MAX_QUERY_BYTES: u64 = 64 * 1024;
 
 /// What responses show unless the file says otherwise.
 const SHOWN: StatusFields = StatusFields {

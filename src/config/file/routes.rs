@@ -2,7 +2,7 @@
 
 use super::KeyConstructor;
 use crate::config::read::{Either, Entries, OneOrMany, Optional, Required, Text, Word, choice, section};
-use crate::config::scalars::{Statuses, True};
+use crate::config::scalars::{Size, Statuses, True};
 use crate::routes::{HostPattern, PathPattern, Template};
 use http::Method;
 use regex::Regex;
@@ -90,8 +90,23 @@ section! {
         /// Whether bodies are stored that nothing but the end of the connection ends, so that a truncated one looks
         /// complete. Default: false; with `compliance: rfc9111` true.
         store_close_delimited: Optional<Word<bool>>,
+        /// Whether the response to a POST that says how long it is fresh, and that it is what its URL holds from now
+        /// on (`Content-Location`), answers later GETs. Default: false; with `compliance: rfc9111` true.
+        store_post: Optional<Word<bool>>,
         /// Whether a client's `Cache-Control` and `Pragma` reach past the cache. Default: obey.
         client_directives: Optional<ClientDirectivesWord>,
+        /// Responses to QUERY are stored, with the request's content in the key. Default: they are passed on.
+        query: Optional<QueryMethodSection>,
+        /// Whether `Cache-Groups` and `Cache-Group-Invalidation` (RFC 9875) are heard. Default: true.
+        groups: Optional<Word<bool>>,
+    }
+}
+
+section! {
+    /// How QUERY (RFC 10008) is cached.
+    struct QueryMethodSection {
+        /// Requests with more content are passed on. Default: 64KiB.
+        max_body: Optional<Word<Size>>,
     }
 }
 
