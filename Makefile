@@ -4,10 +4,11 @@ CARGO ?= cargo
 # nextest where it is installed; it runs each test in a process of its own.
 TESTER := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 
-.PHONY: test unit doctest django lint fmt doc deny advisories run demo bench clean
+.PHONY: test unit doctest django conformance lint fmt doc deny advisories run demo bench clean
 
-# Every test. Installs what they need: Django, in a virtual environment of its own under target/.
-test: unit doctest django
+# Every test. Installs what they need under target/: Django, in a virtual environment of its own, and the HTTP cache test
+# suite, from npm.
+test: unit doctest django conformance
 
 unit:
 	$(CARGO) $(TESTER) --lib --bins --tests
@@ -19,6 +20,11 @@ doctest:
 django:
 	$(CARGO) build --release
 	tests/django/run
+
+# The public HTTP cache test suite. SUITE=directory: a checkout of a newer one, with its dependencies installed.
+conformance:
+	$(CARGO) build --release
+	tests/conformance/run $(if $(SUITE),--suite $(SUITE))
 
 lint:
 	$(CARGO) fmt --check

@@ -15,7 +15,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::Request;
 use http_body_util::BodyExt;
 use staleproof::clock::Clock;
-use staleproof::exchange::{Arrival, RequestBody};
+use staleproof::exchange::{Arrival, Interims, RequestBody};
 use staleproof::{config, server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
@@ -47,7 +47,7 @@ fn arrival(fields: &[(&str, &str)]) -> Arrival {
         request = request.header(*name, *value);
     }
     let request = request.body(RequestBody::empty()).expect("a valid request");
-    Arrival { request, peer: ([127, 0, 0, 1], 1).into() }
+    Arrival { request, peer: ([127, 0, 0, 1], 1).into(), interims: Interims::none() }
 }
 
 fn hits(criterion: &mut Criterion) {

@@ -4,6 +4,9 @@
 //! origin); and back: [`OriginBody`] → [`Answer`] (a response with what the cache has to say of it) → the
 //! response the client gets. The types are what keeps the layers in order.
 
+mod interim;
+mod request_body;
+
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,8 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use crate::cache::Fill;
@@ -23,6 +25,10 @@ use crate::origin::OriginBody;
 use crate::routes::{Captures, Route};
 use crate::semantics::CacheStatus;
 
+pub use interim::{Answering, Interims, Outlet};
+pub(crate) use request_body::onward;
+pub use request_body::{Demand, Refused, RequestBody};
+
 /// A request as it came in.
 #[derive(Debug)]
 pub struct Arrival {
@@ -30,6 +36,8 @@ pub struct Arrival {
     pub request: Request<RequestBody>,
     /// The other end of the connection.
     pub peer: SocketAddr,
+    /// Where interim responses go.
+    pub interims: Interims,
 }
 
 /// The scheme the client used, as far as is known.
@@ -68,6 +76,10 @@ pub struct Normalized {
     pub client: IpAddr,
     /// The peer is one of the trusted proxies.
     pub trusted: bool,
+    /// Where interim responses go.
+    pub interims: Interims,
+    /// Whether the client takes trailer fields (RFC 9110 §6.5.1).
+    pub takes_trailers: bool,
 }
 
 impl Normalized {
@@ -78,8 +90,9 @@ impl Normalized {
         head.uri = self.head.uri.clone();
         head.version = self.head.version;
         head.headers = headers;
-        let Self { ref host, scheme, peer, client, trusted, .. } = *self;
-        Self { head, body, host: Arc::clone(host), scheme, peer, client, trusted }
+        let Self { ref host, scheme, peer, client, trusted, ref interims, takes_trailers, .. } = *self;
+        let (host, interims) = (Arc::clone(host), interims.clone());
+        Self { head, body, host, scheme, peer, client, trusted, interims, takes_trailers }
     }
 }
 
@@ -188,12 +201,28 @@ pub enum AnswerBody {
     Origin(OriginBody),
     /// Streamed from the origin and remembered on the way.
     Fill(Box<Fill>),
+    /// Stored, and followed by trailer fields.
+    Trailed(Box<Trailed>),
+}
+
+/// A stored body with its trailer fields; each taken when sent.
+#[derive(Debug)]
+pub struct Trailed {
+    body: Option<Bytes>,
+    trailers: Option<HeaderMap>,
 }
 
 impl AnswerBody {
     /// A body that is all there.
     pub fn whole(bytes: Bytes) -> Self {
         if bytes.is_empty() { Self::Empty } else { Self::Whole(Some(bytes)) }
+    }
+
+    /// A body that is all there, and trailer fields after it. Has no length that could be announced: only a chunked
+    /// message has room for trailers.
+    pub fn trailed(bytes: Bytes, trailers: HeaderMap) -> Self {
+        let body = (!bytes.is_empty()).then_some(bytes);
+        Self::Trailed(Box::new(Trailed { body, trailers: Some(trailers) }))
     }
 }
 
@@ -210,6 +239,10 @@ impl Body for AnswerBody {
             AnswerBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             AnswerBody::Origin(body) => Pin::new(body).poll_frame(cx),
             AnswerBody::Fill(fill) => Pin::new(&mut **fill).poll_frame(cx),
+            AnswerBody::Trailed(trailed) => {
+                let data = trailed.body.take().map(Frame::data);
+                Poll::Ready(data.or_else(|| trailed.trailers.take().map(Frame::trailers)).map(Ok))
+            }
         }
     }
 
@@ -219,6 +252,7 @@ impl Body for AnswerBody {
             AnswerBody::Whole(bytes) => bytes.is_none(),
             AnswerBody::Origin(body) => body.is_end_stream(),
             AnswerBody::Fill(fill) => fill.is_end_stream(),
+            AnswerBody::Trailed(trailed) => trailed.trailers.is_none(),
         }
     }
 
@@ -230,6 +264,7 @@ impl Body for AnswerBody {
             }
             AnswerBody::Origin(body) => body.size_hint(),
             AnswerBody::Fill(fill) => fill.size_hint(),
+            AnswerBody::Trailed(_) => SizeHint::default(),
         }
     }
 }
@@ -249,145 +284,12 @@ pub enum BodyError {
         /// The limit.
         limit: Duration,
     },
+    /// Nobody asked for it: the final response came first.
+    #[error("the origin answered without the body")]
+    Refused,
     /// The connection broke, or the framing was wrong.
     #[error("the message broke off")]
     Broken(#[source] hyper::Error),
-}
-
-/// A request body on its way to the origin: bounded in bytes, and in how long it may pause.
-#[derive(Debug)]
-pub struct RequestBody {
-    /// What was read of it before and goes first.
-    ahead: Option<Bytes>,
-    frames: Frames,
-    left: u64,
-    limit: u64,
-    idle: IdleTimer,
-    /// Dropped with the body: then it has been sent, or given up.
-    unsent: Option<oneshot::Sender<()>>,
-}
-
-#[derive(Debug)]
-enum Frames {
-    Empty,
-    Whole(Option<Bytes>),
-    Incoming(Incoming),
-}
-
-impl RequestBody {
-    /// No body.
-    pub fn empty() -> Self {
-        Self::of(Frames::Empty, u64::MAX, Duration::MAX)
-    }
-
-    /// A body that is all there; nothing bounds it but itself.
-    pub fn whole(bytes: Bytes) -> Self {
-        let frames = if bytes.is_empty() { Frames::Empty } else { Frames::Whole(Some(bytes)) };
-        Self::of(frames, u64::MAX, Duration::MAX)
-    }
-
-    /// A body that a client sends: at most `limit` bytes, with pauses of at most `idle_timeout`.
-    pub fn incoming(body: Incoming, limit: u64, idle_timeout: Duration) -> Self {
-        if body.is_end_stream() {
-            return Self::empty();
-        }
-        Self::of(Frames::Incoming(body), limit, idle_timeout)
-    }
-
-    fn of(frames: Frames, limit: u64, idle_timeout: Duration) -> Self {
-        let idle = IdleTimer::new(idle_timeout);
-        Self { ahead: None, frames, left: limit, limit, idle, unsent: None }
-    }
-
-    /// The same again, if it is all there.
-    pub fn copy(&self) -> Option<Self> {
-        match (&self.ahead, &self.frames) {
-            (None, Frames::Empty) => Some(Self::empty()),
-            (None, Frames::Whole(bytes)) => Some(Self::whole(bytes.clone().unwrap_or_default())),
-            _ => None,
-        }
-    }
-
-    /// This body with what has been read of it already put back.
-    pub fn preceded_by(self, read: Bytes) -> Self {
-        Self { ahead: Some(read).filter(|read| !read.is_empty()), ..self }
-    }
-
-    /// Ready once the body has been sent or given up; `None` if there is nothing to send.
-    pub fn sent(&mut self) -> Option<impl Future<Output = ()> + Send + use<>> {
-        if self.is_end_stream() {
-            return None;
-        }
-        let (unsent, sent) = oneshot::channel();
-        self.unsent = Some(unsent);
-        Some(async move {
-            // It is never sent on: the end of the other side is the message.
-            let _ = sent.await;
-        })
-    }
-
-    /// Whether the client has announced more than the limit.
-    pub fn exceeds_limit(&self) -> bool {
-        matches!(&self.frames, Frames::Incoming(body) if body.size_hint().lower() > self.limit)
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        if let Some(ahead) = this.ahead.take() {
-            return Poll::Ready(Some(Ok(Frame::data(ahead))));
-        }
-        let incoming = match &mut this.frames {
-            Frames::Empty => return Poll::Ready(None),
-            Frames::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Frames::Incoming(incoming) => incoming,
-        };
-        let polled = Pin::new(incoming).poll_frame(cx);
-        match this.idle.watch(polled, cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                match this.left.checked_sub(length) {
-                    Some(left) => this.left = left,
-                    None => return Poll::Ready(Some(Err(BodyError::TooLarge { limit: this.limit }))),
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            other => other,
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.ahead.is_none()
-            && match &self.frames {
-                Frames::Empty => true,
-                Frames::Whole(bytes) => bytes.is_none(),
-                Frames::Incoming(incoming) => incoming.is_end_stream(),
-            }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let ahead = self.ahead.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        let hint = match &self.frames {
-            Frames::Empty => SizeHint::with_exact(0),
-            Frames::Whole(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
-            Frames::Incoming(incoming) => incoming.size_hint(),
-        };
-        let mut whole = SizeHint::new();
-        if let Some(upper) = hint.upper() {
-            whole.set_upper(upper.saturating_add(ahead));
-        }
-        whole.set_lower(hint.lower().saturating_add(ahead));
-        whole
-    }
 }
 
 /// Bounds the pauses within a body. The timer is made at the first pause, so a body that never pauses has none.

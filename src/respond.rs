@@ -19,6 +19,8 @@ pub enum Failure<'e> {
     NotImplemented(&'static str),
     /// No route matches.
     NoRoute,
+    /// The client expects something that is not known here (RFC 9110 §10.1.1).
+    UnknownExpectation,
     /// The body is larger than the configuration allows.
     BodyTooLarge,
     /// Too much is in flight already.
@@ -46,6 +48,10 @@ impl Failure<'_> {
             Failure::BadRequest(sentence) => client(StatusCode::BAD_REQUEST, sentence),
             Failure::NotImplemented(sentence) => client(StatusCode::NOT_IMPLEMENTED, sentence),
             Failure::NoRoute => client(StatusCode::NOT_FOUND, "There is nothing here."),
+            Failure::UnknownExpectation => client(
+                StatusCode::EXPECTATION_FAILED,
+                "The Expect field asks for something other than 100-continue.",
+            ),
             Failure::BodyTooLarge => client(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large."),
             Failure::Overloaded => proxy(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -212,6 +212,8 @@ fn store_article(routes: &Table, log: &Arc<Log>, store: &Memory, path: &str) {
         received_at: Clock::system().now(),
         always_validate: false,
         never_stale: false,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
     };
     let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), terms, Selecting::default());
     let carried = log.carry(&log.begin_fetch(), tags);

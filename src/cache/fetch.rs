@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use http::header::SET_COOKIE;
 use http::{HeaderMap, Method, Response, StatusCode};
 use tower::{Service, ServiceExt};
 
 use super::fill::{Fill, Pending};
-use super::service::Errand;
-use super::{Rooms, change, receive, serve};
+use super::freshen::Confirmation;
+use super::service::{Candidates, Errand};
+use super::{Rooms, change, receive, refresh, serve};
 use crate::clock::Timestamp;
 use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Outbound, RequestBody, Routed};
 use crate::invalidation::{Fetch, Standing};
@@ -17,7 +19,9 @@ use crate::respond::Failure;
 use crate::routes::CacheRule;
 use crate::semantics::precondition::{self, Verdict};
 use crate::semantics::storing::Exchanged;
-use crate::semantics::{CacheStatus, ForwardReason, NotStored, StoredResponse, method, validation};
+use crate::semantics::{
+    CacheStatus, ForwardReason, NotStored, SetCookie, StoredResponse, method, reuse, validation,
+};
 use crate::store::Stored;
 
 /// Runs an errand: there is always an answer.
@@ -31,9 +35,8 @@ where
             change::run(rooms, forward, routed, reason).await
         }
         Errand::Pass { reason, detail } => pass(rooms, forward, routed, reason, detail).await,
-        Errand::Fetch { reason, key, stored } => {
-            let word = if stored.is_some() { CacheWord::Refresh } else { CacheWord::Miss };
-            fetch(rooms, forward, routed, Quest { reason, key, stored, word }).await
+        Errand::Fetch { reason, key, candidates } => {
+            fetch(rooms, forward, routed, Quest { reason, key, candidates }).await
         }
     }
 }
@@ -78,11 +81,10 @@ pub(super) fn passed(reason: ForwardReason, status: StatusCode, detail: Option<N
 struct Quest {
     reason: ForwardReason,
     key: Key,
-    stored: Option<Arc<Stored>>,
-    word: CacheWord,
+    candidates: Candidates,
 }
 
-/// Fetches a response that may be stored, or asks whether the stored one still holds.
+/// Fetches a response that may be stored, or asks whether a stored one still holds.
 async fn fetch<F>(rooms: &Arc<Rooms>, forward: F, routed: Routed, mut quest: Quest) -> Answer
 where
     F: Service<Outbound, Response = Response<OriginBody>, Error = OriginError> + Clone,
@@ -90,38 +92,67 @@ where
     let Some(rule) = routed.rule() else {
         return pass(rooms, forward, routed, ForwardReason::Bypass, None).await;
     };
+    let selected = quest.selected().cloned();
     loop {
         // Before the request is sent: what is invalidated from now on condemns the answer.
         let fetch = rooms.log.begin_fetch();
         // Looked at again, since a purge may have come between the look-up and now: a body that is confirmed
         // by the origin becomes as new as this fetch, so it must have been usable when the fetch began.
-        quest.stored.take_if(|stored| stored.carried.standing(&rooms.log) == Standing::Dead);
+        quest.candidates.retain(|stored| stored.carried.standing(&rooms.log) != Standing::Dead);
         let requested_at = rooms.clock.now();
-        let mut headers = routed.request.head.headers.clone();
         // The answer is for whoever asks next, too, so this client's conditions are judged here.
-        validation::strip_conditions(&mut headers);
-        // What cannot be validated is fetched anew.
-        quest.stored.take_if(|stored| !validation::make_conditional(&stored.response, &mut headers));
+        let mut headers = routed.request.head.headers.clone();
+        let named = quest.candidates.iter().map(|stored| &stored.response);
+        if !validation::make_conditional(named, &mut headers) {
+            // What cannot be validated is fetched anew.
+            quest.candidates.clear();
+        }
         // A QUERY has its content, read and in the key; nothing else that comes here has any.
         let content = routed.request.body.copy().unwrap_or_else(RequestBody::empty);
         let outbound = outbound(&routed, headers, content);
-        let response = match forward.clone().oneshot(outbound).await {
-            Ok(response) => response,
-            Err(error) => return origin_failed(&error, &routed, quest.word, quest.reason),
+        let response = forward.clone().oneshot(outbound).await;
+        let received_at = rooms.clock.now();
+        let failed = match &response {
+            Ok(response) if !reuse::is_failure(response.status()) => None,
+            Ok(response) => Some(Some(response.status())),
+            Err(_) => Some(None),
         };
-        let exchanged = Exchanged { requested_at, received_at: rooms.clock.now() };
-        let (head, body) = response.into_parts();
-        let fields = receive::fields(&head.headers, exchanged.received_at);
-        if head.status == StatusCode::NOT_MODIFIED
-            && let Some(stored) = quest.stored.take()
+        if let (Some(status), Some(stored)) = (failed, &selected)
+            && reuse::on_error(&stored.response, quest.reason, received_at)
+            && stored.carried.standing(&rooms.log) != Standing::Dead
         {
-            if !validation::confirms(&stored.response, &fields) {
-                // It speaks of something that is not stored (RFC 9111 §4.3.4): asked again, without conditions.
-                continue;
+            if let Err(error) = &response {
+                tell_failure(error, &routed);
             }
-            return freshen(rooms, &routed, rule, &quest, &stored, &fields, exchanged, fetch);
+            return serve::instead_of_failure(stored, &routed, received_at, status);
         }
+        let response = match response {
+            Ok(response) => response,
+            Err(error) => return origin_failed(&error, &routed, quest.word(), quest.reason),
+        };
+        let (head, body) = response.into_parts();
+        let fields = receive::fields(&head.headers, received_at);
+        let exchanged = Exchanged { requested_at, received_at };
         let received = Received { status: head.status, fields, body, exchanged };
+        if received.status == StatusCode::NOT_MODIFIED && !quest.candidates.is_empty() {
+            let named = quest.candidates.iter().map(|stored| &stored.response);
+            let Some(index) = validation::confirmed(named, &received.fields) else {
+                // It speaks of something that is not stored (RFC 9111 §4.3.4): asked again, without conditions.
+                quest.candidates.clear();
+                continue;
+            };
+            let stored = quest.candidates.remove(index);
+            return confirmed(rooms, &routed, rule, &quest, &stored, &received, &fetch);
+        }
+        if let Some(stored) = quest.selected()
+            && routed.request.head.method == Method::HEAD
+            && received.status == StatusCode::OK
+        {
+            let Received { ref fields, exchanged, .. } = received;
+            let key = &quest.key;
+            Confirmation { rooms, routed: &routed, rule, key, fields, exchanged, fetch: &fetch }
+                .heed_head(stored);
+        }
         return keep(rooms, &routed, rule, quest, received, fetch);
     }
 }
@@ -146,7 +177,7 @@ fn keep(
     let Received { status, fields, body, exchanged } = received;
     let method = &routed.request.head.method;
     let storable = receive::storable(method, routed, rule, status, &fields, exchanged).and_then(|storable| {
-        receive::fits(&body, &fields, rooms.store.limits())?;
+        receive::fits(&body, &fields, rule, rooms.store.limits())?;
         Ok(storable)
     });
     let response = match storable {
@@ -160,60 +191,70 @@ fn keep(
     let verdict = precondition::evaluate(&response, &routed.request.head.headers);
     let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
     let rooms = Arc::clone(rooms);
-    let fill = Fill::new(body, Pending { rooms, key: quest.key, response, carried, fetch, body: Vec::new() });
+    let fill = Fill::new(
+        body,
+        Pending { rooms, key: quest.key, response, carried, fetch, body: Vec::new(), trailers: None },
+    );
     match verdict {
         Verdict::Send => answer(routed, status, fields, AnswerBody::Fill(Box::new(fill)), note),
         Verdict::NotModified => {
             // This client has it already; the next may not.
-            tokio::spawn(fill.drain());
+            tokio::spawn(refresh::drain(AnswerBody::Fill(Box::new(fill))));
             let fields = precondition::not_modified_fields(&fields);
             answer(routed, StatusCode::NOT_MODIFIED, fields, AnswerBody::Empty, note)
         }
     }
 }
 
-/// The origin has confirmed the stored response: its fields are updated (RFC 9111 §4.3.4), its body stays.
-#[expect(clippy::too_many_arguments, reason = "the parts of one exchange, each needed once")]
-fn freshen(
-    rooms: &Arc<Rooms>,
+/// The origin has confirmed a stored response, for this request and for those that come.
+fn confirmed(
+    rooms: &Rooms,
     routed: &Routed,
     rule: &CacheRule,
     quest: &Quest,
-    stored: &Stored,
-    not_modified: &HeaderMap,
-    exchanged: Exchanged,
-    fetch: Fetch,
+    stored: &Arc<Stored>,
+    received: &Received,
+    fetch: &Fetch,
 ) -> Answer {
-    let fields = validation::freshened_fields(&stored.response.headers, not_modified);
+    let Received { status, fields, exchanged, .. } = received;
     let now = exchanged.received_at;
-    match receive::storable(stored_method(routed), routed, rule, stored.response.status, &fields, exchanged) {
-        Ok(response) => {
-            let note = quest.note(StatusCode::NOT_MODIFIED, Ok(&response), now);
-            let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
-            let fresh = Arc::new(Stored::new(quest.key.clone(), response, stored.body.clone(), carried));
-            // The body is the old one. Had it lost a tag just now, an invalidation of that tag would not reach it any
-            // more, though its fetch began before: such a response is not kept, but fetched anew next time.
-            if stored.carried.cells.iter().all(|cell| fresh.carried.carries(cell)) {
-                rooms.keep(Arc::clone(&fresh));
-            } else {
-                rooms.store.retain(&quest.key.text, |kept| !std::ptr::eq(kept, stored));
-            }
-            drop(fetch);
-            serve::from_store(&fresh, routed, now, note.word, note.status)
-        }
-        Err(why) => {
-            // From now on it may not be stored: it serves this request, which is what the origin allowed.
-            rooms.store.retain(&quest.key.text, |kept| !std::ptr::eq(kept, stored));
-            let note = quest.note(StatusCode::NOT_MODIFIED, Err(why), now);
-            serve::from_store(stored, routed, now, note.word, note.status)
+    let confirmation =
+        Confirmation { rooms, routed, rule, key: &quest.key, fields, exchanged: *exchanged, fetch };
+    let freshened = confirmation.freshen(stored);
+    confirmation.freshen_others();
+    let note =
+        quest.note(*status, freshened.as_deref().map(|fresh| &fresh.response).map_err(|why| *why), now);
+    // What may not be stored any more serves this request, which is what the origin allowed.
+    let stored = freshened.as_ref().unwrap_or(stored);
+    let mut answer = serve::from_store(stored, routed, now, note.word, note.status);
+    if rule.policy.set_cookie != SetCookie::Store {
+        // A cookie that the origin sets now is for this client.
+        let headers = answer.response.headers_mut();
+        for cookie in fields.get_all(SET_COOKIE) {
+            headers.append(SET_COOKIE, cookie.clone());
         }
     }
+    answer
 }
 
 impl Quest {
+    fn word(&self) -> CacheWord {
+        if self.is_for_selected() { CacheWord::Refresh } else { CacheWord::Miss }
+    }
+
+    /// Whether something was selected; if not, the candidates are others.
+    fn is_for_selected(&self) -> bool {
+        matches!(self.reason, ForwardReason::Stale | ForwardReason::Request)
+    }
+
+    /// What the request selects of what is stored, and the origin is asked after.
+    fn selected(&self) -> Option<&Arc<Stored>> {
+        self.candidates.first().filter(|_| self.is_for_selected())
+    }
+
     /// What there is to say once the origin has answered.
     fn note(&self, status: StatusCode, stored: Result<&StoredResponse, NotStored>, now: Timestamp) -> Note {
-        fetched(self.word, self.reason, status, stored, now)
+        fetched(self.word(), self.reason, status, stored, now)
     }
 }
 
@@ -242,7 +283,7 @@ pub(super) fn fetched(
 }
 
 /// What is stored is a response to GET, also when it was a HEAD that asked whether it still holds; or to a QUERY.
-fn stored_method(routed: &Routed) -> &Method {
+pub(super) fn stored_method(routed: &Routed) -> &Method {
     if routed.request.head.method == Method::QUERY { &Method::QUERY } else { &Method::GET }
 }
 
@@ -251,17 +292,21 @@ pub(super) fn outbound(routed: &Routed, headers: HeaderMap, body: RequestBody) -
     Outbound { request: routed.request.with(headers, body), upstream: routed.route.upstream }
 }
 
+fn tell_failure(error: &OriginError, routed: &Routed) {
+    tracing::warn!(
+        route = %routed.route.name,
+        error = error as &dyn std::error::Error,
+        "the origin gave nothing usable"
+    );
+}
+
 pub(super) fn origin_failed(
     error: &OriginError,
     routed: &Routed,
     word: CacheWord,
     reason: ForwardReason,
 ) -> Answer {
-    tracing::warn!(
-        route = %routed.route.name,
-        error = error as &dyn std::error::Error,
-        "the origin gave nothing usable"
-    );
+    tell_failure(error, routed);
     serve::failed(&Failure::Origin(error), routed, word, Some(reason))
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, TRAILER};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 
 use super::Rooms;
@@ -42,6 +42,7 @@ pub(super) struct Pending {
     /// Kept until the response is in the store, so that no invalidation since its beginning is forgotten.
     pub(super) fetch: Fetch,
     pub(super) body: Vec<u8>,
+    pub(super) trailers: Option<Arc<HeaderMap>>,
 }
 
 impl Fill {
@@ -55,11 +56,6 @@ impl Fill {
         fill
     }
 
-    /// Reads to the end though nobody listens, so that the response is stored.
-    pub(super) async fn drain(mut self) {
-        while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {}
-    }
-
     fn remember(&mut self, data: &Bytes) {
         let Some(pending) = &mut self.pending else { return };
         let length = (pending.body.len() + data.len()) as u64;
@@ -68,6 +64,14 @@ impl Fill {
             return;
         }
         pending.body.extend_from_slice(data);
+    }
+
+    /// The trailer section ends the message.
+    fn complete_with(&mut self, trailers: &HeaderMap) {
+        if let Some(pending) = self.pending.as_mut().filter(|_| !trailers.is_empty()) {
+            pending.trailers = Some(Arc::new(trailers.clone()));
+        }
+        self.complete();
     }
 
     fn complete(&mut self) {
@@ -80,13 +84,20 @@ impl Fill {
 impl Pending {
     /// Stores the response.
     fn store(self) {
-        let Self { rooms, key, mut response, carried, fetch, body } = self;
+        let Self { rooms, key, mut response, carried, fetch, body, trailers } = self;
         if !response.headers.contains_key(CONTENT_LENGTH) && !body.is_empty() {
             response.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
+        // Whether or not the origin announced them: this time they are known (RFC 9110 §6.6.2).
+        if let Some(trailers) = &trailers {
+            let names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+            if let Ok(names) = HeaderValue::try_from(names.join(", ")) {
+                response.headers.insert(TRAILER, names);
+            }
+        }
         // `Bytes::from` keeps what a vector has room for; a stored body takes what it weighs.
         let body = Bytes::from(body.into_boxed_slice());
-        rooms.keep(Arc::new(Stored::new(key, response, body, carried)));
+        rooms.keep(Arc::new(Stored::new(key, response, body, carried).with_trailers(trailers)));
         drop(fetch);
     }
 }
@@ -105,6 +116,8 @@ impl Body for Fill {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     this.remember(data);
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    this.complete_with(trailers);
                 }
                 // Whoever reads by Content-Length does not ask again after the last byte.
                 if this.origin.is_end_stream() {

@@ -4,9 +4,11 @@
 mod change;
 mod fetch;
 mod fill;
+mod freshen;
 mod post;
 mod query;
 mod receive;
+mod refresh;
 mod serve;
 mod service;
 

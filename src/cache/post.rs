@@ -64,7 +64,7 @@ impl Candidate {
         let input = KeyInput { method: &Method::GET, ..key_input(routed, exchanged.received_at) };
         let key = rule.key.key(&input).map_err(|_| NotStored::KeyRejected)?;
         let response = receive::storable(&Method::POST, routed, rule, status, fields, exchanged)?;
-        receive::fits(body, fields, rooms.store.limits())?;
+        receive::fits(body, fields, rule, rooms.store.limits())?;
         let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &key, fields));
         Ok(Self { key, response, carried, fetch })
     }
@@ -89,7 +89,10 @@ impl Candidate {
         let received_at = response.terms.received_at;
         let note = fetched(CacheWord::Miss, reason, status, Ok(&response), received_at);
         let rooms = Arc::clone(rooms);
-        let fill = Fill::new(body, Pending { rooms, key, response, carried, fetch, body: Vec::new() });
+        let fill = Fill::new(
+            body,
+            Pending { rooms, key, response, carried, fetch, body: Vec::new(), trailers: None },
+        );
         answer(routed, status, fields, AnswerBody::Fill(Box::new(fill)), note)
     }
 }

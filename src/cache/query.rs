@@ -15,8 +15,8 @@ use http::{HeaderMap, Response};
 use http_body::Body;
 use tower::Service;
 
-use super::service::Errand;
-use super::{Rooms, fetch};
+use super::service::{Errand, Found};
+use super::{Rooms, fetch, refresh};
 use crate::exchange::{Answer, BodyError, CacheWord, Outbound, RequestBody, Routed};
 use crate::origin::{OriginBody, OriginError};
 use crate::routes::QueryRule;
@@ -36,14 +36,18 @@ where
         Ok(Content::Whole(content)) => {
             let found = match routed.rule() {
                 Some(rule) => rooms.find(&routed, rule, Some(&content)),
-                None => Err(Errand::Pass { reason: ForwardReason::Bypass, detail: None }),
+                None => Found::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail: None }),
             };
             routed.request.body = RequestBody::whole(content);
             // The client has sent it already.
             routed.request.head.headers.remove(EXPECT);
             match found {
-                Ok(answer) => return answer,
-                Err(errand) => errand,
+                Found::Answer(answer) => return answer,
+                Found::Stale { answer, stored, errand } => {
+                    refresh::spawn(rooms, forward, routed, &stored, errand);
+                    return answer;
+                }
+                Found::Errand(errand) => errand,
             }
         }
         Ok(Content::Larger(body)) => {

@@ -60,8 +60,13 @@ pub(super) fn storable(
 }
 
 /// Whether the body can be stored, as far as that is known before it has come.
-pub(super) fn fits(body: &OriginBody, fields: &HeaderMap, limits: MemoryLimits) -> Result<(), NotStored> {
-    if body.is_close_delimited() {
+pub(super) fn fits(
+    body: &OriginBody,
+    fields: &HeaderMap,
+    rule: &CacheRule,
+    limits: MemoryLimits,
+) -> Result<(), NotStored> {
+    if body.is_close_delimited() && !rule.policy.store_close_delimited {
         return Err(NotStored::CloseDelimited);
     }
     let announced = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());

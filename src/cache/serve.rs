@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::header::AGE;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::header::{AGE, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::clock::Timestamp;
 use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Routed};
@@ -14,15 +14,28 @@ use crate::store::Stored;
 
 /// The answer to a request that a stored response satisfies as it is.
 pub(super) fn hit(stored: &Arc<Stored>, routed: &Routed, now: Timestamp) -> Answer {
+    let terms = &stored.response.terms;
+    let word = if terms.is_fresh(now) { CacheWord::Hit } else { CacheWord::Stale };
+    let ttl_secs = Some(terms.ttl_secs(now));
+    let status = CacheStatus { hit: true, ttl_secs, ..CacheStatus::default() };
+    from_store(stored, routed, now, word, status)
+}
+
+/// The answer to a request that the origin failed to answer, from a response that is no longer fresh (RFC 5861 §4).
+pub(super) fn instead_of_failure(
+    stored: &Stored,
+    routed: &Routed,
+    now: Timestamp,
+    failed: Option<StatusCode>,
+) -> Answer {
     let status = CacheStatus {
-        hit: true,
-        forward: None,
-        forward_status: None,
+        forward: Some(ForwardReason::Stale),
+        forward_status: failed,
         ttl_secs: Some(stored.response.terms.ttl_secs(now)),
-        stored: false,
-        detail: None,
+        detail: Some("stale-if-error"),
+        ..CacheStatus::default()
     };
-    from_store(stored, routed, now, CacheWord::Hit, status)
+    from_store(stored, routed, now, CacheWord::Stale, status)
 }
 
 /// The answer made from a stored response, after whatever `word` and `status` tell.
@@ -43,13 +56,19 @@ pub(super) fn from_store(
             response
         }
         Verdict::Send => {
-            let body = match request.method {
-                Method::HEAD => AnswerBody::Empty,
-                _ => AnswerBody::whole(stored.body.clone()),
+            let trailers = stored.trailers.as_ref().filter(|_| routed.request.takes_trailers);
+            let body = match (&request.method, trailers) {
+                (&Method::HEAD, _) => AnswerBody::Empty,
+                (_, None) => AnswerBody::whole(stored.body.clone()),
+                (_, Some(trailers)) => AnswerBody::trailed(stored.body.clone(), HeaderMap::clone(trailers)),
             };
             let mut response = Response::new(body);
             *response.status_mut() = held.status;
             *response.headers_mut() = held.headers.clone();
+            if matches!(response.body(), AnswerBody::Trailed(_)) {
+                // It came in chunks, and only chunks have trailers behind them; the length was put on to store it.
+                response.headers_mut().remove(CONTENT_LENGTH);
+            }
             response
         }
     };
@@ -76,14 +95,7 @@ pub(super) fn failed(
     forward: Option<ForwardReason>,
 ) -> Answer {
     let request = &routed.request.head;
-    let status = CacheStatus {
-        hit: false,
-        forward,
-        forward_status: None,
-        ttl_secs: None,
-        stored: false,
-        detail: None,
-    };
+    let status = CacheStatus { forward, ..CacheStatus::default() };
     let response = failure.respond(&request.method, &request.headers);
     Answer::new(response, routed, Note { word, status, cached_at: None, reset_at: None })
 }

@@ -10,10 +10,11 @@ use std::task::{Context, Poll};
 use http::header::RANGE;
 use http::{Method, Response};
 use http_body::Body;
+use smallvec::{SmallVec, smallvec};
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
-use super::{fetch, query, serve};
+use super::{fetch, query, refresh, serve};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Answer, Outbound, Routed};
 use crate::invalidation::{Invalidator, Log, Standing};
@@ -21,7 +22,7 @@ use crate::keys::{Key, KeyInput};
 use crate::layers::Early;
 use crate::origin::{OriginBody, OriginError};
 use crate::routes::{CacheRule, QueryRule, Table};
-use crate::semantics::{ForwardReason, NotStored, Reuse, precondition, reuse};
+use crate::semantics::{ForwardReason, NotStored, Reuse, precondition, reuse, validation};
 use crate::store::{Memory, Stored, Variants};
 
 /// The rooms the cache asks.
@@ -87,8 +88,12 @@ where
 
     fn call(&mut self, routed: Routed) -> Self::Future {
         match self.rooms.look(&routed) {
-            Look::Answer(answer) => Early::now(answer),
-            Look::Errand(errand) => {
+            Look::Found(Found::Answer(answer)) => Early::now(answer),
+            Look::Found(Found::Stale { answer, stored, errand }) => {
+                refresh::spawn(&self.rooms, self.forward.clone(), routed, &stored, errand);
+                Early::now(answer)
+            }
+            Look::Found(Found::Errand(errand)) => {
                 let (rooms, forward) = (Arc::clone(&self.rooms), self.forward.clone());
                 Early::later(Box::pin(async move { Ok(fetch::run(&rooms, forward, routed, errand).await) }))
             }
@@ -106,10 +111,21 @@ where
     reason = "it is taken apart where it is made; a box would cost every hit"
 )]
 enum Look {
-    Answer(Answer),
-    Errand(Errand),
+    Found(Found),
     /// Nothing can be looked up before the request's content is there.
     Query(QueryRule),
+}
+
+/// What was found.
+pub(super) enum Found {
+    Answer(Answer),
+    /// To be served stale, and worth an errand that nobody waits for.
+    Stale {
+        answer: Answer,
+        stored: Arc<Stored>,
+        errand: Errand,
+    },
+    Errand(Errand),
 }
 
 /// Why the origin must be asked.
@@ -125,42 +141,41 @@ pub(super) enum Errand {
     Fetch {
         reason: ForwardReason,
         key: Key,
-        /// Still worth validating.
-        stored: Option<Arc<Stored>>,
+        /// Worth asking after.
+        candidates: Candidates,
     },
 }
+
+/// Stored responses that the origin may confirm: the selected one, or, where none was, some that may hold for this
+/// request as well.
+pub(super) type Candidates = SmallVec<[Arc<Stored>; 1]>;
+
+/// How many responses the origin is asked after at once: their tags go into one request head.
+const MAX_CANDIDATES: usize = 8;
 
 impl Rooms {
     /// Whether the cache takes part, and [what it finds](Self::find).
     fn look(&self, routed: &Routed) -> Look {
         let request = &routed.request.head;
         let Some(rule) = &routed.route.cache else {
-            return Look::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail: None });
+            return Look::Found(Found::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail: None }));
         };
         if let Err(reason) = participates(routed) {
             return match rule.query {
                 Some(query) if request.method == Method::QUERY => Look::Query(query),
-                _ => Look::Errand(Errand::Pass { reason, detail: None }),
+                _ => Look::Found(Found::Errand(Errand::Pass { reason, detail: None })),
             };
         }
-        match self.find(routed, rule, None) {
-            Ok(answer) => Look::Answer(answer),
-            Err(errand) => Look::Errand(errand),
-        }
+        Look::Found(self.find(routed, rule, None))
     }
 
     /// Key, look-up, standing, selection, reuse. `content`: a QUERY's.
-    pub(super) fn find(
-        &self,
-        routed: &Routed,
-        rule: &CacheRule,
-        content: Option<&[u8]>,
-    ) -> Result<Answer, Errand> {
+    pub(super) fn find(&self, routed: &Routed, rule: &CacheRule, content: Option<&[u8]>) -> Found {
         let request = &routed.request.head;
         let now = self.clock.now();
         let Ok(mut key) = rule.key.key(&key_input(routed, now)) else {
             let detail = Some(NotStored::KeyRejected);
-            return Err(Errand::Pass { reason: ForwardReason::Bypass, detail });
+            return Found::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail });
         };
         if let Some(content) = content {
             key = key.with_content(&request.headers, content);
@@ -173,14 +188,39 @@ impl Rooms {
         let response = selected.map(|stored| &stored.response);
         let directives = rule.policy.client_directives;
         match reuse::reuse(response, exist, &request.method, &request.headers, directives, now) {
-            Reuse::Serve => match selected {
-                Some(stored) => Ok(serve::hit(stored, routed, now)),
-                None => Err(Errand::Fetch { reason: ForwardReason::Miss, key, stored: None }),
-            },
-            Reuse::Validate(reason) => Err(Errand::Fetch { reason, key, stored: selected.cloned() }),
-            Reuse::Forward(reason) => Err(Errand::Fetch { reason, key, stored: None }),
-            Reuse::Refuse => Ok(serve::only_if_cached(routed)),
+            verdict @ (Reuse::Serve | Reuse::ServeStale) => {
+                let Some(stored) = selected else {
+                    let candidates = smallvec![];
+                    return Found::Errand(Errand::Fetch { reason: ForwardReason::Miss, key, candidates });
+                };
+                let answer = serve::hit(stored, routed, now);
+                if verdict == Reuse::Serve {
+                    return Found::Answer(answer);
+                }
+                let candidates = smallvec![Arc::clone(stored)];
+                let errand = Errand::Fetch { reason: ForwardReason::Stale, key, candidates };
+                Found::Stale { answer, stored: Arc::clone(stored), errand }
+            }
+            Reuse::Validate(reason) => {
+                let candidates = selected.cloned().into_iter().collect();
+                Found::Errand(Errand::Fetch { reason, key, candidates })
+            }
+            Reuse::Forward(reason) => {
+                let candidates = variants.as_deref().map(|variants| self.candidates(variants, routed));
+                Found::Errand(Errand::Fetch { reason, key, candidates: candidates.unwrap_or_default() })
+            }
+            Reuse::Refuse => Found::Answer(serve::only_if_cached(routed)),
         }
+    }
+
+    /// Of variants that this request does not select, the latest that the origin may confirm for it.
+    fn candidates(&self, variants: &Variants, routed: &Routed) -> Candidates {
+        let headers = &routed.request.head.headers;
+        let worth_asking = |stored: &&Arc<Stored>| {
+            validation::may_be_confirmed_for(&stored.response, headers)
+                && stored.carried.standing(&self.log) != Standing::Dead
+        };
+        variants.stored.iter().rev().filter(worth_asking).take(MAX_CANDIDATES).cloned().collect()
     }
 
     /// Stores a response, unless an invalidation has overtaken its fetch.

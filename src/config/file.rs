@@ -16,8 +16,8 @@ pub(super) use keys::{
     QueryOrder, QueryPreset, QuerySection,
 };
 pub(super) use routes::{
-    CacheOff, CacheSection, ClientDirectivesWord, FieldCondition, Route, RouteMatch, SetCookieWord, ShowTo,
-    StatusFieldsSection, StoreConditionSection, Ttl,
+    CacheOff, CacheSection, ClientDirectivesWord, ComplianceWord, FieldCondition, Route, RouteMatch,
+    SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection, Ttl,
 };
 pub(super) use server::{
     AccessLogFormat, Admin, FixedHost, HostWord, MemorySection, Server, ServerTimeouts, Store, TokenScope,
@@ -47,6 +47,8 @@ section! {
         /// Which requests go where, and what is kept of the answers. The most specific route wins; among equals
         /// the first. A request without a route gets 404.
         routes: Required<List<Route>>,
+        /// Whether what is unsafe in practice is kept from being stored. Default: safe.
+        compliance: Optional<ComplianceWord>,
         /// What all responses show of the cache, unless their route says otherwise.
         status_fields: Optional<StatusFieldsSection>,
         /// Who may say that something changed, by name.

@@ -189,6 +189,8 @@ mod tests {
                 received_at: Timestamp::default(),
                 always_validate: false,
                 never_stale: false,
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
             };
             let field = |name: &'static str, value: &str| {
                 let value = value.parse().unwrap();

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{CONTENT_LENGTH, FORWARDED, HOST, TRANSFER_ENCODING, VIA};
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TE, TRANSFER_ENCODING, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 use http_body::Body;
 use tower::{Layer, Service};
 
@@ -78,12 +78,12 @@ impl<S: Service<ToOrigin>> Service<Outbound> for Forward<S> {
 
     fn call(&mut self, Outbound { request, upstream }: Outbound) -> S::Future {
         let headers = onward(&request, &self.instance);
-        let Normalized { head, body, .. } = request;
+        let Normalized { head, body, interims, .. } = request;
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
         *request.uri_mut() = head.uri;
         *request.headers_mut() = headers;
-        self.inner.call(ToOrigin { request, upstream })
+        self.inner.call(ToOrigin { request, upstream, interims })
     }
 }
 
@@ -96,6 +96,16 @@ fn onward(request: &Normalized, instance: &str) -> HeaderMap {
         }
     }
     fields.remove("staleproof-token");
+    // Without a body nothing can be waited for; "A server that receives a 100-continue expectation in an HTTP/1.0
+    // request MUST ignore that expectation." (RFC 9110 §10.1.1)
+    if request.body.is_end_stream() || request.head.version < Version::HTTP_11 {
+        fields.remove(EXPECT);
+    }
+    if request.takes_trailers {
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+        // "a sender of TE MUST also send a "TE" connection option" (RFC 9110 §10.1.4)
+        fields.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
     // One framing only: hyper's client makes it from the body. Without a length it would take a GET's or HEAD's
     // body for none, and silently drop it.
     if !request.body.is_end_stream() && request.body.size_hint().exact().is_none() {
@@ -120,12 +130,8 @@ fn via(request: &Normalized, fields: &mut HeaderMap) {
 }
 
 /// This proxy's member of `Via`, for a message received in `version`.
-pub(crate) fn via_value(version: http::Version) -> HeaderValue {
-    HeaderValue::from_static(if version == http::Version::HTTP_10 {
-        "1.0 staleproof"
-    } else {
-        "1.1 staleproof"
-    })
+pub(crate) fn via_value(version: Version) -> HeaderValue {
+    HeaderValue::from_static(if version == Version::HTTP_10 { "1.0 staleproof" } else { "1.1 staleproof" })
 }
 
 /// RFC 7239, and the older fields for the same. What a stranger says is overwritten, what a trusted proxy says

@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 use super::Early;
 use crate::exchange::{Answer, Arrival, Normalized, Scheme};
 use crate::respond::Failure;
-use crate::semantics::fields::{end_to_end, transfer_is_understood};
+use crate::semantics::fields::{self, end_to_end, transfer_is_understood};
 use crate::uri;
 
 /// Makes [`Normalize`].
@@ -76,7 +76,10 @@ where
                 Early::now(Answer::refused(failure.respond(request.method(), request.headers())))
             }
             Ok(Checked { host, target, scheme, client, trusted }) => {
-                let (mut head, body) = arrival.request.into_parts();
+                let Arrival { request, peer, interims } = arrival;
+                let (mut head, body) = request.into_parts();
+                let takes_trailers =
+                    head.version >= Version::HTTP_11 && fields::takes_trailers(&head.headers);
                 if let Some(target) = target {
                     head.uri = target;
                 }
@@ -84,8 +87,17 @@ where
                 if names_fields(&head.headers) {
                     head.headers = end_to_end(&head.headers);
                 }
-                let peer = arrival.peer;
-                Early::later(self.inner.call(Normalized { head, body, host, scheme, peer, client, trusted }))
+                Early::later(self.inner.call(Normalized {
+                    head,
+                    body,
+                    host,
+                    scheme,
+                    peer,
+                    client,
+                    trusted,
+                    interims,
+                    takes_trailers,
+                }))
             }
         }
     }
@@ -112,6 +124,9 @@ impl Ground {
         // hyper takes off the outermost coding only, and the origin would get a body it cannot read.
         if !transfer_is_understood(headers) {
             return Err(Failure::NotImplemented("Of the transfer codings only chunked is supported."));
+        }
+        if !fields::expectation_is_understood(headers) {
+            return Err(Failure::UnknownExpectation);
         }
         if request.body().exceeds_limit() {
             return Err(Failure::BodyTooLarge);
@@ -259,7 +274,7 @@ fn parameter<'e>(element: &'e str, wanted: &str) -> Option<&'e str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::RequestBody;
+    use crate::exchange::{Interims, RequestBody};
     use http::Request;
 
     fn ground() -> Ground {
@@ -272,7 +287,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(RequestBody::empty()).unwrap();
-        ground().check(&Arrival { request, peer: peer.parse().unwrap() })
+        ground().check(&Arrival { request, peer: peer.parse().unwrap(), interims: Interims::none() })
     }
 
     const STRANGER: &str = "192.0.2.1:1234";

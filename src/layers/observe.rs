@@ -245,6 +245,9 @@ impl Body for ClientBody {
                     exchange.record.bytes += data.len() as u64;
                     // hyper does not ask again for what a Content-Length says is over.
                     exchange.record.complete = this.body.is_end_stream();
+                } else if frame.is_trailers() {
+                    // hyper asks for nothing after these.
+                    this.finished(true);
                 }
             }
             Some(Err(_)) => this.finished(false),

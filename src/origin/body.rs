@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::pool::Lease;
-use crate::exchange::{BodyError, IdleTimer};
+use crate::exchange::{self, BodyError, IdleTimer};
 
 /// A response body as it comes from the origin, with the connection it comes on.
 ///
@@ -66,10 +66,15 @@ impl Body for OriginBody {
         let this = &mut *self;
         let polled = Pin::new(&mut this.incoming).poll_frame(cx);
         let polled = this.idle.watch(polled, cx);
-        if matches!(polled, Poll::Ready(None)) || this.incoming.is_end_stream() {
+        let ended = match &polled {
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+            Poll::Ready(None) => true,
+        };
+        if ended || this.incoming.is_end_stream() {
             this.give_back();
         }
-        polled
+        polled.map_ok(exchange::onward)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -16,7 +16,7 @@ use tower::Service;
 use super::pool::{Lease, Pool};
 use super::{OriginBody, OriginError};
 use crate::config::{HostRewrite, Upstream};
-use crate::exchange::RequestBody;
+use crate::exchange::{Demand, Interims, RequestBody};
 use crate::semantics::method;
 use crate::telemetry::Metrics;
 
@@ -27,6 +27,8 @@ pub struct ToOrigin {
     pub request: Request<RequestBody>,
     /// Index into the plan's upstreams.
     pub upstream: usize,
+    /// Where interim responses go.
+    pub interims: Interims,
 }
 
 /// The service at the bottom of the stack.
@@ -87,7 +89,7 @@ impl Service<ToOrigin> for Origin {
         let metrics = Arc::clone(&self.metrics);
         Box::pin(async move {
             metrics.origin_request();
-            let answer = servers.ask(to_origin.request).await;
+            let answer = servers.ask(to_origin.request, &to_origin.interims).await;
             if let Err(error) = &answer {
                 metrics.origin_error(error.as_str());
             }
@@ -98,13 +100,17 @@ impl Service<ToOrigin> for Origin {
 
 impl Servers {
     /// Asks one server; the next one if no connection could be had, since then nothing was sent.
-    async fn ask(&self, mut request: Request<RequestBody>) -> Result<Response<OriginBody>, OriginError> {
+    async fn ask(
+        &self,
+        mut request: Request<RequestBody>,
+        interims: &Interims,
+    ) -> Result<Response<OriginBody>, OriginError> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut attempt = 0;
         loop {
             let pool = &self.pools[(first.wrapping_add(attempt)) % self.pools.len()];
             attempt += 1;
-            match self.ask_server(pool, request).await {
+            match self.ask_server(pool, request, interims).await {
                 Ok(response) => return Ok(response),
                 Err((Some(unsent), _)) if attempt < self.pools.len() => request = unsent,
                 Err((_, error)) => return Err(error),
@@ -117,6 +123,7 @@ impl Servers {
         &self,
         pool: &Arc<Pool>,
         mut request: Request<RequestBody>,
+        interims: &Interims,
     ) -> Result<Response<OriginBody>, (Option<Request<RequestBody>>, OriginError)> {
         self.rewrite_host(&pool.authority, request.headers_mut());
         let mut fresh = false;
@@ -127,6 +134,9 @@ impl Servers {
             };
             let again = if lease.reused { replay(&request) } else { None };
             let method = request.method().clone();
+            let expects = request.headers().contains_key(EXPECT);
+            let demand = if expects { request.body_mut().wait_for_demand() } else { None };
+            hear_interims(&mut request, interims.clone(), demand.clone());
             let limit = self.settings.head_timeout;
             let sent = request.body_mut().sent();
             // From the moment the request has been sent whole: how long an upload takes is the client's affair.
@@ -148,6 +158,12 @@ impl Servers {
                     ));
                 }
                 Ok(Ok(response)) => {
+                    lease.refused = demand.and_then(|demand| demand.refuse());
+                    if lease.refused.is_some() {
+                        // The client's connection looks up once more before it gets the answer, and sees that it must
+                        // end with it: the announced body may still come, or not.
+                        tokio::task::yield_now().await;
+                    }
                     return self.receive(&method, response, lease).map_err(|error| (None, error));
                 }
                 Ok(Err(mut failure)) => {
@@ -191,22 +207,20 @@ impl Servers {
         &self,
         method: &Method,
         response: Response<Incoming>,
-        lease: Lease,
+        mut lease: Lease,
     ) -> Result<Response<OriginBody>, OriginError> {
         let authority = lease.authority().clone();
         let (mut head, incoming) = response.into_parts();
+        lease.heed_keep_alive(&head.headers);
         let malformed = |reason| OriginError::Malformed { authority: authority.clone(), reason };
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(malformed("it switches protocols though nobody asked"));
         }
-        let chunked = match transfer_coding(&head.headers) {
-            Ok(chunked) => chunked,
-            Err(reason) => return Err(malformed(reason)),
-        };
+        let coding = transfer_coding(&head.headers).map_err(malformed)?;
         match content_length(&head.headers) {
             Err(reason) => return Err(malformed(reason)),
             // "If a message is received with both […], the Transfer-Encoding overrides the Content-Length."
-            Ok(_) if chunked => {
+            Ok(_) if coding.is_some() => {
                 head.headers.remove(CONTENT_LENGTH);
             }
             Ok(Some(length)) => {
@@ -214,12 +228,21 @@ impl Servers {
             }
             Ok(None) => {}
         }
-        let framed = chunked || head.headers.contains_key(CONTENT_LENGTH);
+        let framed = coding == Some(TransferCoding::Chunked) || head.headers.contains_key(CONTENT_LENGTH);
         let close_delimited = !framed && *method != Method::HEAD && !incoming.is_end_stream();
         head.version = Version::HTTP_11;
         let body = OriginBody::new(incoming, lease, self.settings.body_idle_timeout, close_delimited);
         Ok(Response::from_parts(head, body))
     }
+}
+
+/// What the origin says before its final response: 100 is for us, all else for the client.
+fn hear_interims(request: &mut Request<RequestBody>, interims: Interims, demand: Option<Demand>) {
+    hyper::ext::on_informational(request, move |interim| match (interim.status(), &demand) {
+        (StatusCode::CONTINUE, Some(demand)) => demand.ask(),
+        (StatusCode::CONTINUE, None) => {}
+        (status, _) => interims.send(status, interim.headers()),
+    });
 }
 
 /// A second copy of a request that may be sent twice: idempotent, and with a body that is all there, if any.
@@ -234,14 +257,32 @@ fn replay(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     Some(copy)
 }
 
-/// Whether the body is chunked. Any other coding is read to the end of the connection by hyper: nobody could say
-/// where it ends.
-fn transfer_coding(headers: &HeaderMap) -> Result<bool, &'static str> {
-    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
-    match (lines.next(), lines.next()) {
-        (None, _) => Ok(false),
-        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(true),
-        _ => Err("its Transfer-Encoding is not just chunked"),
+/// What a body is coded with on this hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TransferCoding {
+    Chunked,
+    /// A name that stands for no coding. The body "is determined by reading the connection until it is closed"
+    /// (RFC 9112 §6.3); that it means something else than its bytes is not known of anybody.
+    Unknown,
+}
+
+/// The coding of the body. We never asked for another than `chunked` (RFC 9112 §7.4), and could not undo it.
+fn transfer_coding(headers: &HeaderMap) -> Result<Option<TransferCoding>, &'static str> {
+    const KNOWN: [&str; 5] = ["gzip", "x-gzip", "compress", "x-compress", "deflate"];
+    let mut lines = headers.get_all(TRANSFER_ENCODING).iter().map(|line| line.as_bytes().trim_ascii());
+    let (line, None) = (lines.next(), lines.next()) else {
+        return Err("it has several lines of Transfer-Encoding");
+    };
+    match line {
+        None => Ok(None),
+        Some(coding) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Some(TransferCoding::Chunked)),
+        Some(coding) if KNOWN.iter().any(|known| coding.eq_ignore_ascii_case(known.as_bytes())) => {
+            Err("its Transfer-Encoding is one that nobody asked for")
+        }
+        Some(coding) if !coding.is_empty() && coding.iter().all(u8::is_ascii_alphanumeric) => {
+            Ok(Some(TransferCoding::Unknown))
+        }
+        Some(_) => Err("its Transfer-Encoding is not just one coding"),
     }
 }
 
@@ -298,15 +339,17 @@ mod tests {
     }
 
     #[test]
-    fn a_coding_other_than_chunked_has_no_end_that_can_be_trusted() {
+    fn a_known_coding_that_nobody_asked_for_is_refused() {
         let check = |lines: &[&str]| {
             let lines: Vec<_> = lines.iter().map(|line| ("transfer-encoding", *line)).collect();
             transfer_coding(&fields(&lines))
         };
-        assert_eq!(check(&[]), Ok(false));
-        assert_eq!(check(&["chunked"]), Ok(true));
-        assert_eq!(check(&["Chunked "]), Ok(true));
-        for bad in [&["gzip"][..], &["gzip, chunked"], &["chunked", "chunked"], &["identity"], &["xchunked"]]
+        assert_eq!(check(&[]), Ok(None));
+        assert_eq!(check(&["chunked"]), Ok(Some(TransferCoding::Chunked)));
+        assert_eq!(check(&["Chunked "]), Ok(Some(TransferCoding::Chunked)));
+        assert_eq!(check(&["identity"]), Ok(Some(TransferCoding::Unknown)));
+        for bad in
+            [&["GZIP"][..], &["gzip, chunked"], &["chunked", "chunked"], &["foo, bar"], &["foo;q=1"], &[""]]
         {
             assert!(check(bad).is_err(), "{bad:?}");
         }

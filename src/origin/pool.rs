@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::uri::Authority;
+use http::{HeaderMap, HeaderValue};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -14,7 +15,7 @@ use tokio::time::timeout;
 use super::OriginError;
 use crate::clock::Stopwatch;
 use crate::config::Upstream;
-use crate::exchange::RequestBody;
+use crate::exchange::{Refused, RequestBody};
 
 /// The connections to one server.
 #[derive(Debug)]
@@ -32,6 +33,13 @@ pub(super) struct Pool {
 struct Idle {
     sender: SendRequest<RequestBody>,
     since: Stopwatch,
+    limit: Duration,
+}
+
+impl Idle {
+    fn is_fresh(&self) -> bool {
+        self.since.elapsed() < self.limit
+    }
 }
 
 /// A connection in use. Dropped without [`give_back`](Self::give_back), it is closed.
@@ -40,8 +48,12 @@ pub(super) struct Lease {
     sender: SendRequest<RequestBody>,
     pool: Arc<Pool>,
     permit: OwnedSemaphorePermit,
+    /// How long it may be idle afterwards.
+    idle_limit: Duration,
     /// It has carried a request before, so the server may be closing it just now.
     pub(super) reused: bool,
+    /// The body of its last request was announced and not sent, so no other request can follow.
+    pub(super) refused: Option<Refused>,
 }
 
 impl Lease {
@@ -53,12 +65,20 @@ impl Lease {
         &self.pool.authority
     }
 
+    /// Keeps the connection for less than the server says it does (`Keep-Alive: timeout=5`, as Node.js sends by
+    /// default). Taken at the very moment the server closes it, it would lose a request that may not be asked twice.
+    pub(super) fn heed_keep_alive(&mut self, response: &HeaderMap) {
+        let Some(seconds) = response.get("keep-alive").and_then(timeout_parameter) else { return };
+        let limit = Duration::from_secs(seconds).saturating_sub(KEEP_ALIVE_MARGIN);
+        self.idle_limit = self.idle_limit.min(limit);
+    }
+
     /// Puts the connection back for the next request.
     pub(super) fn give_back(self) {
-        let Self { sender, pool, permit, .. } = self;
-        if !sender.is_closed() {
+        let Self { sender, pool, permit, idle_limit: limit, refused, .. } = self;
+        if !sender.is_closed() && limit > Duration::ZERO && refused.is_none() {
             let mut idle = pool.idle();
-            idle.push_back(Idle { sender, since: Stopwatch::start() });
+            idle.push_back(Idle { sender, since: Stopwatch::start(), limit });
             if idle.len() > pool.settings.idle_connections_per_server {
                 idle.pop_front();
             }
@@ -66,6 +86,16 @@ impl Lease {
         // Last, so that whoever waits for the permit finds the connection.
         drop(permit);
     }
+}
+
+/// For the way of the request, and for clocks that do not agree.
+const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
+
+/// The `timeout` of a `Keep-Alive` field, in seconds.
+fn timeout_parameter(field: &HeaderValue) -> Option<u64> {
+    let mut parameters = field.to_str().ok()?.split(',').filter_map(|parameter| parameter.split_once('='));
+    let (_, seconds) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    seconds.trim().parse().ok()
 }
 
 impl Pool {
@@ -92,17 +122,18 @@ impl Pool {
             Some(sender) => sender,
             None => self.open().await?,
         };
-        Ok(Lease { sender, pool: Arc::clone(self), permit, reused })
+        let idle_limit = self.settings.idle_timeout;
+        Ok(Lease { sender, pool: Arc::clone(self), permit, idle_limit, reused, refused: None })
     }
 
     async fn reuse(&self) -> Option<SendRequest<RequestBody>> {
         loop {
-            let Idle { mut sender, since } = self.idle().pop_back()?;
+            let mut idle = self.idle().pop_back()?;
             // The server may have closed it meanwhile, or may still owe the end of the last exchange.
-            let stands = since.elapsed() < self.settings.idle_timeout
-                && matches!(timeout(self.settings.connect_timeout, sender.ready()).await, Ok(Ok(())));
+            let stands = idle.is_fresh()
+                && matches!(timeout(self.settings.connect_timeout, idle.sender.ready()).await, Ok(Ok(())));
             if stands {
-                return Some(sender);
+                return Some(idle.sender);
             }
         }
     }
@@ -132,12 +163,28 @@ impl Pool {
 
     /// Closes what has been idle for too long.
     pub(super) fn sweep(&self) {
-        let idle_timeout: Duration = self.settings.idle_timeout;
-        self.idle().retain(|idle| idle.since.elapsed() < idle_timeout && !idle.sender.is_closed());
+        self.idle().retain(|idle| idle.is_fresh() && !idle.sender.is_closed());
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<Idle>> {
         // Nothing that holds this lock can panic half-way through a change.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_says_how_long_it_keeps_a_connection() {
+        let check = |field: &'static str, seconds| {
+            assert_eq!(timeout_parameter(&HeaderValue::from_static(field)), seconds, "{field}");
+        };
+        check("timeout=5", Some(5));
+        check("max=100, Timeout = 15", Some(15));
+        check("timeout", None);
+        check("timeout=soon", None);
+        check("max=100", None);
     }
 }

@@ -5,8 +5,8 @@
 //! reading of everything in doubt: duplicates, arguments that are no numbers, quotes out of place.
 //! Knows what the directives say, not what follows from them.
 
-use http::HeaderMap;
-use http::header::{CACHE_CONTROL, PRAGMA};
+use http::header::{AGE, CACHE_CONTROL, DATE, ETAG, EXPIRES, LAST_MODIFIED, LOCATION, PRAGMA, VARY};
+use http::{HeaderMap, HeaderName};
 
 /// What `delta-seconds` too large to represent become: "2147483648 (2^31)" (§1.2.2).
 pub const DELTA_SECONDS_MAX: u32 = 1 << 31;
@@ -29,7 +29,6 @@ const TARGETED: [&str; 3] = ["staleproof-cache-control", "cdn-cache-control", "s
 
 const NO_STORE: u16 = 1 << 0;
 const NO_CACHE: u16 = 1 << 1;
-const NO_CACHE_QUALIFIED: u16 = 1 << 2;
 const PRIVATE: u16 = 1 << 3;
 const PUBLIC: u16 = 1 << 4;
 const MUST_REVALIDATE: u16 = 1 << 5;
@@ -54,7 +53,7 @@ impl ResponseDirectives {
         for line in TARGETED.iter().flat_map(|name| response.get_all(*name)) {
             read(line.as_bytes(), |directive| targeted.add(directive));
         }
-        directives.bits |= targeted.bits & (NO_STORE | PRIVATE | NO_CACHE | NO_CACHE_QUALIFIED);
+        directives.bits |= targeted.bits & (NO_STORE | PRIVATE | NO_CACHE);
         directives
     }
 
@@ -63,9 +62,8 @@ impl ResponseDirectives {
         let Some(Directive { name, argument }) = directive else { return self.bits |= NO_STORE };
         self.bits |= match lowercase(name, &mut [0; LONGEST_NAME]) {
             b"no-store" => NO_STORE,
-            // The qualified forms name fields that may not be reused. Like most caches we read them as the
-            // unqualified ones, which forbid more (§5.2.2.4, §5.2.2.7).
-            b"no-cache" if argument.is_some() => NO_CACHE | NO_CACHE_QUALIFIED,
+            // The qualified forms speak of the fields they name, and of nothing else (§5.2.2.4, §5.2.2.7).
+            b"no-cache" | b"private" if argument.and_then(withheld).is_some() => 0,
             b"no-cache" => NO_CACHE,
             b"private" => PRIVATE,
             b"must-revalidate" => MUST_REVALIDATE,
@@ -91,15 +89,11 @@ impl ResponseDirectives {
     pub const fn no_store(&self) -> bool {
         self.bits & NO_STORE != 0
     }
-    /// May not be reused without validation (§5.2.2.4), qualified or not.
+    /// May not be reused without validation (§5.2.2.4).
     pub const fn no_cache(&self) -> bool {
         self.bits & NO_CACHE != 0
     }
-    /// `no-cache` named fields that may not be reused without validation (§5.2.2.4).
-    pub const fn no_cache_is_qualified(&self) -> bool {
-        self.bits & NO_CACHE_QUALIFIED != 0
-    }
-    /// Is for a single user (§5.2.2.7), qualified or not.
+    /// Is for a single user (§5.2.2.7).
     pub const fn private(&self) -> bool {
         self.bits & PRIVATE != 0
     }
@@ -131,6 +125,33 @@ impl ResponseDirectives {
     pub const fn has_valid_s_maxage(&self) -> bool {
         self.s_maxage.is_some() && self.bits & INVALID_S_MAXAGE == 0
     }
+}
+
+/// The fields a shared cache does not store, though it stores the rest: those named by a qualified `private`
+/// (§5.2.2.7) or `no-cache` (§5.2.2.4: they could be reused after a validation, which then has to provide them).
+pub(super) fn withheld_fields(response: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for line in response.get_all(CACHE_CONTROL) {
+        read(line.as_bytes(), |directive| {
+            let Some(Directive { name, argument: Some(list) }) = directive else { return };
+            if name.eq_ignore_ascii_case(b"private") || name.eq_ignore_ascii_case(b"no-cache") {
+                names.extend(withheld(list).into_iter().flatten());
+            }
+        });
+    }
+    names
+}
+
+/// The fields of `#field-name`; `None` if it is no such list, or if it names one without which the rest would mean
+/// something else: then the qualified form is read as the unqualified one, which forbids more.
+fn withheld(list: &[u8]) -> Option<Vec<HeaderName>> {
+    const NEEDED: [HeaderName; 8] = [VARY, CACHE_CONTROL, ETAG, LAST_MODIFIED, DATE, EXPIRES, LOCATION, AGE];
+    let members = list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
+    let names = members.map(|name| {
+        let name = HeaderName::from_bytes(name).ok()?;
+        (!NEEDED.contains(&name) && !name.as_str().starts_with("content-")).then_some(name)
+    });
+    names.collect::<Option<Vec<_>>>().filter(|names| !names.is_empty())
 }
 
 /// What a request's Cache-Control says (§5.2.1), or its Pragma where there is none (§5.4).
@@ -437,7 +458,6 @@ mod tests {
             (all.s_maxage, all.stale_while_revalidate, all.stale_if_error),
             (Some(1), Some(2), Some(3))
         );
-        assert!(!all.no_cache_is_qualified());
         assert_eq!(
             response(&["foo, bar=1, a-name-that-is-longer-than-any-known"]),
             ResponseDirectives::default()
@@ -452,10 +472,21 @@ mod tests {
     }
 
     #[test]
-    fn qualified_forms_restrict_the_whole_response() {
-        let directives = response(&["no-cache=\"a, b\", private=\"c\", max-age=3600"]);
-        assert!(directives.no_cache() && directives.no_cache_is_qualified() && directives.private());
-        assert_eq!(directives.max_age, Some(3600));
+    fn qualified_forms_restrict_the_fields_they_name() {
+        let check = |line: &str, no_cache, private, withheld: &[&str]| {
+            let directives = response(&[line]);
+            assert_eq!((directives.no_cache(), directives.private()), (no_cache, private), "{line}");
+            let line = HeaderMap::from_iter([(CACHE_CONTROL, line.parse().unwrap())]);
+            assert_eq!(withheld_fields(&line), withheld, "{line:?}");
+        };
+        check("no-cache=\"A, b\", private=\"c\", max-age=3600", false, false, &["a", "b", "c"]);
+        check("private=set-cookie", false, false, &["set-cookie"]);
+        check("no-cache=\"a\", no-cache", true, false, &["a"]);
+        // what is no list of fields, or names what the rest depends on
+        check("private=\"\"", false, true, &[]);
+        check("private=\" , \"", false, true, &[]);
+        check("no-cache=\"a, (b)\"", true, false, &[]);
+        check("no-cache=\"a, vary\", private=\"content-type\"", true, true, &[]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! written after this.
 
 use http::header::{
-    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, EXPECT, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -31,6 +31,53 @@ pub fn transfer_is_understood(headers: &HeaderMap) -> bool {
         (Some(line), None) => line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
         (Some(_), Some(_)) => false,
     }
+}
+
+/// Whether the client takes trailer fields (RFC 9110 §10.1.4). Ask it of the fields as received.
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
+    let members = headers.get_all(TE).iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    members.map(<[u8]>::trim_ascii).any(|member| member.eq_ignore_ascii_case(b"trailers"))
+}
+
+/// The trailer fields that travel on, and that are stored: those whose names say nothing on which framing, routing,
+/// authentication, caching or the reading of the content rests, for that was done before they came (RFC 9110 §6.5.1).
+pub fn trailer_fields(received: &HeaderMap) -> HeaderMap {
+    const NEVER: [&str; 24] = [
+        "age",
+        "authorization",
+        "cache-control",
+        "content-encoding",
+        "content-length",
+        "content-location",
+        "content-range",
+        "content-type",
+        "cookie",
+        "date",
+        "expect",
+        "expires",
+        "forwarded",
+        "host",
+        "location",
+        "max-forwards",
+        "pragma",
+        "range",
+        "retry-after",
+        "set-cookie",
+        "trailer",
+        "vary",
+        "via",
+        "www-authenticate",
+    ];
+    only(&end_to_end(received), |name| !NEVER.contains(&name.as_str()) && !name.as_str().starts_with("if-"))
+}
+
+/// Whether the client expects nothing but `100-continue`, said in the one way that every server reads.
+///
+/// "A server that receives an Expect field value containing a member other than 100-continue MAY respond with a 417
+/// (Expectation Failed) status code" (RFC 9110 §10.1.1): whoever reads another expectation otherwise than the origin
+/// does, disagrees with it on where the next request begins.
+pub fn expectation_is_understood(headers: &HeaderMap) -> bool {
+    headers.get_all(EXPECT).iter().all(|line| line.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// `headers` without the fields `named`; order is kept (`HeaderMap::remove` would change it).
@@ -63,8 +110,7 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION]
-        .contains(name)
+    [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION].contains(name)
         || ["keep-alive", "proxy-connection", "proxy-authentication-info"].contains(&name.as_str())
 }
 
@@ -72,12 +118,14 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// message means, or hide from us that it is not to be shared.
 fn is_for_all_recipients(name: &HeaderName) -> bool {
     const PREFIXES: [&str; 5] = ["accept", "cache-", "content-", "if-", "x-forwarded-"];
-    const NAMES: [&str; 25] = [
+    const NAMES: [&str; 26] = [
         "age",
         "authorization",
         "cdn-cache-control",
         "cookie",
         "date",
+        // "An intermediary MUST NOT remove this header field if it is present in a request." (RFC 8470 §5.1)
+        "early-data",
         "etag",
         "expect",
         "expires",
@@ -125,7 +173,6 @@ mod tests {
             "proxy-authentication-info",
             "proxy-authorization",
             "te",
-            "trailer",
             "transfer-encoding",
             "upgrade",
         ] {
@@ -167,6 +214,51 @@ mod tests {
             &[("z", "1"), ("x", "2"), ("upgrade", "h2c"), ("y", "3"), ("x", "4"), ("a", "5")],
             &[("z", "1"), ("x", "2"), ("x", "4"), ("y", "3"), ("a", "5")],
         );
+    }
+
+    #[test]
+    fn trailers_are_taken_by_who_says_so() {
+        let check =
+            |lines: &[(&str, &str)], takes| assert_eq!(takes_trailers(&fields(lines)), takes, "{lines:?}");
+        check(&[], false);
+        check(&[("te", "gzip;q=0.5")], false);
+        check(&[("te", "gzip , Trailers")], true);
+        check(&[("te", "gzip"), ("te", "trailers")], true);
+    }
+
+    #[test]
+    fn a_trailer_decides_nothing_that_was_decided_before_it_came() {
+        let received = [
+            ("content-digest", "sha-256=:x:"),
+            ("content-length", "5"),
+            ("cache-control", "max-age=60"),
+            ("set-cookie", "a=b"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("if-match", "\"a\""),
+            ("transfer-encoding", "chunked"),
+            ("server-timing", "db;dur=5"),
+        ];
+        let kept = trailer_fields(&fields(&received));
+        let kept: Vec<_> = kept.keys().map(HeaderName::as_str).collect();
+        assert_eq!(kept, ["content-digest", "server-timing"]);
+    }
+
+    #[test]
+    fn only_one_expectation_is_understood_and_in_one_way() {
+        let check = |lines: &[&str], understood| {
+            let lines: Vec<_> = lines.iter().map(|line| ("expect", *line)).collect();
+            assert_eq!(expectation_is_understood(&fields(&lines)), understood, "{lines:?}");
+        };
+        check(&[], true);
+        check(&["100-Continue"], true);
+        check(&["100-continue", "100-continue"], true);
+        for other in
+            ["", "x", "y 100-continue", "100-continue, x", "100-continue, 100-continue", "100-continue;a=b"]
+        {
+            check(&[other], false);
+            check(&[other, "100-continue"], false);
+        }
     }
 
     #[test]

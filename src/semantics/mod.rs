@@ -40,7 +40,7 @@ pub use cache_control::{RequestDirectives, ResponseDirectives};
 pub use cache_status::{CacheStatus, ForwardReason};
 pub use entity_tag::EntityTag;
 pub use not_stored::NotStored;
-pub use policy::{ClientDirectives, Policy, SetCookie, TtlPolicy};
+pub use policy::{ClientDirectives, Policy, SetCookie, StalePolicy, TtlPolicy};
 pub use reuse::Reuse;
 pub use stored_response::StoredResponse;
 pub use storing::{LifetimeSource, Terms};

@@ -15,7 +15,7 @@ pub enum NotStored {
     ContentType,
     /// The status code is not final, or is about this one exchange, or needs a lifetime that is not stated.
     Status,
-    /// A 206, or a part of a representation under another status code.
+    /// A 206.
     Partial,
     /// `must-understand` with a status code whose caching rules we do not know.
     MustUnderstand,
@@ -37,8 +37,6 @@ pub enum NotStored {
     CacheGroups,
     /// It sets a cookie.
     SetCookie,
-    /// It had a transfer coding other than `chunked`.
-    TransferCoding,
     /// It ended before its end. Found by the fetch.
     Incomplete,
     /// It is larger than the store takes. Found by the fetch.
@@ -72,7 +70,6 @@ impl NotStored {
             Self::VaryStar => "vary-star",
             Self::CacheGroups => "cache-groups",
             Self::SetCookie => "set-cookie",
-            Self::TransferCoding => "transfer-coding",
             Self::Incomplete => "incomplete",
             Self::TooLarge => "too-large",
             Self::Condition => "store-condition",

@@ -1,7 +1,8 @@
 //! Where the operator may say more than the RFC does.
 //!
-//! The default policy is the RFC's own, but for `Set-Cookie`. Nothing here makes a cache keep what the origin
-//! forbade to keep: `no-store`, `private` and `Authorization` (RFC 9111 §3) are never overridden.
+//! The default policy is the RFC's own, but where it is safer to keep less: `Set-Cookie`, bodies without an end of their
+//! own. Nothing here makes a cache keep what the origin forbade to keep: `no-store`, `private` and `Authorization`
+//! (RFC 9111 §3) are never overridden.
 
 use std::time::Duration;
 
@@ -10,8 +11,13 @@ use std::time::Duration;
 pub struct Policy {
     /// How long responses are fresh.
     pub ttl: TtlPolicy,
+    /// How long they may be served stale.
+    pub stale: StalePolicy,
     /// What becomes of responses that set cookies.
     pub set_cookie: SetCookie,
+    /// Whether a body is stored that ended with the connection: "complete regardless of the number of message body
+    /// octets received" (RFC 9112 §8), so that a truncated one cannot be told from a whole one.
+    pub store_close_delimited: bool,
     /// Whether a request may ask for less, or more, than the cache would serve.
     pub client_directives: ClientDirectives,
 }
@@ -38,6 +44,16 @@ pub struct TtlPolicy {
     pub max: Option<Duration>,
     /// Replaces whatever the origin says about lifetime (never `no-store`, `private`).
     pub overriding: Option<Duration>,
+}
+
+/// How long past its freshness lifetime a response may be served, where it does not say so itself (RFC 5861). Nothing
+/// here applies to a response that may never be served stale (RFC 9111 §4.2.4).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StalePolicy {
+    /// While it is being validated behind the client's back; instead of a missing `stale-while-revalidate`.
+    pub while_revalidate: Option<Duration>,
+    /// When the origin fails; instead of a missing `stale-if-error`.
+    pub if_error: Option<Duration>,
 }
 
 /// Responses with `Set-Cookie`.

@@ -5,10 +5,10 @@
 
 use super::cache_control::RequestDirectives;
 use super::precondition;
-use super::{ClientDirectives, ForwardReason, StoredResponse};
+use super::{ClientDirectives, ForwardReason, StoredResponse, Terms};
 use crate::clock::Timestamp;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use std::time::Duration;
 
 /// What to do with a request, given the stored response its key and `Vary` selected.
@@ -16,6 +16,8 @@ use std::time::Duration;
 pub enum Reuse {
     /// Serve it as it is.
     Serve,
+    /// Serve it though it is stale, and validate it meanwhile (RFC 5861 §3).
+    ServeStale,
     /// Ask the origin whether it still holds; why.
     Validate(ForwardReason),
     /// Do not use it: forward; why.
@@ -44,7 +46,7 @@ pub fn reuse(
         ClientDirectives::Ignore => RequestDirectives::default(),
     };
     let verdict = match stored {
-        Some(stored) => without_validation(stored, &asked, now).map_or(Reuse::Serve, Reuse::Validate),
+        Some(stored) => with_stored(stored, &asked, now),
         // "the presented target URI and that of the stored response match"
         None if !variants_exist => Reuse::Forward(ForwardReason::UriMiss),
         // "request header fields nominated by the stored response (if any) match those presented"
@@ -52,7 +54,25 @@ pub fn reuse(
     };
     // "the client only wishes to obtain a stored response": one "consistent with the other constraints of the
     // request", or a 504 (§5.2.1.7)
-    if asked.only_if_cached() && verdict != Reuse::Serve { Reuse::Refuse } else { verdict }
+    if asked.only_if_cached() && !matches!(verdict, Reuse::Serve | Reuse::ServeStale) {
+        return Reuse::Refuse;
+    }
+    verdict
+}
+
+/// Whether a response may be served because the origin failed to validate it: "a cached stale response MAY be used to
+/// satisfy the request, regardless of other freshness information" (RFC 5861 §4). Asked after the failure; the
+/// client's own directives sent it to the origin if `reason` says so.
+pub fn on_error(stored: &StoredResponse, reason: ForwardReason, now: Timestamp) -> bool {
+    let Terms { always_validate, lifetime, stale_if_error, .. } = stored.terms;
+    reason == ForwardReason::Stale
+        && !always_validate
+        && stored.terms.current_age(now) < lifetime.saturating_add(stale_if_error)
+}
+
+/// The status codes that are such failures (RFC 5861 §4).
+pub fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
 /// Whether this request may be answered from, or fill, the cache at all; the reason if not.
@@ -84,50 +104,50 @@ fn is_understood(method: &Method) -> bool {
     *method == Method::GET || *method == Method::HEAD
 }
 
-/// Why the stored response may not be used without validation; `None` if it may.
-fn without_validation(
-    stored: &StoredResponse,
-    asked: &RequestDirectives,
-    now: Timestamp,
-) -> Option<ForwardReason> {
+/// Whether the selected response may be used without validation.
+fn with_stored(stored: &StoredResponse, asked: &RequestDirectives, now: Timestamp) -> Reuse {
     let terms = &stored.terms;
     let age = terms.current_age(now);
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
 
     // "the stored response does not contain the no-cache directive, unless it is successfully validated"
     if terms.always_validate {
-        return Some(ForwardReason::Stale);
+        return Reuse::Validate(ForwardReason::Stale);
     }
+    let mut verdict = Reuse::Serve;
     // "the stored response is one of the following: fresh, allowed to be served stale, or successfully validated"
     if terms.lifetime <= age {
         // "the client is willing to accept a response that has exceeded its freshness lifetime by no more than
         // the specified number of seconds" (§5.2.1.2), unless the response forbids it (§4.2.4)
         let accepted = asked.max_stale.is_some_and(|max_stale| age - terms.lifetime <= seconds(max_stale));
         if terms.never_stale || !accepted {
-            return Some(ForwardReason::Stale);
+            if age - terms.lifetime >= terms.stale_while_revalidate {
+                return Reuse::Validate(ForwardReason::Stale);
+            }
+            verdict = Reuse::ServeStale;
         }
     }
     // "the client prefers stored response not be used to satisfy the request without successful
     // validation on the origin server" (§5.2.1.4)
     if asked.no_cache() {
-        return Some(ForwardReason::Request);
+        return Reuse::Validate(ForwardReason::Request);
     }
     // "the client prefers a response whose age is less than or equal to the specified number of seconds" (§5.2.1.1)
     if asked.max_age.is_some_and(|max_age| age > seconds(max_age)) {
-        return Some(ForwardReason::Request);
+        return Reuse::Validate(ForwardReason::Request);
     }
     // "the client prefers a response whose freshness lifetime is no less than its current age plus the specified
     // time in seconds" (§5.2.1.3)
     if asked.min_fresh.is_some_and(|min_fresh| terms.lifetime < age.saturating_add(seconds(min_fresh))) {
-        return Some(ForwardReason::Request);
+        return Reuse::Validate(ForwardReason::Request);
     }
-    None
+    verdict
 }
 
 #[cfg(test)]
 mod tests {
     use super::ForwardReason::{Bypass, Request, Stale, UriMiss, VaryMiss};
-    use super::Reuse::{Forward, Refuse, Serve, Validate};
+    use super::Reuse::{Forward, Refuse, Serve, ServeStale, Validate};
     use super::*;
     use crate::semantics::samples::{at, fields, stored};
     use proptest::prelude::*;
@@ -137,12 +157,7 @@ mod tests {
         check_terms(|_| (), cache_control, age, expected);
     }
 
-    fn check_terms(
-        change: impl Fn(&mut crate::semantics::Terms),
-        cache_control: &str,
-        age: f64,
-        expected: Reuse,
-    ) {
+    fn check_terms(change: impl Fn(&mut Terms), cache_control: &str, age: f64, expected: Reuse) {
         let mut stored = stored(&[]);
         change(&mut stored.terms);
         let request = fields(&[("cache-control", cache_control)]);
@@ -191,6 +206,44 @@ mod tests {
         check("max-stale=10, min-fresh=0", 70.0, Validate(Request));
         check_terms(|terms| terms.never_stale = true, "max-stale", 61.0, Validate(Stale));
         check_terms(|terms| terms.never_stale = true, "max-stale", 59.0, Serve);
+    }
+
+    #[test]
+    fn stale_is_served_within_the_window_while_it_is_validated() {
+        let within = |cache_control: &str, age, expected| {
+            let window = Duration::from_secs(30);
+            check_terms(|terms| terms.stale_while_revalidate = window, cache_control, age, expected);
+        };
+        within("", 59.9, Serve);
+        within("", 60.0, ServeStale);
+        within("", 89.9, ServeStale);
+        within("", 90.0, Validate(Stale));
+        within("only-if-cached", 70.0, ServeStale);
+        within("max-stale=20", 70.0, Serve);
+        within("max-stale=5", 70.0, ServeStale);
+        within("no-cache", 70.0, Validate(Request));
+        within("max-age=65", 70.0, Validate(Request));
+        within("min-fresh=0", 70.0, Validate(Request));
+    }
+
+    #[test]
+    fn a_failure_is_answered_with_stale_within_its_window() {
+        let mut stored = stored(&[]);
+        let mut check = |window, reason, age, expected| {
+            stored.terms.stale_if_error = Duration::from_secs(window);
+            assert_eq!(on_error(&stored, reason, at(1000.0 + age)), expected, "{window} {age}");
+        };
+        check(30, Stale, 60.0, true);
+        check(30, Stale, 89.9, true);
+        check(30, Stale, 90.0, false);
+        check(0, Stale, 60.0, false);
+        check(30, Request, 70.0, false);
+        check(30, UriMiss, 70.0, false);
+        for (status, fails) in
+            [(500, true), (502, true), (503, true), (504, true), (501, false), (404, false)]
+        {
+            assert_eq!(is_failure(StatusCode::from_u16(status).unwrap()), fails);
+        }
     }
 
     #[test]
@@ -275,17 +328,26 @@ mod tests {
         #[test]
         fn nothing_is_served_beyond_its_lifetime_and_the_staleness_asked_for(
             (lifetime, initial_age, resident, max_stale) in (0u64..99, 0u64..99, -99i32..99, 0u64..99),
+            (window, on_failure) in (0u64..99, 0u64..99),
             never_stale: bool,
         ) {
             let mut stored = stored(&[]);
             stored.terms = crate::semantics::samples::terms(lifetime, initial_age, 1000);
             stored.terms.never_stale = never_stale;
+            if !never_stale {
+                stored.terms.stale_while_revalidate = Duration::from_secs(window);
+                stored.terms.stale_if_error = Duration::from_secs(on_failure);
+            }
             let request = fields(&[("cache-control", &format!("max-stale={max_stale}"))]);
             let now = at(1000.0 + f64::from(resident));
             let verdict = reuse(Some(&stored), true, &Method::GET, &request, ClientDirectives::Obey, now);
             let age = initial_age + u64::try_from(resident).unwrap_or(0);
             let allowed = age < lifetime || (!never_stale && age <= lifetime + max_stale);
             prop_assert_eq!(verdict == Serve, allowed);
+            let meanwhile = !allowed && !never_stale && age < lifetime + window;
+            prop_assert_eq!(verdict == ServeStale, meanwhile);
+            let covered = age < lifetime || (!never_stale && age < lifetime + on_failure);
+            prop_assert_eq!(on_error(&stored, Stale, now), covered);
         }
     }
 }

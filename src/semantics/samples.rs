@@ -35,6 +35,8 @@ pub(super) fn terms(lifetime: u64, initial_age: u64, received_at: u64) -> Terms 
         received_at: Timestamp::from_secs(received_at),
         always_validate: false,
         never_stale: false,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Knows neither the key it is stored under, nor its content, nor its tags.
 
+use super::cache_control::withheld_fields;
 use super::policy::{Policy, SetCookie};
 use super::storing::Terms;
 use super::vary::Selecting;
@@ -67,20 +68,27 @@ impl StoredResponse {
 
     /// The bytes it occupies, closely enough for a memory limit: itself, its fields, its selecting fields.
     pub fn byte_size(&self) -> usize {
-        // An entry of a `HeaderMap`, with its share of the index and of the map's free room.
-        const LINE_BYTES: usize = 128;
-        let texts = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE_BYTES);
-        size_of::<Self>() + texts.sum::<usize>() + self.selecting.byte_size()
+        size_of::<Self>() + fields_byte_size(&self.headers) + self.selecting.byte_size()
     }
 }
 
-/// What is stored of a response's end-to-end fields: not `Age`, which every reuse states anew, and not `Set-Cookie`
-/// where the policy strips it. The client that caused the fetch gets them all the same. Order is kept.
+/// The bytes that fields occupy, closely enough for a memory limit.
+pub fn fields_byte_size(fields: &HeaderMap) -> usize {
+    // An entry of a `HeaderMap`, with its share of the index and of the map's free room.
+    const LINE_BYTES: usize = 128;
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE_BYTES).sum()
+}
+
+/// What is stored of a response's end-to-end fields: not `Age`, which every reuse states anew, not what a qualified
+/// `private` or `no-cache` names, and not `Set-Cookie` where the policy strips it. The client that caused the fetch gets
+/// them all the same. Order is kept.
 pub fn storable_fields(headers: HeaderMap, policy: &Policy) -> HeaderMap {
-    match policy.set_cookie {
-        SetCookie::Strip => fields::without(headers, &[AGE, SET_COOKIE]),
-        SetCookie::Refuse | SetCookie::Store => fields::without(headers, &[AGE]),
+    let mut omitted = withheld_fields(&headers);
+    omitted.push(AGE);
+    if policy.set_cookie == SetCookie::Strip {
+        omitted.push(SET_COOKIE);
     }
+    fields::without(headers, &omitted)
 }
 
 fn packed(mut headers: HeaderMap) -> HeaderMap {

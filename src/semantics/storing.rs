@@ -6,11 +6,11 @@
 
 pub use super::not_stored::NotStored;
 
-use super::cache_control::{RequestDirectives, ResponseDirectives};
+use super::cache_control::{RequestDirectives, ResponseDirectives, withheld_fields};
 use super::policy::{ClientDirectives, Policy, SetCookie, TtlPolicy};
-use super::{EntityTag, dates, fields, freshness, reuse, vary};
+use super::{EntityTag, dates, freshness, reuse, vary};
 use crate::clock::Timestamp;
-use http::header::{AUTHORIZATION, CONTENT_RANGE, LAST_MODIFIED, SET_COOKIE};
+use http::header::{AUTHORIZATION, LAST_MODIFIED, SET_COOKIE};
 use http::{HeaderMap, Method, StatusCode};
 use std::time::Duration;
 
@@ -38,6 +38,10 @@ pub struct Terms {
     pub always_validate: bool,
     /// May never be served stale (`must-revalidate`, `proxy-revalidate`, `s-maxage`, `no-cache`).
     pub never_stale: bool,
+    /// How long past its lifetime it may be served while it is being validated (RFC 5861 §3); zero if `never_stale`.
+    pub stale_while_revalidate: Duration,
+    /// How long past its lifetime it may be served when the origin fails (RFC 5861 §4); zero if `never_stale`.
+    pub stale_if_error: Duration,
 }
 
 /// What a freshness lifetime was taken from, before `min` and `max`.
@@ -104,7 +108,7 @@ pub fn terms(
     }
     // "if the response status code is 206 or 304, or the must-understand cache directive is present: the
     // cache understands the response status code;"
-    if status == StatusCode::PARTIAL_CONTENT || headers.contains_key(CONTENT_RANGE) {
+    if status == StatusCode::PARTIAL_CONTENT {
         return Err(NotStored::Partial);
     }
     if is_about_this_exchange(status) {
@@ -147,26 +151,29 @@ pub fn terms(
     if !vary::is_selectable(headers) {
         return Err(NotStored::VaryStar);
     }
-    if policy.set_cookie == SetCookie::Refuse && headers.contains_key(SET_COOKIE) && !directives.public() {
+    let sets_cookie = headers.contains_key(SET_COOKIE) && !withheld_fields(headers).contains(&SET_COOKIE);
+    if policy.set_cookie == SetCookie::Refuse && sets_cookie && !directives.public() {
         return Err(NotStored::SetCookie);
     }
-    if !fields::transfer_is_understood(headers) {
-        return Err(NotStored::TransferCoding);
-    }
 
-    let no_cache_is_overridden =
-        lifetime_from == LifetimeSource::Override && !directives.no_cache_is_qualified();
+    // §4.2.4, §5.2.2.2, §5.2.2.8, §5.2.2.10
+    let never_stale = directives.must_revalidate()
+        || directives.proxy_revalidate()
+        || directives.s_maxage.is_some()
+        || directives.no_cache();
+    let window = |stated: Option<u32>, otherwise: Option<Duration>| {
+        let stated = stated.map(|seconds| Duration::from_secs(seconds.into()));
+        if never_stale { Duration::ZERO } else { stated.or(otherwise).unwrap_or_default() }
+    };
     let terms = Terms {
         lifetime,
         lifetime_from,
         initial_age: freshness::initial_age(headers, exchanged),
         received_at: exchanged.received_at,
-        always_validate: directives.no_cache() && !no_cache_is_overridden,
-        // §4.2.4, §5.2.2.2, §5.2.2.8, §5.2.2.10
-        never_stale: directives.must_revalidate()
-            || directives.proxy_revalidate()
-            || directives.s_maxage.is_some()
-            || directives.no_cache(),
+        always_validate: directives.no_cache() && lifetime_from != LifetimeSource::Override,
+        never_stale,
+        stale_while_revalidate: window(directives.stale_while_revalidate, policy.stale.while_revalidate),
+        stale_if_error: window(directives.stale_if_error, policy.stale.if_error),
     };
     // "some caches will not store a response that has neither a cache validator nor an explicit expiration
     // time, as such responses are not usually useful to store" (§3); nor one that expired before it came.
@@ -248,6 +255,7 @@ fn is_understood(status: StatusCode) -> bool {
 mod tests {
     use super::NotStored as No;
     use super::*;
+    use crate::semantics::StalePolicy;
     use crate::semantics::samples::{at, date, fields};
 
     /// A response received at 1000, as seen by `check`.
@@ -351,7 +359,11 @@ mod tests {
     #[test]
     fn parts_are_not_stored() {
         Case::status(206).check_cc("max-age=60", Err(No::Partial));
-        get().check(&[("cache-control", "max-age=60"), ("content-range", "bytes 0-1/2")], Err(No::Partial));
+    }
+
+    #[test]
+    fn content_range_means_nothing_but_on_a_206() {
+        get().check(&[("cache-control", "max-age=60"), ("content-range", "bytes 0-1/2")], Ok(60));
     }
 
     #[test]
@@ -369,7 +381,7 @@ mod tests {
         for case in [get(), anything] {
             case.check_cc("no-store, public, max-age=60, s-maxage=60", Err(No::NoStore));
             case.check_cc("private, public, max-age=60, s-maxage=60", Err(No::Private));
-            case.check_cc("private=\"set-cookie\", max-age=60", Err(No::Private));
+            case.check_cc("private=\"content-type\", max-age=60", Err(No::Private));
             case.check_cc("max-age=60, extension=\"", Err(No::NoStore));
         }
     }
@@ -460,8 +472,6 @@ mod tests {
         let no_cache = overriding(200).terms(&[("cache-control", "no-cache, max-age=0")]).unwrap();
         assert!(!no_cache.always_validate && no_cache.never_stale);
         assert_eq!(no_cache.lifetime_from, LifetimeSource::Override);
-        let qualified = [("cache-control", "no-cache=\"x-user\""), ("etag", "\"a\"")];
-        assert!(overriding(200).terms(&qualified).unwrap().always_validate);
     }
 
     #[test]
@@ -479,12 +489,12 @@ mod tests {
         with(SetCookie::Store).check(&response, Ok(60));
         with(SetCookie::Refuse)
             .check(&[("cache-control", "max-age=60, public"), ("set-cookie", "a=b")], Ok(60));
-    }
-
-    #[test]
-    fn an_unknown_transfer_coding_is_not_stored() {
-        let coded = [("cache-control", "max-age=60"), ("transfer-encoding", "gzip, chunked")];
-        get().check(&coded, Err(No::TransferCoding));
+        // It is not stored at all: its response may be.
+        for list in ["private=\"set-cookie\"", "no-cache=\"Set-Cookie, x-user\""] {
+            let cache_control = format!("max-age=60, {list}");
+            with(SetCookie::Refuse)
+                .check(&[("cache-control", &cache_control), ("set-cookie", "a=b")], Ok(60));
+        }
     }
 
     #[test]
@@ -516,7 +526,27 @@ mod tests {
         check("max-age=60, proxy-revalidate", false, true);
         check("s-maxage=60", false, true);
         check("no-cache", true, true);
-        check("no-cache=\"a\", max-age=60", true, true);
+        check("no-cache=\"a\", max-age=60", false, false);
+    }
+
+    #[test]
+    fn terms_remember_how_long_stale_is_allowed() {
+        let own = StalePolicy { while_revalidate: secs(7), if_error: secs(8) };
+        let own = Case { policy: Policy { stale: own, ..Policy::default() }, ..get() };
+        let check = |case: &Case, cache_control: &str, while_revalidate, if_error| {
+            let terms = case.terms(&[("cache-control", cache_control), ("etag", "\"a\"")]).unwrap();
+            let windows = (Some(terms.stale_while_revalidate), Some(terms.stale_if_error));
+            assert_eq!(windows, (secs(while_revalidate), secs(if_error)), "{cache_control}");
+        };
+        check(&get(), "max-age=60", 0, 0);
+        check(&get(), "max-age=60, stale-while-revalidate=30, stale-if-error=90", 30, 90);
+        check(&get(), "max-age=60, stale-while-revalidate=x", 0, 0);
+        check(&own, "max-age=60", 7, 8);
+        check(&own, "max-age=60, stale-while-revalidate=0", 0, 8);
+        for forbidden in ["must-revalidate", "proxy-revalidate", "s-maxage=60", "no-cache"] {
+            let line = format!("max-age=60, stale-while-revalidate=30, stale-if-error=90, {forbidden}");
+            check(&own, &line, 0, 0);
+        }
     }
 
     #[test]

@@ -40,10 +40,13 @@ impl Selecting {
 
     /// Whether a request with these fields selects the response. Allocates nothing.
     pub fn selects(&self, request: &HeaderMap) -> bool {
-        self.fields.iter().all(|Field { name, value }| match value {
-            None => !request.contains_key(name),
-            Some(stored) => is_combined(stored, request, name),
-        })
+        self.fields.iter().all(|field| field.is_met_by(request))
+    }
+
+    /// Whether a request has the selecting field `name` as the one that stored the response had it, if it is one.
+    pub fn agrees_in(&self, request: &HeaderMap, name: &HeaderName) -> bool {
+        let mut fields = self.fields.iter().filter(|field| field.name == name);
+        fields.all(|field| field.is_met_by(request))
     }
 
     /// The names of the selecting fields, in alphabetical order.
@@ -56,6 +59,15 @@ impl Selecting {
         let texts =
             |field: &Field| field.name.as_str().len() + field.value.as_ref().map_or(0, |value| value.len());
         size_of_val(&*self.fields) + self.fields.iter().map(texts).sum::<usize>()
+    }
+}
+
+impl Field {
+    fn is_met_by(&self, request: &HeaderMap) -> bool {
+        match &self.value {
+            None => !request.contains_key(&self.name),
+            Some(stored) => is_combined(stored, request, &self.name),
+        }
     }
 }
 

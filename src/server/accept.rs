@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::connection;
 use crate::config;
+use crate::exchange::Outlet;
 
 /// Accepts connections and serves each in a task of its own.
 pub(super) struct Accept<F> {
@@ -22,13 +23,13 @@ pub(super) struct Accept<F> {
     pub(super) settings: Arc<config::Server>,
     /// One permit per connection. Without one nothing is accepted: what waits, waits in the backlog.
     pub(super) free: Arc<Semaphore>,
-    /// Makes the service of a connection.
+    /// Makes the service of a connection; the outlet is where its interim responses go.
     pub(super) service: F,
 }
 
 impl<F, S, B> Accept<F>
 where
-    F: Fn(SocketAddr) -> S,
+    F: Fn(SocketAddr, &Arc<Outlet>) -> S,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Send + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
@@ -65,9 +66,10 @@ where
     ) {
         // Heads and last pieces are written whole; waiting for more only adds delay.
         let _ = stream.set_nodelay(true);
-        let (service, settings) = ((self.service)(peer), Arc::clone(&self.settings));
+        let outlet = Arc::<Outlet>::default();
+        let (service, settings) = ((self.service)(peer, &outlet), Arc::clone(&self.settings));
         tokio::spawn(async move {
-            connection::serve(stream, peer, service, &settings, watcher).await;
+            connection::serve(stream, peer, service, outlet, &settings, watcher).await;
             drop(permit);
         });
     }

@@ -5,9 +5,11 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -20,19 +22,21 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use crate::config;
+use crate::exchange::Outlet;
 
 /// Serves one connection until it ends or the server drains.
 pub(super) async fn serve<S, B>(
     stream: TcpStream,
     peer: SocketAddr,
     service: S,
+    outlet: Arc<Outlet>,
     settings: &config::Server,
     watcher: Watcher,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
-    let io = TokioIo::new(Patient { stream, limit: settings.write_stall_timeout, stall: None, linger: None });
+    let io = TokioIo::new(Patient::new(stream, settings.write_stall_timeout, outlet));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // Runs from the moment the connection is idle, so it bounds that, too.
@@ -47,10 +51,13 @@ pub(super) async fn serve<S, B>(
 }
 
 /// A stream whose writes may be held up for a while, and not for ever: a client that does not read would keep
-/// its response, and what that response holds.
+/// its response, and what that response holds. What comes out of its outlet is written between hyper's messages.
 #[derive(Debug)]
-struct Patient {
-    stream: TcpStream,
+struct Patient<S> {
+    stream: S,
+    outlet: Arc<Outlet>,
+    /// What has been taken from the outlet and not been written: it goes before whatever hyper writes next.
+    interim: Bytes,
     limit: Duration,
     /// Made when a write is first held up.
     stall: Option<Pin<Box<Sleep>>>,
@@ -61,7 +68,23 @@ struct Patient {
 /// How long a client may take to read a last response before the connection is closed for good.
 const LINGER: Duration = Duration::from_secs(1);
 
-impl Patient {
+impl<S: AsyncWrite + Unpin> Patient<S> {
+    fn new(stream: S, limit: Duration, outlet: Arc<Outlet>) -> Self {
+        Self { stream, outlet, interim: Bytes::new(), limit, stall: None, linger: None }
+    }
+
+    /// Writes what has been taken from the outlet, to its last byte.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.interim.has_remaining() {
+            let polled = Pin::new(&mut self.stream).poll_write(cx, &self.interim);
+            match ready!(self.watch(polled, cx))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.interim.advance(written),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn watch<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.stall = None;
@@ -73,7 +96,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -83,8 +106,9 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.watch(polled, cx)
     }
@@ -94,6 +118,7 @@ impl AsyncWrite for Patient {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.watch(polled, cx)
     }
@@ -102,7 +127,15 @@ impl AsyncWrite for Patient {
         self.stream.is_write_vectored()
     }
 
+    /// hyper flushes when it has nothing left to write: this is the place between its messages.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_interim(cx))?;
+        if let Some(interim) = self.outlet.take() {
+            self.interim = interim;
+            // An answer may wait for its place behind these.
+            cx.waker().wake_by_ref();
+            ready!(self.poll_interim(cx))?;
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -113,6 +146,7 @@ impl AsyncWrite for Patient {
         let linger = match &mut this.linger {
             Some(linger) => linger,
             None => {
+                ready!(this.poll_interim(cx))?;
                 ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
                 this.linger.insert(Box::pin(tokio::time::sleep(LINGER)))
             }
@@ -126,5 +160,76 @@ impl AsyncWrite for Patient {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderMap, StatusCode};
+    use http_body_util::Full;
+    use hyper::service::service_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    const HINT: &str = "HTTP/1.1 103 Early Hints\r\n\r\n";
+
+    /// A connection through a pipe of `capacity` bytes. `/3/500` is answered with three interim responses and a body of
+    /// 500 bytes.
+    async fn serve_through(
+        capacity: usize,
+        limit: Duration,
+    ) -> (DuplexStream, tokio::task::JoinHandle<bool>) {
+        let (client, server) = duplex(capacity);
+        let outlet = Arc::<Outlet>::default();
+        let io = TokioIo::new(Patient::new(server, limit, Arc::clone(&outlet)));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let interims = outlet.begin(request.version());
+            interims.clone().before(async move {
+                let mut numbers = request.uri().path().split('/').filter_map(|number| number.parse().ok());
+                let (hints, length) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+                for number in 0..hints {
+                    // Each second one comes alone, the others in pairs; the last with the answer.
+                    if number % 3 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    interims.send(StatusCode::EARLY_HINTS, &HeaderMap::new());
+                }
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("x".repeat(length)))))
+            })
+        });
+        let connection = http1::Builder::new().auto_date_header(false).serve_connection(io, service);
+        (client, tokio::spawn(async move { connection.await.is_ok() }))
+    }
+
+    #[tokio::test]
+    async fn a_pipe_of_any_width_carries_the_same_bytes() {
+        let exchanges = [(0, 10), (1, 0), (4, 500), (7, 70_000), (0, 0), (2, 3)];
+        let mut requests = String::new();
+        let mut expected = String::new();
+        for (hints, length) in exchanges {
+            requests.push_str(&format!("GET /{hints}/{length} HTTP/1.1\r\n\r\n"));
+            let body = "x".repeat(length);
+            expected.push_str(&HINT.repeat(hints));
+            expected.push_str(&format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}"));
+        }
+        for capacity in [1, 2, 7, 29, 64, 1000, 1_000_000] {
+            let (mut client, served) = serve_through(capacity, Duration::from_secs(10)).await;
+            let (mut reads, mut writes) = tokio::io::split(&mut client);
+            let mut seen = vec![0; expected.len()];
+            let (written, read) =
+                tokio::join!(writes.write_all(requests.as_bytes()), reads.read_exact(&mut seen));
+            written.unwrap();
+            read.unwrap();
+            assert!(seen == expected.as_bytes(), "{capacity}: {}", String::from_utf8_lossy(&seen));
+            client.shutdown().await.unwrap();
+            assert!(served.await.unwrap(), "{capacity}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_its_hints_is_not_waited_for() {
+        let (mut client, served) = serve_through(29, Duration::from_millis(20)).await;
+        client.write_all(b"GET /5/5 HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(!served.await.unwrap(), "it ends with an error");
     }
 }

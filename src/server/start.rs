@@ -22,7 +22,7 @@ use crate::admin::{self, AdminState};
 use crate::cache::{CacheLayer, Rooms};
 use crate::clock::Clock;
 use crate::config::Plan;
-use crate::exchange::{Arrival, RequestBody};
+use crate::exchange::{Arrival, Outlet, RequestBody};
 use crate::invalidation::{Invalidator, Log};
 use crate::layers::observe::Observer;
 use crate::origin::Origin;
@@ -174,12 +174,14 @@ impl Bound {
         let free = permits(settings.max_connections);
         let public = self.listeners.into_iter().map(|listener| {
             let stack = stack.clone();
-            let service = move |peer| {
-                let stack = stack.clone();
+            let service = move |peer, outlet: &Arc<Outlet>| {
+                let (stack, outlet) = (stack.clone(), Arc::clone(outlet));
                 service_fn(move |request: Request<Incoming>| {
+                    let interims = outlet.begin(request.version());
                     let request = request.map(|body| RequestBody::incoming(body, body_limit, body_idle));
                     // Cloning the stack clones a handful of `Arc`s. It is always ready: admission is decided below.
-                    stack.clone().call(Arrival { request, peer })
+                    let arrival = Arrival { request, peer, interims: interims.clone() };
+                    interims.before(stack.clone().call(arrival))
                 })
             };
             let (settings, free) = (Arc::clone(&settings), Arc::clone(&free));
@@ -191,7 +193,7 @@ impl Bound {
         let state =
             AdminState::new(plan, invalidator, Arc::clone(&log), store, metrics, Arc::clone(&ready), clock);
         let router = admin::router(state);
-        let service = move |_| {
+        let service = move |_, _: &Arc<Outlet>| {
             let router = router.clone();
             service_fn(move |request: Request<Incoming>| {
                 // Its own limits bound the size; a sender that stalls is not waited for here either.

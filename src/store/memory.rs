@@ -6,8 +6,10 @@
 //! response is still worth validating.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -15,6 +17,7 @@ use moka::sync::Cache;
 use crate::invalidation::Carried;
 use crate::keys::Key;
 use crate::semantics::StoredResponse;
+use crate::semantics::stored_response::fields_byte_size;
 
 /// How much the memory tier may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +37,13 @@ pub struct Stored {
     pub response: StoredResponse,
     /// The complete body.
     pub body: Bytes,
+    /// What came after the body.
+    pub trailers: Option<Arc<HeaderMap>>,
     /// The position its fetch began at, and its tags.
     pub carried: Carried,
     /// The bytes it accounts for: body, fields, key, tags and bookkeeping.
     pub weight: u32,
+    refreshing: AtomicBool,
 }
 
 impl Stored {
@@ -50,7 +56,25 @@ impl Stored {
             + carried.byte_size()
             + key.partition.iter().map(|(_, value)| value.len() + 48).sum::<usize>();
         let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Self { key, response, body, carried, weight }
+        Self { key, response, body, trailers: None, carried, weight, refreshing: AtomicBool::new(false) }
+    }
+
+    /// The same with trailer fields.
+    pub fn with_trailers(self, trailers: Option<Arc<HeaderMap>>) -> Self {
+        let bytes = trailers.as_ref().map_or(0, |trailers| fields_byte_size(trailers));
+        let weight = self.weight.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        Self { trailers, weight, ..self }
+    }
+
+    /// Whether it is this caller who refreshes it; until [`end_refresh`](Self::end_refresh) it is nobody else.
+    pub fn begin_refresh(&self) -> bool {
+        // Read first: while it is refreshed, everyone who is served it asks.
+        !self.refreshing.load(Ordering::Relaxed) && !self.refreshing.swap(true, Ordering::Relaxed)
+    }
+
+    /// See [`begin_refresh`](Self::begin_refresh).
+    pub fn end_refresh(&self) {
+        self.refreshing.store(false, Ordering::Relaxed);
     }
 }
 

@@ -15,7 +15,7 @@ async fn the_fields_of_one_hop_stay_on_it() {
     let reply = "Connection: x-private\r\nX-Private: 1\r\nKeep-Alive: timeout=5\r\nX-Public: 2\r\n";
     origin.on("/a", [Reply::ok(reply, "hello")]);
     let proxy = Proxy::in_front_of(&origin).await;
-    let fields = "Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nTE: trailers\r\nUpgrade: h2c\r\nProxy-Connection: x\r\nX-End: 2\r\n";
+    let fields = "Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nTE: gzip\r\nUpgrade: h2c\r\nProxy-Connection: x\r\nX-End: 2\r\n";
     let response = proxy.get_with("/a", fields).await;
     let request = origin.last();
     for gone in ["x-hop", "te", "upgrade", "proxy-connection", "keep-alive"] {
@@ -24,6 +24,33 @@ async fn the_fields_of_one_hop_stay_on_it() {
     assert_eq!(line(&request, "x-end"), "2");
     assert_eq!((response.field("x-private"), response.field("x-public").as_str()), (String::new(), "2"));
     assert_eq!(response.field("keep-alive"), "");
+}
+
+/// RFC 8470 §5.1: the origin alone may say whether a request that may be a replay is too early.
+#[tokio::test]
+async fn a_request_in_early_data_is_known_as_one_and_425_is_for_it_alone() {
+    let origin = Origin::start().await;
+    let too_early = Reply::status("425 Too Early", "Cache-Control: max-age=60\r\n", "later");
+    origin.on("/a", [too_early, Reply::ok("Cache-Control: max-age=60\r\n", "hello")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    let response = proxy.get_with("/a", "Early-Data: 1\r\nConnection: early-data\r\n").await;
+    assert_eq!((response.status, response.body.as_str()), (425, "later"));
+    assert_eq!(line(&origin.last(), "early-data"), "1");
+    let response = proxy.get("/a").await;
+    assert_eq!((response.status, response.x_cache().as_str()), (200, "MISS"));
+    assert_eq!(line(&origin.last(), "early-data"), "");
+}
+
+#[tokio::test]
+async fn incremental_is_passed_on_in_both_directions_and_stored() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("Cache-Control: max-age=60\r\nIncremental: ?1\r\n", "hello")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    for word in ["MISS", "HIT"] {
+        let response = proxy.get_with("/a", "Incremental: ?1\r\n").await;
+        assert_eq!((response.x_cache().as_str(), response.field("incremental").as_str()), (word, "?1"));
+    }
+    assert_eq!(line(&origin.last(), "incremental"), "?1");
 }
 
 #[tokio::test]
@@ -108,4 +135,19 @@ async fn routes_lead_to_what_they_match() {
     assert_eq!(unknown.status, 404);
     assert!(!unknown.body.contains("api"), "no internals: {}", unknown.body);
     assert_eq!(ask("DELETE /v1/x HTTP/1.1\r\nHost: api.test\r\n\r\n").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_origin_is_about_to_close_is_not_used_again() {
+    for (fields, connections) in
+        [("Keep-Alive: timeout=60\r\n", 1), ("Keep-Alive: timeout=1\r\n", 2), ("", 1)]
+    {
+        let origin = Origin::start().await;
+        origin.on("/a", [Reply::ok(fields, "hello")]);
+        let proxy = Proxy::in_front_of(&origin).await;
+        for _ in 0..2 {
+            assert_eq!(proxy.request("POST", "/a", "", "x").await.status, 200);
+        }
+        assert_eq!(origin.connections(), connections, "{fields}");
+    }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use http::Request;
 use http_body_util::BodyExt;
 use staleproof::clock::Clock;
-use staleproof::exchange::{Arrival, RequestBody};
+use staleproof::exchange::{Arrival, Interims, RequestBody};
 use staleproof::{config, server};
 use tower::{Service, ServiceExt};
 
@@ -14,7 +14,7 @@ use crate::support::{Origin, Reply};
 
 fn arrival() -> Arrival {
     let request = Request::get("/a").header("host", "a.test").body(RequestBody::empty()).unwrap();
-    Arrival { request, peer: ([127, 0, 0, 1], 1).into() }
+    Arrival { request, peer: ([127, 0, 0, 1], 1).into(), interims: Interims::none() }
 }
 
 #[tokio::test]

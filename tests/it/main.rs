@@ -11,18 +11,22 @@
 
 mod support;
 
+mod expect;
 mod failures;
 mod framing;
 mod forwarding;
 mod groups;
 mod hit_path;
+mod interim;
 mod invalidation;
 mod post;
 mod query;
 mod purging;
 mod reuse;
 mod shutdown;
+mod stale;
 mod streaming;
+mod trailers;
 mod validation;
 mod vary;
 mod webhooks;

@@ -200,3 +200,39 @@ async fn an_object_over_the_limit_is_passed_on_and_not_kept() {
         }
     }
 }
+
+#[tokio::test]
+async fn fields_that_are_private_are_for_one_client_and_the_rest_for_all() {
+    let origin = Origin::start().await;
+    let fields = "Cache-Control: max-age=60, private=\"X-User\", no-cache=\"set-cookie\"\r\n\
+                  X-User: ann\r\nSet-Cookie: sid=1\r\nX-Page: 1\r\n";
+    origin.on("/a", [Reply::ok(fields, "hello")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    let first = proxy.get("/a").await;
+    assert_eq!((first.field("x-user").as_str(), first.field("set-cookie").as_str()), ("ann", "sid=1"));
+    let second = proxy.get("/a").await;
+    assert_eq!((second.x_cache().as_str(), second.field("x-page").as_str()), ("HIT", "1"));
+    assert_eq!((second.field("x-user").as_str(), second.field("set-cookie").as_str()), ("", ""));
+}
+
+#[tokio::test]
+async fn in_its_liberal_setting_the_cache_stores_all_that_the_rfc_allows() {
+    let routes = "routes:\n  - { name: all, match: { path: \"/{*rest}\" }, upstream: app }\n  \
+                  - { name: safe, match: { path: \"/safe/{*rest}\" }, upstream: app, cache: { compliance: safe } }\n";
+    let origin = Origin::start().await;
+    let cookie = Reply::ok("Cache-Control: max-age=60\r\nSet-Cookie: a=b\r\n", "hello");
+    let endless = Reply::raw("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n\r\nhello").close();
+    for (target, reply) in
+        [("/cookie", &cookie), ("/safe/cookie", &cookie), ("/endless", &endless), ("/safe/endless", &endless)]
+    {
+        origin.on(target, [reply.clone()]);
+    }
+    let proxy = Proxy::with_yaml(&origin, &format!("compliance: rfc9111\n{routes}")).await;
+    for (target, word) in
+        [("/cookie", "HIT"), ("/safe/cookie", "MISS"), ("/endless", "HIT"), ("/safe/endless", "MISS")]
+    {
+        proxy.get(target).await;
+        let second = proxy.get(target).await;
+        assert_eq!((second.x_cache().as_str(), second.body.as_str()), (word, "hello"), "{target}");
+    }
+}

@@ -2,8 +2,9 @@
 
 use super::super::diagnostics::{Problems, Span, quote};
 use super::super::file::{
-    self, CacheSection, ClientDirectivesWord, FieldCondition, KeyField, Route as RouteSection, RouteMatch,
-    SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection, Ttl,
+    self, CacheSection, ClientDirectivesWord, ComplianceWord, FieldCondition, KeyField,
+    Route as RouteSection, RouteMatch, SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection,
+    Ttl,
 };
 use super::super::read::{Either, Entries, Given, Named, Optional, OptionalExt, Text, Word};
 use super::keys::{DEFAULT, Found, Keys};
@@ -15,7 +16,7 @@ use crate::routes::{
     CacheRule, HeaderCondition, Match, QueryRule, Route, StatusFields, StatusFieldsAudience, StoreCondition,
     Table, Template,
 };
-use crate::semantics::{ClientDirectives, Policy, SetCookie, TtlPolicy};
+use crate::semantics::{ClientDirectives, Policy, SetCookie, StalePolicy, TtlPolicy};
 use http::{HeaderName, Method};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +73,9 @@ impl<'f> Routes<'f> {
             let captures = path_captures(section);
             let upstream = section.upstream.value();
             let upstream = upstream.and_then(|name| upstreams.find(name, section.upstream.span(), problems));
-            let cache = Cache { keys, route: section, captures: captures.as_deref() }.compile(problems);
+            let compliance = file.compliance.value_or(ComplianceWord::Safe);
+            let cache = Cache { keys, route: section, captures: captures.as_deref(), compliance };
+            let cache = cache.compile(problems);
             let key = match &cache {
                 Some(None) => KeyOfRoute::None,
                 Some(Some(rule)) => KeyOfRoute::Built(Arc::clone(&rule.key)),
@@ -219,6 +222,8 @@ struct Cache<'c, 'k> {
     route: &'c RouteSection,
     /// `None`: nobody knows.
     captures: Option<&'c [String]>,
+    /// Of the whole file.
+    compliance: ComplianceWord,
 }
 
 impl Cache<'_, '_> {
@@ -232,9 +237,16 @@ impl Cache<'_, '_> {
                 Either::Second(section) => section,
             },
         };
+        let liberal = section.compliance.value_or(self.compliance) == ComplianceWord::Rfc9111;
+        let set_cookie = if liberal { SetCookieWord::Store } else { SetCookieWord::Refuse };
         let policy = Policy {
             ttl: ttl(section, problems),
-            set_cookie: match section.set_cookie.value_or(SetCookieWord::Refuse) {
+            stale: StalePolicy {
+                while_revalidate: section.stale_while_revalidate.value().map(|word| word.0),
+                if_error: section.stale_if_error.value().map(|word| word.0),
+            },
+            store_close_delimited: flag(&section.store_close_delimited, liberal),
+            set_cookie: match section.set_cookie.value_or(set_cookie) {
                 SetCookieWord::Refuse => SetCookie::Refuse,
                 SetCookieWord::Strip => SetCookie::Strip,
                 SetCookieWord::Store => SetCookie::Store,
@@ -255,7 +267,7 @@ impl Cache<'_, '_> {
             tags,
             store_if,
             store_unless,
-            store_post: flag(&section.store_post, false),
+            store_post: flag(&section.store_post, liberal),
             query: section.query.value().map(|query| QueryRule {
                 max_body_bytes: query.max_body.value().map_or(DEFAULT_MAX_QUERY_BYTES, |size| size.0.0),
             }),

@@ -71,19 +71,30 @@ section! {
         drop_tracking: Optional<Word<bool>>,
         /// How long responses are fresh. A plain duration is short for `{ default: … }`.
         ttl: Optional<Either<Word<Duration>, Ttl>>,
+        /// How long a stale response is served while it is validated behind the client's back, if it does not say
+        /// (`stale-while-revalidate`). Default: not at all.
+        stale_while_revalidate: Optional<Word<Duration>>,
+        /// How long a stale response is served when the app fails, if it does not say (`stale-if-error`). Default:
+        /// not at all.
+        stale_if_error: Optional<Word<Duration>>,
         /// Tags given to every stored response, with captures of the path: `user:{user_id}`. One or a list.
         tags: Optional<OneOrMany<Word<Template>>>,
         /// Responses are stored only if this holds (and HTTP's rules allow it).
         store_if: Optional<StoreConditionSection>,
         /// Responses are not stored if this holds.
         store_unless: Optional<StoreConditionSection>,
-        /// What happens to responses with `Set-Cookie`. Default: refuse.
+        /// The defaults of the settings below. Default: as at the top of the file.
+        compliance: Optional<ComplianceWord>,
+        /// What happens to responses with `Set-Cookie`. Default: refuse; with `compliance: rfc9111` store.
         set_cookie: Optional<SetCookieWord>,
+        /// Whether bodies are stored that nothing but the end of the connection ends, so that a truncated one looks
+        /// complete. Default: false; with `compliance: rfc9111` true.
+        store_close_delimited: Optional<Word<bool>>,
+        /// Whether the response to a POST that says how long it is fresh, and that it is what its URL holds from now
+        /// on (`Content-Location`), answers later GETs. Default: false; with `compliance: rfc9111` true.
+        store_post: Optional<Word<bool>>,
         /// Whether a client's `Cache-Control` and `Pragma` reach past the cache. Default: obey.
         client_directives: Optional<ClientDirectivesWord>,
-        /// Whether the response to a POST that says how long it is fresh, and that it is what its URL holds from now
-        /// on (`Content-Location`), answers later GETs. Default: false.
-        store_post: Optional<Word<bool>>,
         /// Responses to QUERY are stored, with the request's content in the key. Default: they are passed on.
         query: Optional<QueryMethodSection>,
         /// Whether `Cache-Groups` and `Cache-Group-Invalidation` (RFC 9875) are heard. Default: true.
@@ -122,6 +133,16 @@ section! {
         content_type: Optional<OneOrMany<Text>>,
         /// Response fields by name: text that the value must equal, or a mapping.
         headers: Optional<Entries<Either<Text, FieldCondition>>>,
+    }
+}
+
+choice! {
+    /// Whether what is unsafe in practice is kept from being stored.
+    enum ComplianceWord {
+        /// What HTTP allows to store is not stored where apps and networks are known to get it wrong.
+        Safe = "safe",
+        /// All that RFC 9111 allows to store is stored.
+        Rfc9111 = "rfc9111",
     }
 }
 

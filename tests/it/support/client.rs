@@ -41,7 +41,12 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.expect("the proxy listens"), buffer: Vec::new() }
+        Self::over(TcpStream::connect(address).await.expect("the proxy listens"))
+    }
+
+    /// The words of a client on any connection: those of an origin, if it was accepted.
+    pub fn over(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::new() }
     }
 
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
@@ -62,6 +67,20 @@ impl Client {
             }
         }
         String::from_utf8_lossy(&self.buffer).into_owned()
+    }
+
+    /// Reads until the text so far ends with `text`, and takes it.
+    pub async fn take_until(&mut self, text: &str) -> String {
+        let read = self.read_until(text).await;
+        let end = read.find(text).map_or(read.len(), |start| start + text.len());
+        self.buffer.drain(..end);
+        read[..end].to_owned()
+    }
+
+    /// Reads to the end of the connection; what was read.
+    pub async fn read_to_end(&mut self) -> String {
+        while self.read_more().await > 0 {}
+        String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned()
     }
 
     /// Reads one response to a GET.
@@ -85,7 +104,7 @@ impl Client {
         let mut response = Response { status, head, ..Response::default() };
         let chunked = response.field("transfer-encoding").eq_ignore_ascii_case("chunked");
         let length = response.field("content-length").parse::<usize>().ok();
-        if method == "HEAD" || status == 204 || status == 304 {
+        if method == "HEAD" || status < 200 || status == 204 || status == 304 {
             response.complete = true;
         } else if chunked {
             (response.body, response.complete) = self.chunks().await;

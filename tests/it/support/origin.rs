@@ -78,6 +78,7 @@ struct Script {
     /// By path and query; each list is said in order, and its last reply for ever.
     replies: HashMap<String, Vec<Reply>>,
     requests: Vec<String>,
+    connections: usize,
 }
 
 /// See the [module](self).
@@ -101,6 +102,13 @@ impl Origin {
         Self { address, script }
     }
 
+    /// One without a script: the test accepts its connections and says what is said on them.
+    pub async fn by_hand() -> (Self, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        (Self { address, script: Arc::default() }, listener)
+    }
+
     /// Answers requests for `target` with these replies in turn, the last one for ever.
     pub fn on(&self, target: &str, replies: impl IntoIterator<Item = Reply>) {
         let replies = replies.into_iter().collect();
@@ -117,6 +125,11 @@ impl Origin {
         self.requests().len()
     }
 
+    /// How many connections there were.
+    pub fn connections(&self) -> usize {
+        self.script.lock().expect("no test panics with the lock").connections
+    }
+
     /// The last request.
     pub fn last(&self) -> String {
         self.requests().pop().unwrap_or_default()
@@ -124,6 +137,7 @@ impl Origin {
 }
 
 async fn serve(mut stream: TcpStream, script: Arc<Mutex<Script>>) {
+    script.lock().expect("no test panics with the lock").connections += 1;
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer).await {
         let target = request.split(' ').nth(1).unwrap_or("").to_owned();
