@@ -125,6 +125,20 @@ async fn a_route_may_be_deaf_to_groups() {
     origin.on("/x", [invalidates(r#""one""#)]);
     proxy.request("POST", "/x", "", "x").await;
     assert_eq!(proxy.get("/a").await.body, "old");
+
+    let origin = Origin::start().await;
+    let routes = "  - { name: read, match: { path: \"/{*rest}\", method: GET }, upstream: app }\n\
+                  \x20 - { name: off, match: { path: \"/off\" }, upstream: app, cache: off }\n\
+                  \x20 - { name: deaf, match: { path: \"/{*rest}\" }, upstream: app, cache: { groups: false } }\n";
+    let proxy = Proxy::with_routes(&origin, routes).await;
+    store(&origin, &proxy, "/a", r#""one""#).await;
+    for target in ["/x", "/off"] {
+        origin.on(target, [invalidates(r#""one""#)]);
+    }
+    proxy.request("POST", "/x", "", "x").await;
+    assert_eq!(proxy.get("/a").await.body, "old");
+    proxy.request("POST", "/off", "", "x").await;
+    assert_eq!(proxy.get("/a").await.body, "new", "a route that caches nothing is not deaf");
 }
 
 #[tokio::test]
