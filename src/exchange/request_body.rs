@@ -158,7 +158,7 @@ impl Body for RequestBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Frames::Incoming(incoming) => incoming.size_hint(),
-            Frames::Awaited(awaited) => awaited.size_hint.clone(),
+            Frames::Awaited(awaited) => awaited.size_hint,
         }
     }
 }
