@@ -18,9 +18,10 @@ use super::fetch::{answer, origin_failed, outbound, passed};
 use super::post::{self, Candidate};
 use super::{Rooms, receive, serve};
 use crate::exchange::{Answer, AnswerBody, CacheWord, Outbound, RequestBody, Routed};
-use crate::invalidation::{Appended, Tag};
+use crate::invalidation::{Appended, Tag, apply};
 use crate::origin::{OriginBody, OriginError};
 use crate::respond::Failure;
+use crate::semantics::cache_groups::{self, Groups};
 use crate::semantics::storing::Exchanged;
 use crate::semantics::{ForwardReason, invalidation, method};
 use crate::uri;
@@ -95,7 +96,18 @@ pub(super) fn target(routed: &Routed) -> &str {
 fn tags_changed(rooms: &Rooms, routed: &Routed, status: StatusCode, fields: &HeaderMap) -> Vec<Tag> {
     let request = &routed.request;
     let uris = invalidation::invalidated(&request.head.method, &request.host, target(routed), status, fields);
-    uris.iter().flat_map(|uri| tags_of_uri(rooms, routed, uri)).collect()
+    let mut tags: Vec<_> = uris.iter().flat_map(|uri| tags_of_uri(rooms, routed, uri)).collect();
+    // A route that caches nothing may still change what others cache.
+    if routed.rule().is_none_or(|rule| rule.groups) {
+        match cache_groups::invalidated(&request.head.method, status, fields) {
+            Groups::Named(groups) => {
+                let scheme = request.scheme.as_str();
+                tags.extend(apply::tags_of_invalidated_groups(scheme, &request.host, &groups));
+            }
+            Groups::TooMany => tags.push(Tag::host(&request.host)),
+        }
+    }
+    tags
 }
 
 /// What is stored for a URI of the request's host carries these.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, EXPECT, RANGE};
 use http::{HeaderMap, Response};
-use http_body::Body;
+use http_body::{Body, Frame};
 use tower::Service;
 
 use super::service::{Errand, Found};
@@ -32,6 +32,12 @@ where
         return fetch::run(rooms, forward, routed, Errand::Pass { reason, detail }).await;
     }
     let body = std::mem::replace(&mut routed.request.body, RequestBody::empty());
+    if body.size_hint().lower() > limits.max_body_bytes {
+        routed.request.body = body;
+        return fetch::run(rooms, forward, routed, TOO_MUCH).await;
+    }
+    // Reading it asks the client for it, so the origin need not.
+    routed.request.head.headers.remove(EXPECT);
     let errand = match read(body, limits.max_body_bytes).await {
         Ok(Content::Whole(content)) => {
             let found = match routed.rule() {
@@ -39,8 +45,6 @@ where
                 None => Found::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail: None }),
             };
             routed.request.body = RequestBody::whole(content);
-            // The client has sent it already.
-            routed.request.head.headers.remove(EXPECT);
             match found {
                 Found::Answer(answer) => return answer,
                 Found::Stale { answer, stored, errand } => {
@@ -50,9 +54,9 @@ where
                 Found::Errand(errand) => errand,
             }
         }
-        Ok(Content::Larger(body)) => {
+        Ok(Content::TooMuch(body)) => {
             routed.request.body = body;
-            Errand::Pass { reason: ForwardReason::Bypass, detail: Some(NotStored::RequestContent) }
+            TOO_MUCH
         }
         Err(error) => {
             let error = OriginError::RequestBody((&error).into());
@@ -75,23 +79,30 @@ fn participates(headers: &HeaderMap) -> Result<(), (ForwardReason, Option<NotSto
     Ok(())
 }
 
+/// No key contains all that such a request says.
+const TOO_MUCH: Errand =
+    Errand::Pass { reason: ForwardReason::Bypass, detail: Some(NotStored::RequestContent) };
+
 enum Content {
     Whole(Bytes),
-    /// It is more than was to be read. What was read of it comes first.
-    Larger(RequestBody),
+    /// It is more than was to be read, or has trailers. What was read of it comes first.
+    TooMuch(RequestBody),
 }
 
-/// Reads up to `limit` bytes. Trailers are left out, as they are wherever a request is forwarded.
+/// Reads up to `limit` bytes.
 async fn read(mut body: RequestBody, limit: u64) -> Result<Content, BodyError> {
-    if body.size_hint().lower() > limit {
-        return Ok(Content::Larger(body));
-    }
     let mut content = BytesMut::new();
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let Ok(data) = frame?.into_data() else { continue };
-        content.extend_from_slice(&data);
-        if content.len() as u64 > limit {
-            return Ok(Content::Larger(body.preceded_by(content.freeze())));
+        match frame?.into_data() {
+            Ok(data) => {
+                content.extend_from_slice(&data);
+                if content.len() as u64 > limit {
+                    return Ok(Content::TooMuch(body.preceded_by([Frame::data(content.freeze())])));
+                }
+            }
+            Err(trailers) => {
+                return Ok(Content::TooMuch(body.preceded_by([Frame::data(content.freeze()), trailers])));
+            }
         }
     }
     Ok(Content::Whole(content.freeze()))

@@ -13,6 +13,7 @@ use crate::keys::Key;
 use crate::layers::forward::via_value;
 use crate::origin::OriginBody;
 use crate::routes::CacheRule;
+use crate::semantics::cache_groups::{self, Groups};
 use crate::semantics::fields::end_to_end;
 use crate::semantics::stored_response::storable_fields;
 use crate::semantics::storing::{self, Exchanged};
@@ -47,6 +48,10 @@ pub(super) fn storable(
     let terms = storing::terms(method, &request.headers, status, fields, &rule.policy, exchanged)?;
     if !is_wanted(rule, status, fields) {
         return Err(NotStored::Condition);
+    }
+    if rule.groups && cache_groups::of(fields) == Groups::TooMany {
+        // An invalidation of one that is not remembered would not reach it.
+        return Err(NotStored::CacheGroups);
     }
     let selecting = Selecting::of(fields, &request.headers).ok_or(NotStored::VaryStar)?;
     Ok(StoredResponse::new(status, storable_fields(fields.clone(), &rule.policy), terms, selecting))
@@ -88,7 +93,11 @@ pub(super) fn tags(routed: &Routed, rule: &CacheRule, key: &Key, fields: &Header
         })
     });
     let tags = own.chain(named_by_the_origin(fields));
-    apply::tags_of(&routed.route, key, &rule.key, &resource, &request.host, tags)
+    let mut tags = apply::tags_of(&routed.route, key, &rule.key, &resource, &request.host, tags);
+    if let (true, Groups::Named(groups)) = (rule.groups, cache_groups::of(fields)) {
+        tags.extend(apply::tags_of_groups(&rule.key, request.scheme.as_str(), &request.host, &groups));
+    }
+    tags
 }
 
 /// `Surrogate-Key` is a list with spaces, `Cache-Tag` one with commas.

@@ -1,6 +1,7 @@
 //! A request body on its way to the origin: bounded in bytes, in how long it may pause, and, if its client keeps it
 //! back until it is asked for (RFC 9110 §10.1.1), asked for only when the origin does.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct RequestBody {
     /// What was read of it before and goes first.
-    ahead: Option<Bytes>,
+    ahead: VecDeque<Frame<Bytes>>,
     frames: Frames,
     left: u64,
     limit: u64,
@@ -61,21 +62,23 @@ impl RequestBody {
 
     fn of(frames: Frames, limit: u64, idle_timeout: Duration) -> Self {
         let idle = IdleTimer::new(idle_timeout);
-        Self { ahead: None, frames, left: limit, limit, idle, unsent: None }
+        Self { ahead: VecDeque::new(), frames, left: limit, limit, idle, unsent: None }
     }
 
     /// The same again, if it is all there.
     pub fn copy(&self) -> Option<Self> {
-        match (&self.ahead, &self.frames) {
-            (None, Frames::Empty) => Some(Self::empty()),
-            (None, Frames::Whole(bytes)) => Some(Self::whole(bytes.clone().unwrap_or_default())),
+        match &self.frames {
+            Frames::Empty if self.ahead.is_empty() => Some(Self::empty()),
+            Frames::Whole(bytes) if self.ahead.is_empty() => {
+                Some(Self::whole(bytes.clone().unwrap_or_default()))
+            }
             _ => None,
         }
     }
 
     /// This body with what has been read of it already put back.
-    pub fn preceded_by(self, read: Bytes) -> Self {
-        Self { ahead: Some(read).filter(|read| !read.is_empty()), ..self }
+    pub fn preceded_by(self, read: impl IntoIterator<Item = Frame<Bytes>>) -> Self {
+        Self { ahead: read.into_iter().collect(), ..self }
     }
 
     /// Ready once the body has been sent or given up; `None` if there is nothing to send.
@@ -134,8 +137,8 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if let Some(ahead) = this.ahead.take() {
-            return Poll::Ready(Some(Ok(Frame::data(ahead))));
+        if let Some(frame) = this.ahead.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
         }
         if let Frames::Awaited(awaited) = &mut this.frames {
             match ready!(awaited.poll_incoming(cx)) {
@@ -163,7 +166,7 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ahead.is_none()
+        self.ahead.is_empty()
             && match &self.frames {
                 Frames::Empty => true,
                 Frames::Whole(bytes) => bytes.is_none(),
@@ -173,7 +176,8 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ahead = self.ahead.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let lengths = self.ahead.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64);
+        let ahead: u64 = lengths.sum();
         let hint = match &self.frames {
             Frames::Empty => SizeHint::with_exact(0),
             Frames::Whole(bytes) => {

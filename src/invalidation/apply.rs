@@ -14,7 +14,7 @@ use crate::clock::Stopwatch;
 use crate::routes::Table;
 use crate::store::{Memory, Stored};
 
-pub use super::naming::{PurgeError, tags_of};
+pub use super::naming::{PurgeError, tags_of, tags_of_groups, tags_of_invalidated_groups};
 
 /// Carries out invalidations, one at a time, so that every stored response is counted by exactly one.
 #[derive(Debug)]

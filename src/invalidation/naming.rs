@@ -61,6 +61,26 @@ pub fn tags_of(
     tags
 }
 
+/// The tags of a response that its origin has given these groups. What its key does not tell apart is one origin: a
+/// response that stands for every host is in the groups of all of them.
+pub fn tags_of_groups<'a>(
+    constructor: &Constructor,
+    scheme: &'a str,
+    host: &'a str,
+    groups: &'a [String],
+) -> impl Iterator<Item = Tag> + use<'a> {
+    let scheme = constructor.has_scheme().then_some(scheme);
+    let host = constructor.has_host().then_some(host);
+    groups.iter().map(move |group| Tag::group(scheme, host, group))
+}
+
+/// The tags that these groups of an origin stand for: whatever [`tags_of_groups`] may have given.
+pub fn tags_of_invalidated_groups(scheme: &str, host: &str, groups: &[String]) -> Vec<Tag> {
+    let scopes = [(Some(scheme), Some(host)), (Some(scheme), None), (None, Some(host)), (None, None)];
+    let tags = groups.iter().flat_map(|group| scopes.map(|(scheme, host)| Tag::group(scheme, host, group)));
+    tags.collect()
+}
+
 /// The tags that a target stands for; none for everything, which needs none.
 pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, PurgeError> {
     Ok(match target {

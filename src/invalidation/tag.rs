@@ -9,7 +9,7 @@ use super::Position;
 use super::log::lock;
 use crate::keys::escape;
 
-/// The name of a group: `url:…`, `host:…`, `route:…`, `key:…`, `namespace:…`, `tag:…`, `key-partition:…`,
+/// The name of a group: `url:…`, `host:…`, `route:…`, `key:…`, `namespace:…`, `tag:…`, `group:…`, `key-partition:…`,
 /// `route-partition:…`. Readable, and injective: what is inside can never look like another kind's delimiter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tag(Arc<str>);
@@ -43,6 +43,18 @@ impl Tag {
     /// What the application, or a route's `tags:`, calls so.
     pub fn application(tag: &str) -> Self {
         Self::of("tag", tag)
+    }
+
+    /// What an origin has given one group name (RFC 9875). `None`: responses that stand for every scheme, or for every
+    /// host.
+    pub fn group(scheme: Option<&str>, host: Option<&str>, name: &str) -> Self {
+        let mut text = String::from("group:");
+        for part in [scheme, host] {
+            escape(part.unwrap_or_default(), &mut text);
+            text.push('|');
+        }
+        escape(name, &mut text);
+        Self(text.into())
     }
 
     /// What agrees in these partition fields under a key constructor. Their order makes no difference.
@@ -154,6 +166,11 @@ mod tests {
             Tag::key("k"),
             Tag::route("k"),
             Tag::host("k"),
+            Tag::group(Some("a"), Some("b"), "c"),
+            Tag::group(Some("a"), None, "b|c"),
+            Tag::group(Some("a|b"), None, "c"),
+            Tag::group(None, Some("a|b"), "c"),
+            Tag::group(None, None, "a|b|c"),
         ];
         let different: HashSet<_> = tags.iter().collect();
         assert_eq!(different.len(), tags.len());

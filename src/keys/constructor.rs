@@ -159,6 +159,16 @@ impl Constructor {
         self.fields.iter().any(|field| field.partition && matches!(field.source, Source::PathAll))
     }
 
+    /// Whether the key tells schemes apart.
+    pub fn has_scheme(&self) -> bool {
+        self.fields.iter().any(|field| matches!(field.source, Source::Scheme) && field.normalize.is_empty())
+    }
+
+    /// Whether the key tells hosts apart.
+    pub fn has_host(&self) -> bool {
+        self.fields.iter().any(|field| matches!(field.source, Source::Host) && field.normalize.is_empty())
+    }
+
     /// The URL as far as this key can tell URLs apart, without request fields: host, path or captures, and the
     /// query parameters that take part, each only if the key has it. Two URLs with one resource are purged together.
     ///

@@ -6,8 +6,9 @@
 //! comes in: [`vary`] says which stored response it selects (§4.1), [`freshness`] how old that is
 //! (§4.2), [`reuse`] whether it may be served, has to be validated or does not help (§4). [`validation`] makes
 //! the conditional request and reads its answer (§4.3), [`precondition`] answers the client's own conditions
-//! (RFC 9110 §13), [`invalidation`] says what an unsafe request made untrue (§4.4), [`post`] what the
-//! response to one says of its target (RFC 9110 §9.3.3); [`method`] knows which are safe. [`cache_status`]
+//! (RFC 9110 §13), [`invalidation`] says what an unsafe request made untrue (§4.4), [`cache_groups`]
+//! what the origin groups to invalidate it together (RFC 9875), [`post`] what the response to an unsafe request says of
+//! its target (RFC 9110 §9.3.3); [`method`] knows which are safe. [`cache_status`]
 //! tells the client what happened (RFC 9211), and [`policy`] is where the operator may say more than the
 //! RFC does.
 //!
@@ -15,6 +16,7 @@
 //! store. What it cannot decide safely it refuses: not stored, not reused, forwarded.
 
 pub mod cache_control;
+pub mod cache_groups;
 pub mod cache_status;
 pub mod dates;
 pub mod entity_tag;

@@ -33,6 +33,8 @@ pub enum NotStored {
     NoValidator,
     /// `Vary` is `*` or cannot be read.
     VaryStar,
+    /// It belongs to more cache groups, or to ones with longer names, than are remembered.
+    CacheGroups,
     /// It sets a cookie.
     SetCookie,
     /// It ended before its end. Found by the fetch.
@@ -66,6 +68,7 @@ impl NotStored {
             Self::NoFreshness => "no-freshness",
             Self::NoValidator => "no-validator",
             Self::VaryStar => "vary-star",
+            Self::CacheGroups => "cache-groups",
             Self::SetCookie => "set-cookie",
             Self::Incomplete => "incomplete",
             Self::TooLarge => "too-large",

@@ -316,6 +316,15 @@ mod tests {
     }
 
     #[test]
+    fn a_query_is_answered_by_what_is_stored_under_its_content() {
+        let (stored, none) = (stored(&[]), HeaderMap::new());
+        let verdict = reuse(Some(&stored), true, &Method::QUERY, &none, ClientDirectives::Obey, at(1000.0));
+        assert_eq!(verdict, Serve);
+        // Without its content nothing is found.
+        assert_eq!(cacheable_request(&Method::QUERY, &none), Err(ForwardReason::Method));
+    }
+
+    #[test]
     fn only_get_and_head_are_answered() {
         for method in [Method::POST, Method::PUT, Method::OPTIONS, Method::from_bytes(b"get").unwrap()] {
             let verdict = reuse(

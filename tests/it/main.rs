@@ -15,6 +15,7 @@ mod expect;
 mod failures;
 mod framing;
 mod forwarding;
+mod groups;
 mod hit_path;
 mod interim;
 mod invalidation;

@@ -1,6 +1,6 @@
 //! QUERY: as safe as GET, with content that says what is asked for (RFC 10008).
 
-use crate::support::{Origin, Proxy, Reply};
+use crate::support::{Client, Origin, Proxy, Reply};
 
 const FRESH: &str = "Cache-Control: max-age=600\r\n";
 const JSON: &str = "Content-Type: application/json\r\n";
@@ -90,6 +90,41 @@ async fn a_query_with_too_much_content_is_passed_on_whole() {
     let largest = "x".repeat(100);
     proxy.request("QUERY", "/a", JSON, &largest).await;
     assert_eq!(proxy.request("QUERY", "/a", JSON, &largest).await.x_cache(), "HIT");
+}
+
+#[tokio::test]
+async fn content_with_trailers_is_passed_on_with_them() {
+    let (origin, listener) = Origin::by_hand().await;
+    let proxy = Proxy::with_routes(&origin, ROUTES).await;
+    let mut client = proxy.connect().await;
+    let head = format!("QUERY /a HTTP/1.1\r\nHost: a.test\r\n{JSON}Trailer: x-sum\r\n");
+    client.write(format!("{head}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\nx-sum: 1\r\n\r\n")).await;
+    let mut server = Client::over(listener.accept().await.unwrap().0);
+    let request = server.take_until("x-sum: 1\r\n\r\n").await;
+    assert!(request.ends_with("\r\n\r\n2\r\n{}\r\n0\r\nx-sum: 1\r\n\r\n"), "{request}");
+    server.write(format!("HTTP/1.1 200 OK\r\n{FRESH}Content-Length: 1\r\n\r\n1")).await;
+    let response = client.response().await;
+    assert!(response.field("cache-status").ends_with("detail=request-content"), "{response:?}");
+}
+
+#[tokio::test]
+async fn content_that_is_kept_back_is_asked_for() {
+    let (origin, proxy) = proxy([Reply::ok(FRESH, "1")]).await;
+    for expected in ["MISS", "HIT"] {
+        let mut client = proxy.connect().await;
+        let head = format!(
+            "QUERY /a HTTP/1.1\r\nHost: a.test\r\n{JSON}Content-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        );
+        client.write(head).await;
+        let asked = client.read_until("\r\n\r\n").await;
+        assert!(asked.starts_with("HTTP/1.1 100 "), "{asked}");
+        client.write("{}").await;
+        let answered = client.read_until("x-cache: ").await;
+        assert!(answered.to_lowercase().contains("200 ok"), "{answered}");
+        assert_eq!(client.read_until(&format!("x-cache: {expected}")).await.matches(expected).count(), 1);
+    }
+    assert_eq!(origin.count(), 1);
+    assert!(!origin.last().to_lowercase().contains("expect:"));
 }
 
 #[tokio::test]

@@ -174,7 +174,8 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<St
                 .find_map(|line| line.strip_prefix("content-length:"))
                 .map_or(0, |length| length.trim().parse::<usize>().unwrap_or(0));
             let whole = if head.contains("transfer-encoding: chunked") {
-                buffer.windows(5).position(|window| window == b"0\r\n\r\n").map(|last| last + 5)
+                let last = buffer[end + 4..].windows(5).position(|window| window == b"0\r\n\r\n");
+                last.map(|last| end + 4 + last + 5)
             } else {
                 (buffer.len() >= end + 4 + length).then_some(end + 4 + length)
             };
