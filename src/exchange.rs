@@ -21,6 +21,7 @@ use tokio::time::Sleep;
 
 use crate::cache::Fill;
 use crate::clock::Timestamp;
+use crate::keys::KeyInput;
 use crate::origin::OriginBody;
 use crate::routes::{Captures, Route};
 use crate::semantics::CacheStatus;
@@ -105,6 +106,24 @@ pub struct Routed {
     pub route: Arc<Route>,
     /// Where the captures of the route's path lie in the path.
     pub captures: Captures,
+}
+
+impl Routed {
+    /// What the key is built from.
+    pub fn key_input(&self, now: Timestamp) -> KeyInput<'_> {
+        let request = &self.request;
+        KeyInput {
+            method: &request.head.method,
+            scheme: request.scheme.as_str(),
+            host: &request.host,
+            path: request.head.uri.path(),
+            query: request.head.uri.query(),
+            headers: &request.head.headers,
+            captures: &self.captures,
+            client: request.client,
+            now,
+        }
+    }
 }
 
 /// A request for the origin. Below the cache, above the fields of one hop.

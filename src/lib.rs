@@ -47,6 +47,8 @@ pub mod exchange;
 pub mod stack;
 pub mod layers;
 pub mod cache;
+pub mod explain;
+pub mod inspect;
 pub mod store;
 pub mod origin;
 pub mod respond;

@@ -52,7 +52,7 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> (&'s
     let now = inner.clock.now();
     // Purging counts what was stored, which may take a while; not on a worker that serves.
     let taken = tokio::task::spawn_blocking(move || {
-        intake.take(&head.headers, &body, &inner.rules, &inner.invalidator, now)
+        intake.take(&head.headers, &body, &inner.rules, &inner.rooms.invalidator, now)
     })
     .await;
     match taken {
@@ -189,10 +189,10 @@ mod tests {
         let admin = Admin::new();
         let body = changed(&json!({"slugs": ["a"]}));
         accepted(&admin.deliver("msg_1", &body).await);
-        let head = admin.state.0.log.head();
+        let head = admin.state.0.rooms.log.head();
         let said = accepted(&admin.deliver("msg_1", &body).await);
         assert_eq!((&said["duplicate"], &said["matched"]), (&json!(true), &json!(0)));
-        assert_eq!(admin.state.0.log.head(), head);
+        assert_eq!(admin.state.0.rooms.log.head(), head);
         assert!(admin.metrics().await.contains("outcome=\"duplicate\"} 1"));
     }
 

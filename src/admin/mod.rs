@@ -18,11 +18,10 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 
 use self::problem::Problem;
+use crate::cache::Rooms;
 use crate::clock::Clock;
 use crate::config::{Plan, Token};
 use crate::invalidation::rule::Rule;
-use crate::invalidation::{Invalidator, Log};
-use crate::store::Memory;
 use crate::telemetry::Metrics;
 use crate::webhooks::Intake;
 
@@ -39,9 +38,7 @@ struct Inner {
     /// By path.
     intakes: HashMap<String, Arc<Intake>>,
     rules: Arc<[Rule]>,
-    invalidator: Arc<Invalidator>,
-    log: Arc<Log>,
-    store: Arc<Memory>,
+    rooms: Arc<Rooms>,
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
     clock: Clock,
@@ -51,9 +48,7 @@ impl AdminState {
     /// Takes from the plan what is the admin listener's.
     pub fn new(
         plan: Plan,
-        invalidator: Arc<Invalidator>,
-        log: Arc<Log>,
-        store: Arc<Memory>,
+        rooms: Arc<Rooms>,
         metrics: Arc<Metrics>,
         ready: Arc<AtomicBool>,
         clock: Clock,
@@ -65,9 +60,7 @@ impl AdminState {
             max_body_bytes: plan.admin.max_body_bytes,
             intakes,
             rules: plan.rules.into(),
-            invalidator,
-            log,
-            store,
+            rooms,
             metrics,
             ready,
             clock,
@@ -84,6 +77,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/metrics", get(metrics))
         .route("/v1/purge", post(api::purge))
         .route("/v1/status", get(api::status))
+        .route("/v1/explain", get(api::explain))
         // Webhook paths are the operator's choice, and each has a body limit of its own.
         .fallback(hooks::deliver)
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
@@ -102,7 +96,7 @@ async fn readyz(State(state): State<AdminState>) -> impl IntoResponse {
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
     const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match state.0.metrics.encode(state.0.store.len(), state.0.store.bytes()) {
+    match state.0.metrics.encode(state.0.rooms.store.len(), state.0.rooms.store.bytes()) {
         Ok(text) => ([(header::CONTENT_TYPE, TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

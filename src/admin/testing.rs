@@ -12,9 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use super::{AdminState, Inner, router};
+use crate::cache::Rooms;
 use crate::clock::Clock;
 use crate::config::{Scope, Secret, Token};
 use crate::invalidation::apply::tags_of;
@@ -80,18 +82,25 @@ impl Admin {
             store_article(&routes, &log, &store, path);
         }
         let intake = Arc::new(Intake::new(hook()));
+        let clock = Clock::stopped();
+        let rooms = Arc::new(Rooms {
+            store,
+            log,
+            invalidator,
+            routes,
+            clock: clock.clone(),
+            unsafe_exchanges: Arc::new(Semaphore::new(1)),
+        });
         Self {
             state: AdminState(Arc::new(Inner {
                 tokens: vec![token("deploy", &[Scope::Purge, Scope::Read]), token("reader", &[Scope::Read])],
                 max_body_bytes: 1024,
                 intakes: [(intake.hook.path.clone(), intake)].into(),
                 rules: vec![article_changed()].into(),
-                invalidator,
-                log,
-                store,
+                rooms,
                 metrics: Arc::new(Metrics::new()),
                 ready: Arc::new(AtomicBool::new(true)),
-                clock: Clock::stopped(),
+                clock,
             })),
         }
     }
@@ -100,6 +109,7 @@ impl Admin {
     pub(super) fn has(&self, path: &str) -> bool {
         self.state
             .0
+            .rooms
             .store
             .iter()
             .any(|(_, variants)| variants.stored.iter().any(|stored| *stored.body == *path.as_bytes()))

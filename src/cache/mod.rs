@@ -2,6 +2,7 @@
 //! `invalidation`; here it is done.
 
 mod change;
+mod explain;
 mod fetch;
 mod fill;
 mod freshen;
@@ -12,5 +13,6 @@ mod refresh;
 mod serve;
 mod service;
 
+pub use explain::storing;
 pub use fill::Fill;
 pub use service::{Cache, CacheLayer, Rooms};

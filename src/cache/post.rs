@@ -9,7 +9,6 @@ use http::{HeaderMap, Method, StatusCode};
 use super::change::target;
 use super::fetch::{answer, fetched, passed};
 use super::fill::{Fill, Pending};
-use super::service::key_input;
 use super::{Rooms, receive};
 use crate::exchange::{Answer, AnswerBody, CacheWord, Routed};
 use crate::invalidation::{Appended, Carried, Fetch};
@@ -61,7 +60,7 @@ impl Candidate {
         if !rooms.routes.find(get).is_some_and(|(route, _)| Arc::ptr_eq(route, &routed.route)) {
             return Err(NotStored::Method);
         }
-        let input = KeyInput { method: &Method::GET, ..key_input(routed, exchanged.received_at) };
+        let input = KeyInput { method: &Method::GET, ..routed.key_input(exchanged.received_at) };
         let key = rule.key.key(&input).map_err(|_| NotStored::KeyRejected)?;
         let response = receive::storable(&Method::POST, routed, rule, status, fields, exchanged)?;
         receive::fits(body, fields, rule, rooms.store.limits())?;

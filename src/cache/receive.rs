@@ -46,9 +46,7 @@ pub(super) fn storable(
 ) -> Result<StoredResponse, NotStored> {
     let request = &routed.request.head;
     let terms = storing::terms(method, &request.headers, status, fields, &rule.policy, exchanged)?;
-    let wanted = rule.store_if.as_ref().is_none_or(|condition| condition.holds(status, fields))
-        && !rule.store_unless.as_ref().is_some_and(|condition| condition.holds(status, fields));
-    if !wanted {
+    if !is_wanted(rule, status, fields) {
         return Err(NotStored::Condition);
     }
     if rule.groups && cache_groups::of(fields) == Groups::TooMany {
@@ -57,6 +55,12 @@ pub(super) fn storable(
     }
     let selecting = Selecting::of(fields, &request.headers).ok_or(NotStored::VaryStar)?;
     Ok(StoredResponse::new(status, storable_fields(fields.clone(), &rule.policy), terms, selecting))
+}
+
+/// Whether the route wants such a response to be stored.
+pub(super) fn is_wanted(rule: &CacheRule, status: StatusCode, fields: &HeaderMap) -> bool {
+    rule.store_if.as_ref().is_none_or(|condition| condition.holds(status, fields))
+        && !rule.store_unless.as_ref().is_some_and(|condition| condition.holds(status, fields))
 }
 
 /// Whether the body can be stored, as far as that is known before it has come.

@@ -15,10 +15,10 @@ use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
 use super::{fetch, query, refresh, serve};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::exchange::{Answer, Outbound, Routed};
 use crate::invalidation::{Invalidator, Log, Standing};
-use crate::keys::{Key, KeyInput};
+use crate::keys::Key;
 use crate::layers::Early;
 use crate::origin::{OriginBody, OriginError};
 use crate::routes::{CacheRule, QueryRule, Table};
@@ -173,7 +173,7 @@ impl Rooms {
     pub(super) fn find(&self, routed: &Routed, rule: &CacheRule, content: Option<&[u8]>) -> Found {
         let request = &routed.request.head;
         let now = self.clock.now();
-        let Ok(mut key) = rule.key.key(&key_input(routed, now)) else {
+        let Ok(mut key) = rule.key.key(&routed.key_input(now)) else {
             let detail = Some(NotStored::KeyRejected);
             return Found::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail });
         };
@@ -206,7 +206,8 @@ impl Rooms {
                 Found::Errand(Errand::Fetch { reason, key, candidates })
             }
             Reuse::Forward(reason) => {
-                let candidates = variants.as_deref().map(|variants| self.candidates(variants, routed));
+                let offered = variants.as_deref().filter(|_| rule.policy.offer_variants);
+                let candidates = offered.map(|variants| self.candidates(variants, routed));
                 Found::Errand(Errand::Fetch { reason, key, candidates: candidates.unwrap_or_default() })
             }
             Reuse::Refuse => Found::Answer(serve::only_if_cached(routed)),
@@ -239,7 +240,11 @@ impl Rooms {
 
     /// Of the variants that no invalidation has condemned, the one this request selects (RFC 9111 §4.1: the
     /// most recent, if several), and whether there was any.
-    fn select<'v>(&self, variants: &'v Variants, routed: &Routed) -> (Option<&'v Arc<Stored>>, bool) {
+    pub(super) fn select<'v>(
+        &self,
+        variants: &'v Variants,
+        routed: &Routed,
+    ) -> (Option<&'v Arc<Stored>>, bool) {
         let headers = &routed.request.head.headers;
         let mut exist = false;
         let mut selected: Option<&Arc<Stored>> = None;
@@ -260,7 +265,7 @@ impl Rooms {
 }
 
 /// Whether a request may be answered from the cache or fill it; if not, why.
-fn participates(routed: &Routed) -> Result<(), ForwardReason> {
+pub(super) fn participates(routed: &Routed) -> Result<(), ForwardReason> {
     let request = &routed.request.head;
     reuse::cacheable_request(&request.method, &request.headers)?;
     // A body on a GET means nothing to HTTP, and may mean something to the app.
@@ -272,22 +277,6 @@ fn participates(routed: &Routed) -> Result<(), ForwardReason> {
         return Err(ForwardReason::Request);
     }
     Ok(())
-}
-
-/// What the key is built from.
-pub(super) fn key_input(routed: &Routed, now: Timestamp) -> KeyInput<'_> {
-    let request = &routed.request;
-    KeyInput {
-        method: &request.head.method,
-        scheme: request.scheme.as_str(),
-        host: &request.host,
-        path: request.head.uri.path(),
-        query: request.head.uri.query(),
-        headers: &request.head.headers,
-        captures: &routed.captures,
-        client: request.client,
-        now,
-    }
 }
 
 impl Routed {

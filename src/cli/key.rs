@@ -2,22 +2,18 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
 
 use clap::Args;
-use http::header::HOST;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{ConfigFile, Failure, print};
+use super::{AskedArgs, ConfigFile, Failure, print};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Plan;
-use crate::keys::{Key as CacheKey, KeyInput};
-use crate::routes::{CacheRule, Route, RouteQuery};
+use crate::keys::Key as CacheKey;
+use crate::routes::{CacheRule, Route};
 use crate::semantics::reuse::cacheable_request;
-use crate::uri;
 
 /// Prints what the key of a request would be: no network, nothing is sent anywhere.
 #[derive(Debug, Args)]
@@ -27,20 +23,8 @@ Examples:
   staleproof key http://www.example.com/ -H 'Accept-Language: fr' -H 'Cookie: theme=dark'
   staleproof key http://www.example.com/users/42 --json | jq -r .digest")]
 pub(super) struct Key {
-    /// The URL of the request
-    url: String,
-
-    /// The method
-    #[arg(short = 'X', long, default_value = "GET")]
-    method: Method,
-
-    /// A field of the request (may be repeated); a Host takes the place of the URL's
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
-    headers: Vec<String>,
-
-    /// The client's address
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    client: IpAddr,
+    #[command(flatten)]
+    asked: AskedArgs,
 
     /// Print JSON
     #[arg(long)]
@@ -59,47 +43,26 @@ impl Key {
 
     /// What the proxy would make of such a request.
     fn inspect(&self, plan: &Plan, now: Timestamp) -> Result<Answer, Failure> {
-        let invalid = |why: &str| Failure::usage(format_args!("{:?} {why}", self.url));
-        let url: Uri = self.url.parse().map_err(|_| invalid("is not a URL"))?;
-        let (Some(scheme @ ("http" | "https")), Some(authority)) = (url.scheme_str(), url.authority()) else {
-            return Err(invalid("is not absolute: write http://host/path"));
-        };
-        let headers = self.fields()?;
-        let named = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or(authority.as_str());
-        let host = uri::normalize_authority(named, scheme).map_err(|why| invalid(&why.to_string()))?;
-        let path = uri::normalize_path(url.path()).map_err(|why| invalid(&why.to_string()))?;
-        let query = RouteQuery { method: &self.method, host: &host, path: &path, headers: &headers };
-        let Some((route, captures)) = plan.routes.find(query) else {
-            return Err(Failure::Failed("no route matches: the answer would be 404".into()));
-        };
+        let routed = self.asked.routed(plan)?;
+        let (route, request) = (&routed.route, &routed.request);
+        let (host, path, query) = (&*request.host, request.head.uri.path(), request.head.uri.query());
+        let scheme = request.scheme.as_str();
         let unkeyed = |why: String| Answer { route: route.name.to_string(), uncached: Some(why), key: None };
         let Some(rule) = &route.cache else {
             return Ok(unkeyed("the route says `cache: off`".into()));
         };
-        if let Err(reason) = cacheable_request(&self.method, &headers) {
+        if let Err(reason) = cacheable_request(&request.head.method, &request.head.headers) {
             return Ok(unkeyed(format!("the origin answers such a request ({reason})")));
         }
-        let input = KeyInput {
-            method: &self.method,
-            scheme,
-            host: &host,
-            path: &path,
-            query: url.query(),
-            headers: &headers,
-            captures: &captures,
-            client: self.client,
-            now,
-        };
+        let input = routed.key_input(now);
         let (parts, key) = match rule.key.parts(&input).and_then(|parts| Ok((parts, rule.key.key(&input)?))) {
             Ok(built) => built,
             Err(problem) => return Ok(unkeyed(problem.to_string())),
         };
-        let tag = |name: &str| Some(percent_decode_str(captures.raw(&path, name)?).decode_utf8_lossy());
+        let tag = |name: &str| Some(percent_decode_str(routed.captures.raw(path, name)?).decode_utf8_lossy());
         let tags: Vec<_> = rule.tags.iter().filter_map(|template| template.render(tag)).collect();
-        let resource = format!(
-            "{scheme}://{host}{path}{}",
-            url.query().map_or(String::new(), |query| format!("?{query}"))
-        );
+        let resource =
+            format!("{scheme}://{host}{path}{}", query.map_or(String::new(), |query| format!("?{query}")));
         let keyed = Keyed {
             constructor: rule.key.name.to_string(),
             parts: parts
@@ -123,21 +86,6 @@ impl Key {
             key: key.text.to_string(),
         };
         Ok(Answer { route: route.name.to_string(), uncached: None, key: Some(keyed) })
-    }
-
-    fn fields(&self) -> Result<HeaderMap, Failure> {
-        let mut headers = HeaderMap::new();
-        for line in &self.headers {
-            let field = line.split_once(':').and_then(|(name, value)| {
-                let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
-                Some((name, HeaderValue::from_str(value.trim()).ok()?))
-            });
-            let Some((name, value)) = field else {
-                return Err(Failure::usage(format_args!("-H {line:?} is not 'Name: value'")));
-            };
-            headers.append(name, value);
-        }
-        Ok(headers)
     }
 }
 
@@ -233,6 +181,8 @@ fn or_dash(text: &str) -> &str {
 mod tests {
     use super::*;
     use crate::config;
+    use http::Method;
+    use std::net::IpAddr;
 
     const CONFIG: &str = r#"
 upstreams: { app: { servers: ["http://127.0.0.1:1"] } }
@@ -249,11 +199,10 @@ routes:
 
     fn inspect(url: &str, method: Method, headers: &[&str]) -> Result<Answer, Failure> {
         let plan = config::compile_text("test.yaml", CONFIG, &|_| None).expect("it is fine");
+        let headers = headers.iter().map(ToString::to_string).collect();
+        let client = IpAddr::from([127, 0, 0, 1]);
         let key = Key {
-            url: url.into(),
-            method,
-            headers: headers.iter().map(ToString::to_string).collect(),
-            client: IpAddr::from([127, 0, 0, 1]),
+            asked: AskedArgs { url: url.into(), method, headers, client },
             json: false,
             file: ConfigFile { config: "test.yaml".into() },
         };

@@ -5,6 +5,7 @@
 mod check;
 pub(crate) mod client;
 mod demo;
+mod explain;
 mod generate;
 mod health;
 mod key;
@@ -14,13 +15,17 @@ mod run;
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IsTerminal, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use http::Method;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Plan};
+use crate::exchange::Routed;
+use crate::inspect::{self, Asked, NoAnswer};
 
 /// An HTTP caching reverse proxy whose purges can be trusted.
 ///
@@ -38,6 +43,8 @@ Try it:
   staleproof check                   every mistake in proxy.yaml, at once
   staleproof run                     serve
   staleproof key http://localhost/a  what the key of a request would be
+  staleproof explain http://localhost/a
+                                     what it would get now, and why
   staleproof purge --tag product:42  forget what is tagged so"
 )]
 pub struct Cli {
@@ -57,6 +64,8 @@ enum Command {
     Check(check::Check),
     /// Print the cache key of a request, and the route it takes; asks nobody
     Key(key::Key),
+    /// Tell what a request would get and why, or whether a response would be stored
+    Explain(explain::Explain),
     /// Purge what is stored, through the admin API
     Purge(purge::Purge),
     /// Serve an example app behind the proxy, with things to try
@@ -69,6 +78,39 @@ enum Command {
     Completions(generate::Completions),
     /// Write man pages
     Man(generate::Man),
+}
+
+/// A request that is asked about.
+#[derive(Debug, Args)]
+struct AskedArgs {
+    /// The URL of the request
+    url: String,
+
+    /// The method
+    #[arg(short = 'X', long, default_value = "GET")]
+    method: Method,
+
+    /// A field of the request (may be repeated); a Host takes the place of the URL's
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+
+    /// The client's address
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    client: IpAddr,
+}
+
+impl AskedArgs {
+    /// The request as it would come to the cache.
+    fn routed(&self, plan: &Plan) -> Result<Routed, Failure> {
+        let headers =
+            inspect::fields(&self.headers).map_err(|error| Failure::usage(format_args!("-H {error}")))?;
+        let (url, method, client) = (self.url.clone(), self.method.clone(), self.client);
+        let asked = Asked { url, method, headers, client };
+        asked.routed(&plan.routes).map_err(|error| match error {
+            NoAnswer::NoRoute => Failure::Failed(error.to_string()),
+            NoAnswer::Url { .. } | NoAnswer::Field(_) => Failure::usage(error),
+        })
+    }
 }
 
 /// Which configuration.
@@ -126,6 +168,7 @@ impl Cli {
             Command::Run(run) => run.run(),
             Command::Check(check) => check.run(),
             Command::Key(key) => key.run(),
+            Command::Explain(explain) => explain.run(),
             Command::Purge(purge) => purge.run(),
             Command::Demo(demo) => demo.run(),
             Command::Health(health) => health.run(),

@@ -1,15 +1,11 @@
 //! `staleproof purge`
 
-use std::time::Duration;
-
 use clap::Args;
-use http::{Method, StatusCode, Uri};
+use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Failure, client, print};
-
-/// A purge counts what it matched, which may be a lot.
-const TIMEOUT: Duration = Duration::from_secs(60);
+use super::client::AdminArgs;
+use super::{Failure, print};
 
 /// Purges one thing. When the command ends well, nothing that was fetched before is ever served again.
 #[derive(Debug, Args)]
@@ -32,13 +28,8 @@ pub(super) struct Purge {
     #[arg(long)]
     yes: bool,
 
-    /// The admin listener
-    #[arg(long, env = "STALEPROOF_ADMIN", default_value = "http://127.0.0.1:9090", value_name = "URL")]
-    admin: Uri,
-
-    /// A token that may purge
-    #[arg(long, env = "STALEPROOF_TOKEN", hide_env_values = true, value_name = "SECRET")]
-    token: Option<String>,
+    #[command(flatten)]
+    admin: AdminArgs,
 
     /// Print the answer as JSON
     #[arg(long)]
@@ -74,16 +65,7 @@ struct What {
 impl Purge {
     pub(super) fn run(self) -> Result<(), Failure> {
         let target = self.target()?.to_string();
-        let token = self.token.as_deref();
-        let (status, answer) =
-            client::ask(Method::POST, &self.admin, "/v1/purge", token, Some(target), TIMEOUT)?;
-        let answer: Value = serde_json::from_slice(&answer)
-            .map_err(|_| Failure::Failed(format!("{} is not an admin listener ({status})", self.admin)))?;
-        if !status.is_success() {
-            let detail = answer["detail"].as_str().unwrap_or("no reason was given");
-            let hint = if status == StatusCode::UNAUTHORIZED { " (--token or STALEPROOF_TOKEN)" } else { "" };
-            return Err(Failure::Failed(format!("{detail}{hint}")));
-        }
+        let answer = self.admin.ask(Method::POST, "/v1/purge", Some(target))?;
         if self.json {
             return print(answer);
         }

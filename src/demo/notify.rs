@@ -71,7 +71,8 @@ impl Notify {
             let value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
             headers.insert(HeaderName::from_static(name), value);
         }
-        let (status, answer) = exchange(Method::POST, &self.admin, &self.path, headers, body).await?;
+        let answer = exchange(Method::POST, &self.admin, &self.path, headers, body).await?;
+        let (status, answer) = (answer.status(), answer.into_body());
         if !status.is_success() {
             return Err(format!("it was answered with {status}"));
         }

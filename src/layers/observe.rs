@@ -264,3 +264,23 @@ impl Body for ClientBody {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+    use tokio::sync::Semaphore;
+
+    #[tokio::test]
+    async fn an_exchange_is_over_with_its_trailers() {
+        let free = Arc::new(Semaphore::new(1));
+        let permit = Arc::clone(&free).try_acquire_owned().ok();
+        let body = AnswerBody::trailed(Bytes::from_static(b"hello"), HeaderMap::new());
+        let mut body = ClientBody { body, exchange: None, permit };
+        assert!(body.frame().await.unwrap().unwrap().is_data());
+        assert_eq!(free.available_permits(), 0);
+        // hyper drops a body after its trailers, and asks for nothing more.
+        assert!(body.frame().await.unwrap().unwrap().is_trailers());
+        assert_eq!(free.available_permits(), 1);
+    }
+}

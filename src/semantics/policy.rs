@@ -13,6 +13,9 @@ pub struct Policy {
     pub ttl: TtlPolicy,
     /// How long they may be served stale.
     pub stale: StalePolicy,
+    /// Whether the origin may confirm, by its tag, a response that the request does not select. By HTTP's rules a
+    /// strong tag names one representation; but many apps give one to all of a page's languages and users.
+    pub offer_variants: bool,
     /// What becomes of responses that set cookies.
     pub set_cookie: SetCookie,
     /// Whether a body is stored that ended with the connection: "complete regardless of the number of message body

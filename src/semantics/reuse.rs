@@ -36,25 +36,48 @@ pub fn reuse(
     client_directives: ClientDirectives,
     now: Timestamp,
 ) -> Reuse {
+    reuse_told(stored, variants_exist, method, request, client_directives, now, |_, _| ())
+}
+
+/// The same; `tell` hears of each rule, in order and up to the one that decides, what it says and whether it holds.
+pub fn reuse_told(
+    stored: Option<&StoredResponse>,
+    variants_exist: bool,
+    method: &Method,
+    request: &HeaderMap,
+    client_directives: ClientDirectives,
+    now: Timestamp,
+    mut tell: impl FnMut(&'static str, bool),
+) -> Reuse {
+    let mut rule = |holds: bool, says: &'static str| {
+        tell(says, holds);
+        holds
+    };
     // "the request method associated with the stored response allows it to be used for the presented
     // request": what is stored are answers to GET, or to a QUERY with the same content
-    if !is_understood(method) && *method != Method::QUERY {
+    let method_is_understood = is_understood(method) || *method == Method::QUERY;
+    if !rule(method_is_understood, "stored responses answer such a method (RFC 9111 §4)") {
         return Reuse::Forward(ForwardReason::Method);
     }
     let asked = match client_directives {
         ClientDirectives::Obey => RequestDirectives::of(request),
         ClientDirectives::Ignore => RequestDirectives::default(),
     };
-    let verdict = match stored {
-        Some(stored) => with_stored(stored, &asked, now),
-        // "the presented target URI and that of the stored response match"
-        None if !variants_exist => Reuse::Forward(ForwardReason::UriMiss),
-        // "request header fields nominated by the stored response (if any) match those presented"
-        None => Reuse::Forward(ForwardReason::VaryMiss),
+    // "the presented target URI and that of the stored response match"
+    let verdict = if !rule(variants_exist, "something usable is stored under the key (§4)") {
+        Reuse::Forward(ForwardReason::UriMiss)
+    // "request header fields nominated by the stored response (if any) match those presented"
+    } else if !rule(stored.is_some(), "the request's fields select one of it by its Vary (§4.1)") {
+        Reuse::Forward(ForwardReason::VaryMiss)
+    } else {
+        stored
+            .map_or(Reuse::Forward(ForwardReason::Miss), |stored| with_stored(stored, &asked, now, &mut rule))
     };
     // "the client only wishes to obtain a stored response": one "consistent with the other constraints of the
     // request", or a 504 (§5.2.1.7)
-    if asked.only_if_cached() && !matches!(verdict, Reuse::Serve | Reuse::ServeStale) {
+    let served = matches!(verdict, Reuse::Serve | Reuse::ServeStale);
+    if asked.only_if_cached() && !rule(served, "only-if-cached: it can be served from the store (§5.2.1.7)")
+    {
         return Reuse::Refuse;
     }
     verdict
@@ -105,23 +128,33 @@ fn is_understood(method: &Method) -> bool {
 }
 
 /// Whether the selected response may be used without validation.
-fn with_stored(stored: &StoredResponse, asked: &RequestDirectives, now: Timestamp) -> Reuse {
+fn with_stored(
+    stored: &StoredResponse,
+    asked: &RequestDirectives,
+    now: Timestamp,
+    rule: &mut impl FnMut(bool, &'static str) -> bool,
+) -> Reuse {
     let terms = &stored.terms;
     let age = terms.current_age(now);
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
 
     // "the stored response does not contain the no-cache directive, unless it is successfully validated"
-    if terms.always_validate {
+    if !rule(!terms.always_validate, "the stored response has no no-cache (§5.2.2.4)") {
         return Reuse::Validate(ForwardReason::Stale);
     }
     let mut verdict = Reuse::Serve;
     // "the stored response is one of the following: fresh, allowed to be served stale, or successfully validated"
-    if terms.lifetime <= age {
+    if !rule(terms.lifetime > age, "it is fresh (§4.2)") {
         // "the client is willing to accept a response that has exceeded its freshness lifetime by no more than
         // the specified number of seconds" (§5.2.1.2), unless the response forbids it (§4.2.4)
-        let accepted = asked.max_stale.is_some_and(|max_stale| age - terms.lifetime <= seconds(max_stale));
-        if terms.never_stale || !accepted {
-            if age - terms.lifetime >= terms.stale_while_revalidate {
+        let staleness = age.saturating_sub(terms.lifetime);
+        let accepted = !terms.never_stale && asked.max_stale.is_some_and(|most| staleness <= seconds(most));
+        if !rule(accepted, "the request accepts it stale: max-stale (§5.2.1.2), and it may be (§4.2.4)") {
+            let in_window = staleness < terms.stale_while_revalidate;
+            if !rule(
+                in_window,
+                "it may be served while it is validated: stale-while-revalidate (RFC 5861 §3)",
+            ) {
                 return Reuse::Validate(ForwardReason::Stale);
             }
             verdict = Reuse::ServeStale;
@@ -129,16 +162,18 @@ fn with_stored(stored: &StoredResponse, asked: &RequestDirectives, now: Timestam
     }
     // "the client prefers stored response not be used to satisfy the request without successful
     // validation on the origin server" (§5.2.1.4)
-    if asked.no_cache() {
+    if !rule(!asked.no_cache(), "the request has no no-cache (§5.2.1.4)") {
         return Reuse::Validate(ForwardReason::Request);
     }
     // "the client prefers a response whose age is less than or equal to the specified number of seconds" (§5.2.1.1)
-    if asked.max_age.is_some_and(|max_age| age > seconds(max_age)) {
+    let young = asked.max_age.is_none_or(|max_age| age <= seconds(max_age));
+    if !rule(young, "it is no older than the request's max-age (§5.2.1.1)") {
         return Reuse::Validate(ForwardReason::Request);
     }
     // "the client prefers a response whose freshness lifetime is no less than its current age plus the specified
     // time in seconds" (§5.2.1.3)
-    if asked.min_fresh.is_some_and(|min_fresh| terms.lifetime < age.saturating_add(seconds(min_fresh))) {
+    let lasts = asked.min_fresh.is_none_or(|least| terms.lifetime >= age.saturating_add(seconds(least)));
+    if !rule(lasts, "it stays fresh for the request's min-fresh (§5.2.1.3)") {
         return Reuse::Validate(ForwardReason::Request);
     }
     verdict

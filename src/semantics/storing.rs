@@ -91,70 +91,96 @@ pub fn terms(
     policy: &Policy,
     exchanged: Exchanged,
 ) -> Result<Terms, NotStored> {
+    terms_told(method, request, status, headers, policy, exchanged, |_, _| ())
+}
+
+/// The same; `tell` hears of each rule, in order and up to the one that decides, what it says and whether it refuses.
+pub fn terms_told(
+    method: &Method,
+    request: &HeaderMap,
+    status: StatusCode,
+    headers: &HeaderMap,
+    policy: &Policy,
+    exchanged: Exchanged,
+    tell: impl FnMut(&'static str, Option<NotStored>),
+) -> Result<Terms, NotStored> {
+    let mut rules = Rules(tell);
     let directives = ResponseDirectives::of(headers);
 
     // "A cache MUST NOT store a response to a request unless:
     // the request method is understood by the cache;"
-    if ![Method::GET, Method::POST, Method::QUERY].contains(method) {
-        return Err(NotStored::Method);
-    }
+    rules.refuse(
+        NotStored::Method,
+        ![Method::GET, Method::POST, Method::QUERY].contains(method),
+        "the answer to such a method can be stored (RFC 9111 §3)",
+    )?;
     // Of a GET no key contains the content; a QUERY's is in its key, and a POST's was for this once.
-    if *method == Method::GET && reuse::has_content(request) {
-        return Err(NotStored::RequestContent);
-    }
+    rules.refuse(
+        NotStored::RequestContent,
+        *method == Method::GET && reuse::has_content(request),
+        "a GET has no content",
+    )?;
     // "the response status code is final;"
-    if status.is_informational() {
-        return Err(NotStored::Status);
-    }
+    rules.refuse(NotStored::Status, status.is_informational(), "the status code is final (§3)")?;
     // "if the response status code is 206 or 304, or the must-understand cache directive is present: the
     // cache understands the response status code;"
-    if status == StatusCode::PARTIAL_CONTENT {
-        return Err(NotStored::Partial);
-    }
-    if is_about_this_exchange(status) {
-        return Err(NotStored::Status);
-    }
-    if directives.must_understand() && !is_understood(status) {
-        return Err(NotStored::MustUnderstand);
-    }
+    rules.refuse(NotStored::Partial, status == StatusCode::PARTIAL_CONTENT, "it is not a part (§3.3)")?;
+    rules.refuse(
+        NotStored::Status,
+        is_about_this_exchange(status),
+        "the status code is not about this one exchange",
+    )?;
+    rules.refuse(
+        NotStored::MustUnderstand,
+        directives.must_understand() && !is_understood(status),
+        "must-understand: the status code is understood (§5.2.2.3)",
+    )?;
     // "the no-store cache directive is not present in the response", which a cache that understands
     // the status code "SHOULD ignore" beside must-understand (§5.2.2.3)
-    if directives.no_store() && !directives.must_understand() {
-        return Err(NotStored::NoStore);
-    }
+    rules.refuse(
+        NotStored::NoStore,
+        directives.no_store() && !directives.must_understand(),
+        "the response has no no-store (§5.2.2.5)",
+    )?;
     // "a cache MUST NOT store any part of either this request or any response to it" (§5.2.1.5)
-    if policy.client_directives == ClientDirectives::Obey && RequestDirectives::of(request).no_store() {
-        return Err(NotStored::RequestNoStore);
-    }
+    rules.refuse(
+        NotStored::RequestNoStore,
+        policy.client_directives == ClientDirectives::Obey && RequestDirectives::of(request).no_store(),
+        "the request has no no-store (§5.2.1.5)",
+    )?;
     // "if the cache is shared: the private response directive is either not present or allows a shared
     // cache to store a modified response;"
-    if directives.private() {
-        return Err(NotStored::Private);
-    }
+    rules.refuse(NotStored::Private, directives.private(), "the response is not private (§5.2.2.7)")?;
     // "if the cache is shared: the Authorization header field is not present in the request or a response
     // directive is present that explicitly allows shared caching;" (§3.5)
     let allows_sharing =
         directives.must_revalidate() || directives.public() || directives.has_valid_s_maxage();
-    if request.contains_key(AUTHORIZATION) && !allows_sharing {
-        return Err(NotStored::Authorization);
-    }
+    rules.refuse(
+        NotStored::Authorization,
+        request.contains_key(AUTHORIZATION) && !allows_sharing,
+        "without Authorization, or public, must-revalidate or s-maxage (§3.5)",
+    )?;
     // "the response contains at least one of the following: a public response directive; … an Expires
     // header field; a max-age response directive; … an s-maxage response directive; … or a status code that is
     // defined as heuristically cacheable"; and beyond that, something that makes a lifetime of it
-    let (lifetime, lifetime_from) = lifetime(status, &directives, headers, &policy.ttl, exchanged)?;
+    let lifetime = lifetime(status, &directives, headers, &policy.ttl, exchanged);
+    let (lifetime, lifetime_from) =
+        rules.ask(lifetime, "it is known how long it is fresh (§4.2.1, §4.2.2)")?;
     // "Responses to POST requests are only cacheable when they include explicit freshness information" (RFC 9110 §9.3.3)
-    if *method == Method::POST && freshness::stated_lifetime(&directives, headers, exchanged).is_none() {
-        return Err(NotStored::NoFreshness);
-    }
+    rules.refuse(
+        NotStored::NoFreshness,
+        *method == Method::POST && freshness::stated_lifetime(&directives, headers, exchanged).is_none(),
+        "a POST's answer states its freshness (RFC 9110 §9.3.3)",
+    )?;
 
     // "A stored response with a Vary header field value containing a member "*" always fails to match" (§4.1)
-    if !vary::is_selectable(headers) {
-        return Err(NotStored::VaryStar);
-    }
+    rules.refuse(NotStored::VaryStar, !vary::is_selectable(headers), "Vary can be met (§4.1)")?;
     let sets_cookie = headers.contains_key(SET_COOKIE) && !withheld_fields(headers).contains(&SET_COOKIE);
-    if policy.set_cookie == SetCookie::Refuse && sets_cookie && !directives.public() {
-        return Err(NotStored::SetCookie);
-    }
+    rules.refuse(
+        NotStored::SetCookie,
+        policy.set_cookie == SetCookie::Refuse && sets_cookie && !directives.public(),
+        "it sets no cookie, or may be shared with it",
+    )?;
 
     // §4.2.4, §5.2.2.2, §5.2.2.8, §5.2.2.10
     let never_stale = directives.must_revalidate()
@@ -180,10 +206,26 @@ pub fn terms(
     let needs_validation = terms.always_validate || !terms.is_fresh(exchanged.received_at);
     let has_validator = EntityTag::of(headers).is_some()
         || dates::field(headers, LAST_MODIFIED, exchanged.received_at).is_some();
-    if needs_validation && !has_validator {
-        return Err(NotStored::NoValidator);
-    }
+    rules.refuse(
+        NotStored::NoValidator,
+        needs_validation && !has_validator,
+        "it is fresh, or can be validated (§3)",
+    )?;
     Ok(terms)
+}
+
+/// Tells of each rule that is asked.
+struct Rules<T>(T);
+
+impl<T: FnMut(&'static str, Option<NotStored>)> Rules<T> {
+    fn ask<V>(&mut self, verdict: Result<V, NotStored>, says: &'static str) -> Result<V, NotStored> {
+        (self.0)(says, verdict.as_ref().err().copied());
+        verdict
+    }
+
+    fn refuse(&mut self, refusal: NotStored, broken: bool, says: &'static str) -> Result<(), NotStored> {
+        self.ask(if broken { Err(refusal) } else { Ok(()) }, says)
+    }
 }
 
 /// The freshness lifetime as [`TtlPolicy`] has it.
@@ -547,6 +589,31 @@ mod tests {
             let line = format!("max-age=60, stale-while-revalidate=30, stale-if-error=90, {forbidden}");
             check(&own, &line, 0, 0);
         }
+    }
+
+    #[test]
+    fn the_rules_are_told_up_to_the_one_that_decides() {
+        let told = |cache_control: &str| {
+            let mut told = Vec::new();
+            let headers = fields(&[("cache-control", cache_control)]);
+            let exchanged = Exchanged { requested_at: at(1000.0), received_at: at(1000.0) };
+            let request = HeaderMap::new();
+            let _ = terms_told(
+                &Method::GET,
+                &request,
+                StatusCode::OK,
+                &headers,
+                &Policy::default(),
+                exchanged,
+                |says, refusal| told.push((says, refusal)),
+            );
+            told
+        };
+        let refused = told("private, max-age=60");
+        assert_eq!(refused.last(), Some(&("the response is not private (§5.2.2.7)", Some(No::Private))));
+        assert!(refused.iter().rev().skip(1).all(|(_, refusal)| refusal.is_none()));
+        let stored = told("max-age=60");
+        assert!(stored.len() > refused.len() && stored.iter().all(|(_, refusal)| refusal.is_none()));
     }
 
     #[test]

@@ -170,15 +170,13 @@ mod tests {
     use http_body_util::Full;
     use hyper::service::service_fn;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::task::JoinHandle;
 
     const HINT: &str = "HTTP/1.1 103 Early Hints\r\n\r\n";
 
     /// A connection through a pipe of `capacity` bytes. `/3/500` is answered with three interim responses and a body of
     /// 500 bytes.
-    async fn serve_through(
-        capacity: usize,
-        limit: Duration,
-    ) -> (DuplexStream, tokio::task::JoinHandle<bool>) {
+    fn serve_through(capacity: usize, limit: Duration, vectored: bool) -> (DuplexStream, JoinHandle<bool>) {
         let (client, server) = duplex(capacity);
         let outlet = Arc::<Outlet>::default();
         let io = TokioIo::new(Patient::new(server, limit, Arc::clone(&outlet)));
@@ -188,7 +186,7 @@ mod tests {
                 let mut numbers = request.uri().path().split('/').filter_map(|number| number.parse().ok());
                 let (hints, length) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
                 for number in 0..hints {
-                    // Each second one comes alone, the others in pairs; the last with the answer.
+                    // Some come alone, some together, some with the answer.
                     if number % 3 == 0 {
                         tokio::task::yield_now().await;
                     }
@@ -197,7 +195,8 @@ mod tests {
                 Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("x".repeat(length)))))
             })
         });
-        let connection = http1::Builder::new().auto_date_header(false).serve_connection(io, service);
+        let connection =
+            http1::Builder::new().auto_date_header(false).writev(vectored).serve_connection(io, service);
         (client, tokio::spawn(async move { connection.await.is_ok() }))
     }
 
@@ -212,8 +211,9 @@ mod tests {
             expected.push_str(&HINT.repeat(hints));
             expected.push_str(&format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}"));
         }
-        for capacity in [1, 2, 7, 29, 64, 1000, 1_000_000] {
-            let (mut client, served) = serve_through(capacity, Duration::from_secs(10)).await;
+        let widths = [1, 2, 7, 29, 64, 1000, 1_000_000];
+        for (capacity, vectored) in widths.into_iter().flat_map(|width| [(width, true), (width, false)]) {
+            let (mut client, served) = serve_through(capacity, Duration::from_secs(10), vectored);
             let (mut reads, mut writes) = tokio::io::split(&mut client);
             let mut seen = vec![0; expected.len()];
             let (written, read) =
@@ -228,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_does_not_read_its_hints_is_not_waited_for() {
-        let (mut client, served) = serve_through(29, Duration::from_millis(20)).await;
+        let (mut client, served) = serve_through(29, Duration::from_millis(20), true);
         client.write_all(b"GET /5/5 HTTP/1.1\r\n\r\n").await.unwrap();
         assert!(!served.await.unwrap(), "it ends with an error");
     }

@@ -114,12 +114,8 @@ pub struct Started {
 pub struct Assembled {
     /// The layers, ready to be called.
     pub stack: Stack,
-    /// What is stored.
-    pub store: Arc<Memory>,
-    /// What was invalidated.
-    pub log: Arc<Log>,
-    /// Carries out purges.
-    pub invalidator: Arc<Invalidator>,
+    /// What is stored, what was invalidated, and who carries out purges.
+    pub rooms: Arc<Rooms>,
     /// The counts.
     pub metrics: Arc<Metrics>,
     /// The connections to the origins.
@@ -145,16 +141,16 @@ pub fn assemble(plan: &Plan, clock: &Clock) -> Result<Assembled, StartError> {
         metrics: Arc::clone(&metrics),
     });
     let rooms = Arc::new(Rooms {
-        store: Arc::clone(&store),
-        log: Arc::clone(&log),
-        invalidator: Arc::clone(&invalidator),
+        store,
+        log,
+        invalidator,
         routes: Arc::clone(&plan.routes),
         clock: clock.clone(),
         unsafe_exchanges: Arc::new(Semaphore::new(plan.server.max_in_flight.min(Semaphore::MAX_PERMITS))),
     });
     let origin = Origin::new(&plan.upstreams, Arc::clone(&metrics));
-    let stack = stack::build(plan, observer, CacheLayer::new(rooms), origin.clone(), &instance);
-    Ok(Assembled { stack, store, log, invalidator, metrics, origin })
+    let stack = stack::build(plan, observer, CacheLayer::new(Arc::clone(&rooms)), origin.clone(), &instance);
+    Ok(Assembled { stack, rooms, metrics, origin })
 }
 
 impl Bound {
@@ -163,7 +159,7 @@ impl Bound {
     /// # Errors
     /// [`StartError::AccessLog`].
     pub fn start(self, plan: Plan, clock: Clock) -> Result<Started, StartError> {
-        let Assembled { stack, store, log, invalidator, metrics, origin } = assemble(&plan, &clock)?;
+        let Assembled { stack, rooms, metrics, origin } = assemble(&plan, &clock)?;
         let ready = Arc::new(AtomicBool::new(true));
         let settings = Arc::new(plan.server.clone());
         let grace = plan.server.shutdown_grace;
@@ -190,8 +186,7 @@ impl Bound {
         let public = public.collect();
 
         let (stop_admin, stopping) = watch::channel(false);
-        let state =
-            AdminState::new(plan, invalidator, Arc::clone(&log), store, metrics, Arc::clone(&ready), clock);
+        let state = AdminState::new(plan, Arc::clone(&rooms), metrics, Arc::clone(&ready), clock);
         let router = admin::router(state);
         let service = move |_, _: &Arc<Outlet>| {
             let router = router.clone();
@@ -204,7 +199,7 @@ impl Bound {
         let free = permits(MAX_ADMIN_CONNECTIONS);
         let admin = tokio::spawn(Accept { listener: self.admin, settings, free, service }.run(stopping));
 
-        let forgetful = log;
+        let forgetful = Arc::clone(&rooms.log);
         let housekeeping = tokio::spawn(async move {
             let mut connections = tokio::time::interval(Duration::from_secs(5));
             let mut tags = tokio::time::interval(Duration::from_secs(60));

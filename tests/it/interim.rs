@@ -101,7 +101,7 @@ async fn pipelined_responses_are_not_torn_apart_by_the_hints_of_the_next() {
     }
 }
 
-/// The one case where hyper takes a request into its hands while the response before it is not flushed yet.
+/// hyper may take the next request into its hands before the response is flushed.
 #[tokio::test]
 async fn an_upload_that_ends_after_its_response_is_not_torn_apart_either() {
     let (origin, listener) = Origin::by_hand().await;

@@ -114,7 +114,8 @@ async fn variants_that_were_not_selected_are_offered_to_the_origin() {
     let paid = format!("{vary}ETag: \"paid\"\r\n");
     let confirmed = format!("HTTP/1.1 304 Not Modified\r\n{free}\r\n");
     origin.on("/a", [Reply::ok(&free, "ads"), Reply::ok(&paid, "no ads"), Reply::raw(confirmed)]);
-    let proxy = Proxy::in_front_of(&origin).await;
+    let routes = "routes:\n  - { name: all, match: { path: \"/{*rest}\" }, upstream: app }\n";
+    let proxy = Proxy::with_yaml(&origin, &format!("compliance: rfc9111\n{routes}")).await;
     proxy.get_with("/a", "X-Plan: 1\r\n").await;
     proxy.get_with("/a", "X-Plan: 2\r\n").await;
     proxy.later(40);
@@ -132,6 +133,17 @@ async fn variants_that_were_not_selected_are_offered_to_the_origin() {
 }
 
 #[tokio::test]
+async fn one_users_page_is_not_confirmed_for_another_by_a_tag_that_both_share() {
+    let origin = Origin::start().await;
+    let fields = "Cache-Control: max-age=60\r\nVary: Cookie\r\nETag: \"article-7-v5\"\r\n";
+    origin.on("/a", [Reply::ok(fields, "hello ann"), Reply::ok(fields, "hello bob")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    proxy.get_with("/a", "Cookie: u=ann\r\n").await;
+    assert_eq!(proxy.get_with("/a", "Cookie: u=bob\r\n").await.body, "hello bob");
+    assert!(!origin.last().to_lowercase().contains("if-none-match"), "{}", origin.last());
+}
+
+#[tokio::test]
 async fn another_coding_is_never_taken_for_the_same_by_its_tag() {
     let origin = Origin::start().await;
     let fields = "Cache-Control: max-age=60\r\nVary: Accept-Encoding\r\nETag: \"v1\"\r\n";
@@ -139,7 +151,8 @@ async fn another_coding_is_never_taken_for_the_same_by_its_tag() {
         "/a",
         [Reply::ok(&format!("{fields}Content-Encoding: gzip\r\n"), "zipped"), Reply::ok(fields, "plain")],
     );
-    let proxy = Proxy::in_front_of(&origin).await;
+    let routes = "routes:\n  - { name: all, match: { path: \"/{*rest}\" }, upstream: app }\n";
+    let proxy = Proxy::with_yaml(&origin, &format!("compliance: rfc9111\n{routes}")).await;
     proxy.get_with("/a", "Accept-Encoding: gzip\r\n").await;
     assert_eq!(proxy.get("/a").await.body, "plain");
     assert!(!origin.last().to_lowercase().contains("if-none-match"));
