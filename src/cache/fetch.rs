@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::SET_COOKIE;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use tower::{Service, ServiceExt};
 
 use super::fill::{Fill, Pending};
@@ -19,8 +19,9 @@ use crate::respond::Failure;
 use crate::routes::CacheRule;
 use crate::semantics::precondition::{self, Verdict};
 use crate::semantics::storing::Exchanged;
+use crate::semantics::targeted::{self, SURROGATE_CAPABILITY, SURROGATE_CONTROL};
 use crate::semantics::{
-    CacheStatus, ForwardReason, NotStored, SetCookie, StoredResponse, method, reuse, validation,
+    CacheStatus, ForwardReason, NotStored, SetCookie, StoredResponse, fields, method, reuse, validation,
 };
 use crate::store::Stored;
 
@@ -288,8 +289,16 @@ pub(super) fn stored_method(routed: &Routed) -> &Method {
 }
 
 /// The request as it goes to the origin.
-pub(super) fn outbound(routed: &Routed, headers: HeaderMap, body: RequestBody) -> Outbound {
+pub(super) fn outbound(routed: &Routed, mut headers: HeaderMap, body: RequestBody) -> Outbound {
+    if targets(routed).contains(&SURROGATE_CONTROL) {
+        headers.append("surrogate-capability", HeaderValue::from_static(SURROGATE_CAPABILITY));
+    }
     Outbound { request: routed.request.with(headers, body), upstream: routed.route.upstream }
+}
+
+/// The targeted fields that are heard.
+fn targets(routed: &Routed) -> &[HeaderName] {
+    routed.rule().map(|rule| &*rule.policy.targeted_fields).unwrap_or_default()
 }
 
 fn tell_failure(error: &OriginError, routed: &Routed) {
@@ -319,6 +328,7 @@ pub(super) fn answer(
 ) -> Answer {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    *response.headers_mut() = fields;
+    *response.headers_mut() =
+        fields::without_where(fields, |name| targeted::ends_here(name, targets(routed)));
     Answer::new(response, routed, note)
 }

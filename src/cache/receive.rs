@@ -18,7 +18,7 @@ use crate::semantics::fields::end_to_end;
 use crate::semantics::stored_response::storable_fields;
 use crate::semantics::storing::{self, Exchanged};
 use crate::semantics::vary::Selecting;
-use crate::semantics::{NotStored, StoredResponse};
+use crate::semantics::{NotStored, StoredResponse, Terms};
 use crate::store::MemoryLimits;
 
 /// The fields that travel on: end-to-end, with `Via`, and with the `Date` of their receipt if they had none
@@ -54,7 +54,19 @@ pub(super) fn storable(
         return Err(NotStored::CacheGroups);
     }
     let selecting = Selecting::of(fields, &request.headers).ok_or(NotStored::VaryStar)?;
-    Ok(StoredResponse::new(status, storable_fields(fields.clone(), &rule.policy), terms, selecting))
+    Ok(storable_response(rule, status, fields, terms, selecting))
+}
+
+/// The response as it is stored.
+pub(super) fn storable_response(
+    rule: &CacheRule,
+    status: StatusCode,
+    fields: &HeaderMap,
+    terms: Terms,
+    selecting: Selecting,
+) -> StoredResponse {
+    let fields = storable_fields(fields.clone(), &rule.policy);
+    StoredResponse::new(status, fields, &rule.policy.targeted_fields, terms, selecting)
 }
 
 /// Whether the route wants such a response to be stored.

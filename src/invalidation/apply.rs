@@ -198,7 +198,7 @@ mod tests {
             };
             let selecting =
                 Selecting::of(&field("vary", "accept-language"), &field("accept-language", lang)).unwrap();
-            let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), terms, selecting);
+            let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), &[], terms, selecting);
             let key = Key { text: key.into(), partition: Arc::default() };
             let carried = self.log.carry(fetch, tags(names));
             let stored = Arc::new(Stored::new(key, response, Bytes::from_static(b"body"), carried));

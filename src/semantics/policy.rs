@@ -4,11 +4,16 @@
 //! own. Nothing here makes a cache keep what the origin forbade to keep: `no-store`, `private` and `Authorization`
 //! (RFC 9111 §3) are never overridden.
 
+use super::targeted::{CDN_CACHE_CONTROL, STALEPROOF_CACHE_CONTROL};
+use http::HeaderName;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What one route allows beyond, or short of, RFC 9111.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Policy {
+    /// The fields that may take the place of `Cache-Control`, the first that speaks (RFC 9213 §2.2).
+    pub targeted_fields: Arc<[HeaderName]>,
     /// How long responses are fresh.
     pub ttl: TtlPolicy,
     /// How long they may be served stale.
@@ -23,6 +28,20 @@ pub struct Policy {
     pub store_close_delimited: bool,
     /// Whether a request may ask for less, or more, than the cache would serve.
     pub client_directives: ClientDirectives,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            targeted_fields: [STALEPROOF_CACHE_CONTROL, CDN_CACHE_CONTROL].into(),
+            ttl: TtlPolicy::default(),
+            stale: StalePolicy::default(),
+            offer_variants: false,
+            set_cookie: SetCookie::default(),
+            store_close_delimited: false,
+            client_directives: ClientDirectives::default(),
+        }
+    }
 }
 
 /// The four words of `ttl:`, applied in this order:
