@@ -53,7 +53,8 @@ pub(super) fn storable(
         // An invalidation of one that is not remembered would not reach it.
         return Err(NotStored::CacheGroups);
     }
-    let selecting = Selecting::of(fields, &request.headers).ok_or(NotStored::VaryStar)?;
+    let selecting =
+        Selecting::of(fields, &request.headers, rule.policy.liberal_selection).ok_or(NotStored::VaryStar)?;
     Ok(storable_response(rule, status, fields, terms, selecting))
 }
 

@@ -123,7 +123,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// message means, or hide from us that it is not to be shared.
 fn is_for_all_recipients(name: &HeaderName) -> bool {
     const PREFIXES: [&str; 5] = ["accept", "cache-", "content-", "if-", "x-forwarded-"];
-    const NAMES: [&str; 26] = [
+    const NAMES: [&str; 24] = [
         "age",
         "authorization",
         "cookie",

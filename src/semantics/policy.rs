@@ -18,9 +18,10 @@ pub struct Policy {
     pub ttl: TtlPolicy,
     /// How long they may be served stale.
     pub stale: StalePolicy,
-    /// Whether the origin may confirm, by its tag, a response that the request does not select. By HTTP's rules a
-    /// strong tag names one representation; but many apps give one to all of a page's languages and users.
-    pub offer_variants: bool,
+    /// Whether apps are trusted to mean what HTTP says of variants: a strong tag names one representation, so that the
+    /// origin may confirm one that the request does not select (many give one tag to all of a page's languages and
+    /// users); neither the order of equal languages nor white space in a list matters (many read it as a preference).
+    pub liberal_selection: bool,
     /// What becomes of responses that set cookies.
     pub set_cookie: SetCookie,
     /// Whether a body is stored that ended with the connection: "complete regardless of the number of message body
@@ -36,7 +37,7 @@ impl Default for Policy {
             targeted_fields: [STALEPROOF_CACHE_CONTROL, CDN_CACHE_CONTROL].into(),
             ttl: TtlPolicy::default(),
             stale: StalePolicy::default(),
-            offer_variants: false,
+            liberal_selection: false,
             set_cookie: SetCookie::default(),
             store_close_delimited: false,
             client_directives: ClientDirectives::default(),
