@@ -54,7 +54,7 @@ pub(super) fn storable(
         return Err(NotStored::CacheGroups);
     }
     let selecting =
-        Selecting::of(fields, &request.headers, rule.policy.liberal_selection).ok_or(NotStored::VaryStar)?;
+        Selecting::of(fields, &request.headers, rule.policy.liberal).ok_or(NotStored::VaryStar)?;
     Ok(storable_response(rule, status, fields, terms, selecting))
 }
 

@@ -28,6 +28,7 @@ pub mod not_stored;
 pub mod policy;
 pub mod post;
 pub mod precondition;
+pub mod range;
 pub mod reuse;
 #[cfg(test)]
 mod samples;

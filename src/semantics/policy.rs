@@ -21,7 +21,7 @@ pub struct Policy {
     /// Whether apps are trusted to mean what HTTP says of variants: a strong tag names one representation, so that the
     /// origin may confirm one that the request does not select (many give one tag to all of a page's languages and
     /// users); neither the order of equal languages nor white space in a list matters (many read it as a preference).
-    pub liberal_selection: bool,
+    pub liberal: bool,
     /// What becomes of responses that set cookies.
     pub set_cookie: SetCookie,
     /// Whether a body is stored that ended with the connection: "complete regardless of the number of message body
@@ -37,7 +37,7 @@ impl Default for Policy {
             targeted_fields: [STALEPROOF_CACHE_CONTROL, CDN_CACHE_CONTROL].into(),
             ttl: TtlPolicy::default(),
             stale: StalePolicy::default(),
-            liberal_selection: false,
+            liberal: false,
             set_cookie: SetCookie::default(),
             store_close_delimited: false,
             client_directives: ClientDirectives::default(),

@@ -57,6 +57,11 @@ impl StoredResponse {
         Self { status, headers, for_us, terms, selecting, entity_tag, last_modified, modified_for_conditions }
     }
 
+    /// The same with other fields to be sent. Those that validate it stay as they are.
+    pub fn with_headers(self, headers: HeaderMap) -> Self {
+        Self { headers: packed(headers), ..self }
+    }
+
     /// All its fields, those that end here too: what a 304 updates.
     pub fn all_fields(&self) -> Cow<'_, HeaderMap> {
         if self.for_us.is_empty() {

@@ -59,13 +59,13 @@ fn dictionary(response: &HeaderMap, name: &HeaderName) -> Option<Statement> {
     let mut statement = Said::default();
     for (key, member) in &members {
         let argument = match member {
-            ListEntry::Item(item) => match argument(&item.bare_item) {
+            ListEntry::Item(item) => match argument(key.as_str(), &item.bare_item) {
                 Argument::Not => continue,
                 Argument::None => None,
                 Argument::Some(text) => Some(text),
             },
             ListEntry::InnerList(list) => {
-                let names = list.items.iter().filter_map(|item| match argument(&item.bare_item) {
+                let names = list.items.iter().filter_map(|item| match argument("", &item.bare_item) {
                     Argument::Some(text) => Some(text),
                     Argument::None | Argument::Not => None,
                 });
@@ -77,6 +77,9 @@ fn dictionary(response: &HeaderMap, name: &HeaderName) -> Option<Statement> {
     (!members.is_empty()).then(|| statement.by(name))
 }
 
+/// The directives whose argument is a number of seconds.
+const SECONDS: [&str; 4] = ["max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"];
+
 /// What stands behind a directive's name.
 enum Argument<'a> {
     /// `name=?0`: the directive is not there.
@@ -87,11 +90,15 @@ enum Argument<'a> {
     Some(Cow<'a, str>),
 }
 
-fn argument(item: &BareItem) -> Argument<'_> {
+fn argument<'i>(directive: &str, item: &'i BareItem) -> Argument<'i> {
     match item {
         BareItem::Boolean(false) => Argument::Not,
         BareItem::Boolean(true) => Argument::None,
         BareItem::Integer(seconds) => Argument::Some(seconds.to_string().into()),
+        // Seconds are an Integer and nothing else (§2.1).
+        BareItem::String(_) | BareItem::Token(_) if SECONDS.contains(&directive) => {
+            Argument::Some("?".into())
+        }
         BareItem::String(text) => Argument::Some(text.as_str().into()),
         BareItem::Token(text) => Argument::Some(text.as_str().into()),
         // No directive has an argument of these types.
@@ -202,7 +209,15 @@ mod tests {
         check(&[(cdn, "max-age=1, max-age=5")], Some(5), Some(cdn));
         check(&[(cdn, "public"), (cdn, "max-age=5")], Some(5), Some(cdn));
         check(&[(cdn, "max-age=99999999999")], Some(1 << 31), Some(cdn));
-        for wrong in ["max-age=5.0", "max-age=-5", "max-age=?1", "max-age=:YQ==:", "max-age=(5)x"] {
+        for wrong in [
+            "max-age=\"5\"",
+            "max-age=five",
+            "max-age=5.0",
+            "max-age=-5",
+            "max-age=?1",
+            "max-age=:YQ==:",
+            "max-age=(5)x",
+        ] {
             let said = if wrong.ends_with('x') { (Some(1), None) } else { (Some(0), Some(cdn)) };
             check(&[(cdn, wrong)], said.0, said.1);
         }

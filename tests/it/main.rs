@@ -22,6 +22,7 @@ mod invalidation;
 mod post;
 mod query;
 mod purging;
+mod ranges;
 mod reuse;
 mod shutdown;
 mod stale;

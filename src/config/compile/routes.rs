@@ -250,7 +250,7 @@ impl Cache<'_, '_> {
                 while_revalidate: section.stale_while_revalidate.value().map(|word| word.0),
                 if_error: section.stale_if_error.value().map(|word| word.0),
             },
-            liberal_selection: liberal,
+            liberal,
             store_close_delimited: flag(&section.store_close_delimited, liberal),
             set_cookie: match section.set_cookie.value_or(set_cookie) {
                 SetCookieWord::Refuse => SetCookie::Refuse,
