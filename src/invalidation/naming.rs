@@ -320,16 +320,16 @@ mod tests {
             namespace: "pages".into(),
             id: id.into(),
             fields: fields.collect(),
-            ..Constructor::safe_default(false)
+            ..Constructor::safe_default("default", false)
         })
     }
 
     /// Two routes under the safe default key, two under constructors that share their id, one that caches nothing.
     fn table() -> Table {
-        let default = Arc::new(Constructor::safe_default(false));
+        let default = |route| Arc::new(Constructor::safe_default(route, false));
         Table::new(vec![
-            route("user", "/users/{user_id}", Some(&default)),
-            route("article", "/news/{year}/{slug}", Some(&default)),
+            route("user", "/users/{user_id}", Some(&default("user"))),
+            route("article", "/news/{year}/{slug}", Some(&default("article"))),
             route(
                 "shop",
                 "/shop/{item}/{size}/{colour}",
@@ -489,7 +489,7 @@ mod tests {
             }],
             name: "k".into(),
             id: "k".into(),
-            ..Constructor::safe_default(false)
+            ..Constructor::safe_default("default", false)
         };
         let table = Table::new(vec![route("user", "/{user_id}", Some(&Arc::new(lower)))]);
         let named = |value: &str| {

@@ -47,8 +47,9 @@ pub const DEFAULT_MAX_SUFFIX_LENGTH: usize = 512;
 
 impl Constructor {
     /// The safe default key: scheme class, host, normalised path (its captures as partition), sorted query, without
-    /// [tracking parameters](super::TRACKING) if `drop_tracking`.
-    pub fn safe_default(drop_tracking: bool) -> Self {
+    /// [tracking parameters](super::TRACKING) if `drop_tracking`. Under the route's name as its id: two routes that
+    /// take the same URL by different conditions share nothing.
+    pub fn safe_default(id: &str, drop_tracking: bool) -> Self {
         let field = |name: &str, source| Field {
             name: name.into(),
             partition: matches!(source, Source::PathAll),
@@ -62,7 +63,7 @@ impl Constructor {
             name: "default".into(),
             namespace: "".into(),
             version: 1,
-            id: "default".into(),
+            id: id.into(),
             fields: vec![
                 field("scheme", Source::Scheme),
                 field("host", Source::Host),
@@ -282,14 +283,14 @@ mod tests {
     fn the_safe_default_is_the_url_with_its_query_sorted() {
         let sample = Sample::new("/users/42?b=1&utm_source=x&a=2").captured("/users/{user_id}");
         for (drop_tracking, query) in [(false, "{a=2,b=1,utm_source=x}"), (true, "{a=2,b=1}")] {
-            let key = Constructor::safe_default(drop_tracking).key(&sample.input()).unwrap();
+            let key = Constructor::safe_default("default", drop_tracking).key(&sample.input()).unwrap();
             let expected = format!(
                 "default:v1|user_id=42|host=example.com%3A8080,path=/users/42,query={query},scheme=https"
             );
             assert_eq!(*key.text, *expected);
             assert_eq!(*key.partition, [("user_id".into(), "42".to_owned())]);
         }
-        let key = Constructor::safe_default(true).key(&Sample::new("/").input()).unwrap();
+        let key = Constructor::safe_default("default", true).key(&Sample::new("/").input()).unwrap();
         assert_eq!(&*key.text, "default:v1||host=example.com%3A8080,path=/,query,scheme=https");
     }
 
@@ -317,7 +318,7 @@ mod tests {
             [("user", true, "user=42"), ("lang", false, "lang=en"), ("page", false, "page={size=20,page=1}")];
         assert_eq!(parts, expected);
 
-        let parts = Constructor::safe_default(true).parts(&Sample::new("/").input()).unwrap();
+        let parts = Constructor::safe_default("default", true).parts(&Sample::new("/").input()).unwrap();
         assert_eq!((&*parts[0].field, &*parts[0].encoded), ("captures", ""));
     }
 
@@ -333,7 +334,7 @@ mod tests {
         let names: Vec<_> = constructor.partition_fields().map(|name| &**name).collect();
         assert_eq!(names, ["b", "one", "y", "z"]);
         assert!(!constructor.is_partitioned_by_captures());
-        assert!(Constructor::safe_default(false).is_partitioned_by_captures());
+        assert!(Constructor::safe_default("default", false).is_partitioned_by_captures());
     }
 
     #[test]
@@ -347,7 +348,7 @@ mod tests {
         assert_ne!(resource("/users/42?page=1", "a"), resource("/users/42", "a"));
         assert_ne!(resource("/users/42", "a"), resource("/users/43", "a"));
 
-        let default = Constructor::safe_default(true);
+        let default = Constructor::safe_default("default", true);
         let resource = |host, path, query| default.resource(host, path, query, &Captures::default());
         assert_eq!(resource("a", "/x", Some("utm_id=1")), resource("a", "/x", None));
         assert_eq!(resource("a", "/x", Some("b&a")), resource("a", "/x", Some("a&b")));

@@ -139,7 +139,7 @@ proptest! {
 
     #[test]
     fn the_default_key_tells_urls_apart_up_to_the_order_of_parameters(crowd in crowd()) {
-        let default = Constructor::safe_default(false);
+        let default = Constructor::safe_default("default", false);
         let same = |a: &Observed, b: &Observed| {
             a.segment == b.segment && sorted(a.query.as_deref()) == sorted(b.query.as_deref())
         };
@@ -155,7 +155,7 @@ proptest! {
             field("q", query),
             field("m", Source::Method),
         ];
-        let constructor = if whole { Constructor::safe_default(true) } else { constructor(narrow) };
+        let constructor = if whole { Constructor::safe_default("default", true) } else { constructor(narrow) };
         let resource = |observed: &Observed| {
             let sample = observed.sample();
             let input = sample.input();

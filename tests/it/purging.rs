@@ -206,6 +206,23 @@ async fn a_key_that_several_routes_use_is_purged_on_all_of_them() {
     assert_eq!(proxy.purge(r#"{"key": "page"}"#).await, 2);
 }
 
+#[tokio::test]
+async fn routes_under_the_default_key_share_nothing() {
+    let origin = Origin::start().await;
+    let routes = "  - { name: preview, match: { path: \"/d/{x}\", headers: { x-preview: { present: true } } }, upstream: app }\n\
+        \x20 - { name: plain, match: { path: \"/d/{y}\" }, upstream: app, cache: { drop_tracking: true } }\n";
+    let proxy = Proxy::with_routes(&origin, routes).await;
+    origin.on("/d/1", [Reply::ok(FRESH, "preview"), Reply::ok(FRESH, "plain"), Reply::ok(FRESH, "new")]);
+    let preview = || proxy.get_with("/d/1", "X-Preview: 1\r\n");
+    assert_eq!(preview().await.body, "preview");
+    assert_eq!(proxy.get("/d/1").await.body, "plain");
+    assert_eq!(proxy.purge(r#"{"route": "plain"}"#).await, 1);
+    assert_eq!(proxy.get("/d/1").await.body, "new");
+    assert_eq!((preview().await.body.as_str(), preview().await.x_cache().as_str()), ("preview", "HIT"));
+    // By name they are one key nevertheless.
+    assert_eq!(proxy.purge(r#"{"key": "default"}"#).await, 2);
+}
+
 /// An app whose only page says how often it was changed; slow enough that purges come in between.
 async fn changing_app(changes: Arc<AtomicU64>) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

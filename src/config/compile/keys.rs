@@ -247,7 +247,7 @@ impl<'f> Keys<'f> {
 
     /// Every constructor by name: those of `keys:`, the safe default, and those written in routes.
     pub(super) fn constructors(&self, routes: &Routes<'_>) -> Vec<Arc<Constructor>> {
-        let default = Arc::new(Constructor::safe_default(false));
+        let default = Arc::new(Constructor::safe_default(DEFAULT, false));
         let named = entries(self.given)
             .filter_map(|(entry, key)| self.build(&entry.name, &entry.name, key).map(Arc::new));
         let mut constructors: Vec<_> = std::iter::once(default).chain(named).collect();

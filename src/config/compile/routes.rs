@@ -297,7 +297,9 @@ impl Cache<'_, '_> {
     }
 
     fn key(&self, section: &CacheSection, problems: &mut Problems) -> Option<Constructor> {
-        let default = || Constructor::safe_default(flag(&section.drop_tracking, false));
+        // Unless the key has an id, routes do not share entries: the same fields may mean other things elsewhere.
+        let id = self.route.name.value().map_or("", |name| name);
+        let default = || Constructor::safe_default(id, flag(&section.drop_tracking, false));
         let Some(Given { span, value, .. }) = &section.key else { return Some(default()) };
         if let Some(tracking) = section.drop_tracking.span()
             && !matches!(value, Some(Either::First(name)) if **name == *DEFAULT)
@@ -307,8 +309,6 @@ impl Cache<'_, '_> {
                 .note(*span, "this route has another")
                 .help("in a key, write `query: { preset: tracking }`");
         }
-        // Unless the key has an id, routes do not share entries: the same fields may mean other things elsewhere.
-        let id = self.route.name.value().map_or("", |name| name);
         match value.as_ref()? {
             Either::First(name) => match self.keys.find(name, *span, problems)? {
                 Found::Default => Some(default()),
