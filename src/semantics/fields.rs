@@ -118,7 +118,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// message means, or hide from us that it is not to be shared.
 fn is_for_all_recipients(name: &HeaderName) -> bool {
     const PREFIXES: [&str; 5] = ["accept", "cache-", "content-", "if-", "x-forwarded-"];
-    const NAMES: [&str; 26] = [
+    const NAMES: [&str; 27] = [
         "age",
         "authorization",
         "cdn-cache-control",
@@ -146,6 +146,7 @@ fn is_for_all_recipients(name: &HeaderName) -> bool {
         "via",
         "www-authenticate",
         "x-real-ip",
+        "xkey",
     ];
     let name = name.as_str();
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -202,6 +203,8 @@ mod tests {
             "x-forwarded-for",
             "if-none-match",
             "surrogate-control",
+            "cache-tag",
+            "xkey",
             "range",
         ] {
             check(&[("connection", name), (name, "1")], &[(name, "1")]);
