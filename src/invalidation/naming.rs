@@ -8,9 +8,10 @@ use std::sync::Arc;
 use http::Uri;
 use strsim::jaro_winkler;
 
+use super::sharing::{is_read_alike, is_shared_with_host, may_be_served_under_another, rules, sharing};
 use super::{Tag, Target};
 use crate::keys::{Constructor, Key};
-use crate::routes::{CacheRule, Route, Table};
+use crate::routes::{CacheRule, Route, Table, Template};
 use crate::uri;
 
 /// Why a target cannot be purged.
@@ -89,17 +90,30 @@ pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, Pur
             tags_of_uri(table, &host, &path, query.as_deref())
         }
         Target::Tag(tag) if tag.is_empty() => return Err(PurgeError::Invalid("the tag is empty".into())),
-        Target::Tag(tag) => vec![Tag::application(tag)],
-        Target::Host(host) => tags_of_host(host)?,
-        Target::Route(name) => vec![Tag::route(&known_route(name, table)?.name)],
+        Target::Tag(tag) => tags_of_application(tag, table),
+        Target::Host(host) => tags_of_host(host, table)?,
+        Target::Route(name) => {
+            let route = known_route(name, table)?;
+            let others = route.cache.iter().flat_map(|rule| sharing(table, &rule.key.id));
+            std::iter::once(&*route.name)
+                .chain(others.map(|(other, _)| &*other.name).filter(|other| **other != *route.name))
+                .map(Tag::route)
+                .collect()
+        }
         Target::RoutePartition { route, values } => {
             let route = known_route(route, table)?;
             let Some(rule) = &route.cache else {
                 return Err(PurgeError::Invalid(format!("the route {:?} does not cache", route.name)));
             };
             check_partition(&[partition_fields(route, rule)], values)?;
-            let spellings = spellings(&rule.key, values);
-            spellings.iter().map(|values| Tag::route_partition(&route.name, pairs(values))).collect()
+            if !is_read_alike(&rule.key, table) {
+                return Ok(vec![Tag::key(&rule.key.id)]);
+            }
+            let spellings = spellings(&rule.key.id, values, table);
+            let partitions = sharing(table, &rule.key.id).flat_map(|(other, _)| {
+                spellings.iter().map(|values| Tag::route_partition(&other.name, pairs(values)))
+            });
+            partitions.collect()
         }
         Target::Key(name) => known_keys(name, table)?.iter().map(|key| Tag::key(&key.id)).collect(),
         Target::KeyPartition { key, values } => {
@@ -111,10 +125,13 @@ pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, Pur
             check_partition(&partitions, values)?;
             let mut tags = Vec::new();
             for constructor in constructors {
-                let spellings = spellings(constructor, values);
-                tags.extend(
-                    spellings.iter().map(|values| Tag::key_partition(&constructor.id, pairs(values))),
-                );
+                let id = &constructor.id;
+                if is_read_alike(constructor, table) {
+                    let spellings = spellings(id, values, table);
+                    tags.extend(spellings.iter().map(|values| Tag::key_partition(id, pairs(values))));
+                } else {
+                    tags.push(Tag::key(id));
+                }
             }
             tags
         }
@@ -131,12 +148,16 @@ pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, Pur
     })
 }
 
-/// The `url` tags of whatever any route may have stored for a URI. `host` and `path` are normalised.
+/// The tags of whatever any route may have stored for a URI. `host` and `path` are normalised.
 pub(super) fn tags_of_uri(table: &Table, host: &str, path: &str, query: Option<&str>) -> Vec<Tag> {
     let mut tags = Vec::new();
     for (route, captures) in table.candidates(host, path) {
         let Some(rule) = &route.cache else { continue };
-        let tag = Tag::url(&rule.key.resource(host, path, query, &captures));
+        let tag = if is_read_alike(&rule.key, table) {
+            Tag::url(&rule.key.resource(host, path, query, &captures))
+        } else {
+            Tag::key(&rule.key.id)
+        };
         if !tags.contains(&tag) {
             tags.push(tag);
         }
@@ -144,17 +165,36 @@ pub(super) fn tags_of_uri(table: &Table, host: &str, path: &str, query: Option<&
     tags
 }
 
+/// What carries the tag, and what may be served where a route's template makes it.
+fn tags_of_application(tag: &str, table: &Table) -> Vec<Tag> {
+    let mut tags = vec![Tag::application(tag)];
+    for (_, rule) in rules(table) {
+        let is_more = |template: &Template| {
+            template.could_be(tag) && may_be_served_under_another(template, rule, table)
+        };
+        let whole = Tag::key(&rule.key.id);
+        if !tags.contains(&whole) && rule.tags.iter().any(is_more) {
+            tags.push(whole);
+        }
+    }
+    tags
+}
+
+/// What was fetched for the host, and what may be served for it though it was fetched for another.
+///
 /// A host goes by what is left of it once the default port is dropped, and which port that is depends on the scheme,
 /// which is not named here.
-fn tags_of_host(host: &str) -> Result<Vec<Tag>, PurgeError> {
-    let mut tags = Vec::new();
+fn tags_of_host(host: &str, table: &Table) -> Result<Vec<Tag>, PurgeError> {
+    let mut tags: Vec<Tag> = Vec::new();
     for scheme in ["http", "https"] {
         let normal = uri::normalize_authority(host, scheme);
         let normal =
             normal.map_err(|why| PurgeError::Invalid(format!("{host:?}: {why}; write example.com")))?;
-        let tag = Tag::host(&normal);
-        if !tags.contains(&tag) {
-            tags.push(tag);
+        let shared = rules(table).filter(|(_, rule)| is_shared_with_host(&rule.key, &normal, table));
+        for tag in std::iter::once(Tag::host(&normal)).chain(shared.map(|(_, rule)| Tag::key(&rule.key.id))) {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
         }
     }
     Ok(tags)
@@ -183,14 +223,15 @@ fn known_keys<'t>(name: &str, table: &'t Table) -> Result<Vec<&'t Arc<Constructo
 /// How many fields a partition may have for every mixture of spellings to be named.
 const MAX_MIXED_FIELDS: usize = 6;
 
-/// The values as they were given, and as the key's steps make them: who purges may have either in hand, and naming
-/// what is not there costs nothing.
-fn spellings(constructor: &Constructor, values: &BTreeMap<String, String>) -> Vec<BTreeMap<String, String>> {
+/// The values as they were given, and as the steps of the keys with this id make them: who purges may have either in
+/// hand, and naming what is not there costs nothing.
+fn spellings(id: &str, values: &BTreeMap<String, String>, table: &Table) -> Vec<BTreeMap<String, String>> {
     let mut spellings = vec![BTreeMap::new()];
     for (number, (name, given)) in values.iter().enumerate() {
-        let made = constructor.partition_value(name, given);
-        let forms: &[&String] =
-            if made == *given || number >= MAX_MIXED_FIELDS { &[&made] } else { &[given, &made] };
+        let made: BTreeSet<String> =
+            sharing(table, id).map(|(_, rule)| rule.key.partition_value(name, given)).collect();
+        let as_given = Some(given).filter(|given| number < MAX_MIXED_FIELDS && !made.contains(*given));
+        let forms: Vec<&String> = as_given.into_iter().chain(&made).collect();
         spellings = forms
             .iter()
             .flat_map(|form| {
@@ -203,11 +244,6 @@ fn spellings(constructor: &Constructor, values: &BTreeMap<String, String>) -> Ve
             .collect();
     }
     spellings
-}
-
-/// The routes that cache.
-fn rules(table: &Table) -> impl Iterator<Item = (&Route, &CacheRule)> {
-    table.routes().iter().filter_map(|route| Some((&**route, route.cache.as_ref()?)))
 }
 
 /// The fields that partition what a route stores.
@@ -280,7 +316,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::keys::{Field, KeyInput, Source};
-    use crate::routes::{Match, PathPattern, RouteQuery, StatusFields, StatusFieldsAudience};
+    use crate::routes::{HostPattern, Match, PathPattern, RouteQuery, StatusFields, StatusFieldsAudience};
     use crate::semantics::Policy;
 
     fn route(name: &str, path: &str, key: Option<&Arc<Constructor>>) -> Arc<Route> {
@@ -383,15 +419,17 @@ mod tests {
             (r#"{"tag": "T"}"#, &[]),
             (r#"{"host": "A.test:80"}"#, &paths),
             (r#"{"host": "a.test:443"}"#, &paths),
-            (r#"{"host": "b.test"}"#, &[]),
+            // Their key has no host.
+            (r#"{"host": "b.test"}"#, &["/shop/1/m/red", "/sale/1/m/blue"]),
             (r#"{"route": "user"}"#, &["/users/1", "/users/2"]),
             (r#"{"route": "user", "partition": {"user_id": "2"}}"#, &["/users/2"]),
-            (r#"{"route": "shop", "partition": {"item": "1"}}"#, &["/shop/1/m/red"]),
             (r#"{"key": "default", "partition": {"user_id": "2"}}"#, &["/users/2"]),
             (r#"{"key": "default", "partition": {"slug": "a", "year": "2026"}}"#, &["/news/2026/a"]),
             (r#"{"key": "default"}"#, &["/users/1", "/users/2", "/news/2026/a"]),
             (r#"{"namespace": "pages"}"#, &["/shop/1/m/red", "/sale/1/m/blue"]),
             // What is stored under a shared id is everybody's who shares it.
+            (r#"{"route": "shop", "partition": {"item": "1"}}"#, &["/shop/1/m/red", "/sale/1/m/blue"]),
+            (r#"{"route": "shop", "partition": {"item": "2"}}"#, &[]),
             (r#"{"key": "sale"}"#, &["/shop/1/m/red", "/sale/1/m/blue"]),
             (r#"{"key": "sale", "partition": {"item": "1"}}"#, &["/shop/1/m/red", "/sale/1/m/blue"]),
             (
@@ -405,6 +443,67 @@ mod tests {
                 .filter(|path| carried(path).iter().any(|tag| named.contains(tag)))
                 .collect();
             assert_eq!(matched, reached, "{target}");
+        }
+    }
+
+    #[test]
+    fn what_is_served_on_another_route_or_host_is_reached_by_its_names() {
+        let field = |name: &str, source, partition| Field {
+            name: name.into(),
+            source,
+            partition,
+            hash: false,
+            sort: false,
+            normalize: Vec::new(),
+        };
+        let key = |name: &str, id: &str, source| {
+            let mut fields = vec![field("id", source, true)];
+            if id != "anywhere" {
+                fields.push(field("host", Source::Host, false));
+            }
+            Arc::new(Constructor {
+                name: name.into(),
+                id: id.into(),
+                fields,
+                ..Constructor::safe_default(id, false)
+            })
+        };
+        let capture = || Source::Path(vec!["id".into()]);
+        let header = Source::Header(http::HeaderName::from_static("x-id"));
+        let tagged = |mut route: Arc<Route>, template: &str, host: &str| {
+            let own = Arc::get_mut(&mut route).unwrap();
+            own.cache.as_mut().unwrap().tags.push(Template::parse(template).unwrap());
+            own.matching.hosts.extend((!host.is_empty()).then(|| HostPattern::parse(host).unwrap()));
+            route
+        };
+        let alike = [key("one", "alike", capture()), key("two", "alike", capture())];
+        let mixed = [key("path", "mixed", capture()), key("field", "mixed", header)];
+        let anywhere = key("anywhere", "anywhere", capture());
+        let table = Table::new(vec![
+            tagged(route("one", "/one/{id}", Some(&alike[0])), "one:{id}", ""),
+            tagged(route("two", "/two/{id}", Some(&alike[1])), "two:{id}", ""),
+            tagged(route("path", "/path/{id}", Some(&mixed[0])), "path:{id}", ""),
+            tagged(route("field", "/field", Some(&mixed[1])), "field", ""),
+            tagged(route("any", "/any/{lang}/{id}", Some(&anywhere)), "lang:{lang}", "*.any.test"),
+        ]);
+        let partition = |owner| Tag::route_partition(owner, [("id", "5")]);
+        for (target, expected) in [
+            (r#"{"route": "two"}"#, vec![Tag::route("two"), Tag::route("one")]),
+            (r#"{"route": "one", "partition": {"id": "5"}}"#, vec![partition("one"), partition("two")]),
+            (r#"{"key": "two", "partition": {"id": "5"}}"#, vec![Tag::key_partition("alike", [("id", "5")])]),
+            // What is told of the one tells nothing of the other.
+            (r#"{"route": "path", "partition": {"id": "5"}}"#, vec![Tag::key("mixed")]),
+            (r#"{"key": "field", "partition": {"id": "5"}}"#, vec![Tag::key("mixed")]),
+            (r#"{"url": "http://a.test/path/5"}"#, vec![Tag::key("mixed")]),
+            (r#"{"tag": "path:5"}"#, vec![Tag::application("path:5"), Tag::key("mixed")]),
+            // Routes that read alike carry each other's tags.
+            (r#"{"tag": "two:5"}"#, vec![Tag::application("two:5")]),
+            (r#"{"tag": "lang:fr"}"#, vec![Tag::application("lang:fr"), Tag::key("anywhere")]),
+            (r#"{"host": "b.any.test"}"#, vec![Tag::host("b.any.test"), Tag::key("anywhere")]),
+            (r#"{"host": "other.test"}"#, vec![Tag::host("other.test")]),
+        ] {
+            let target: Target = serde_json::from_str(target).unwrap();
+            assert_eq!(tags_named(&target, &table).unwrap(), expected, "{target}");
         }
     }
 

@@ -170,6 +170,28 @@ impl Constructor {
         self.fields.iter().any(|field| matches!(field.source, Source::Host) && field.normalize.is_empty())
     }
 
+    /// Whether equal keys, one made by each, stand for one [resource](Self::resource) and one partition.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let is_read = |field: &Field| field.partition || field.is_of_url();
+        let (own, others) = (in_order(&self.fields, is_read), in_order(&other.fields, is_read));
+        own.len() == others.len() && own.iter().zip(others).all(|(own, other)| own.is_read_like(other))
+    }
+
+    /// Whether two requests with one key have the same text for this capture.
+    pub fn tells_capture(&self, name: &str) -> bool {
+        self.fields.iter().filter(|field| field.normalize.is_empty()).any(|field| match &field.source {
+            Source::PathAll => true,
+            Source::Path(captures) => captures.iter().any(|capture| **capture == *name),
+            _ => false,
+        })
+    }
+
+    /// Whether two requests with one key have the same path.
+    pub fn tells_path(&self) -> bool {
+        let is_path = |field: &Field| matches!(field.source, Source::WholePath) && field.normalize.is_empty();
+        self.fields.iter().any(is_path)
+    }
+
     /// The URL as far as this key can tell URLs apart, without request fields: host, path or captures, and the
     /// query parameters that take part, each only if the key has it. Two URLs with one resource are purged together.
     ///

@@ -66,6 +66,17 @@ impl HostPattern {
         Ok(Self { text: text.to_ascii_lowercase().into() })
     }
 
+    /// Whether it takes requests for this host (in lower case); without a port, for this host on any port.
+    pub fn could_take(&self, host: &str) -> bool {
+        let ((pattern, pattern_port), (name, port)) = (split_port(&self.text), split_port(host));
+        let same_port = pattern_port.zip(port).is_none_or(|(one, other)| one == other);
+        same_port
+            && match pattern.strip_prefix('*') {
+                Some(ending) => name.len() > ending.len() && name.ends_with(ending),
+                None => pattern == name,
+            }
+    }
+
     /// What a wildcard pattern's hosts end with, dot first; `None` for an exact pattern.
     pub(super) fn ending(&self) -> Option<&str> {
         self.text.strip_prefix('*')
@@ -105,6 +116,25 @@ mod tests {
             ("localhost", "localhost"),
         ] {
             assert_eq!(HostPattern::parse(text).unwrap().to_string(), kept);
+        }
+    }
+
+    #[test]
+    fn a_host_without_a_port_is_that_host_on_any_port() {
+        for (pattern, host, could) in [
+            ("a.test", "a.test", true),
+            ("a.test", "a.test:8080", true),
+            ("a.test:8080", "a.test", true),
+            ("a.test:8080", "a.test:8080", true),
+            ("a.test:8080", "a.test:80", false),
+            ("a.test", "b.a.test", false),
+            ("*.a.test", "b.a.test", true),
+            ("*.a.test", "c.b.a.test:1", true),
+            ("*.a.test", "a.test", false),
+            ("*.a.test", ".a.test", false),
+            ("[::1]", "[::1]:80", true),
+        ] {
+            assert_eq!(HostPattern::parse(pattern).unwrap().could_take(host), could, "{pattern} {host}");
         }
     }
 

@@ -212,6 +212,35 @@ async fn a_key_that_several_routes_use_is_purged_on_all_of_them() {
     assert_eq!(proxy.purge(r#"{"key": "page"}"#).await, 2);
 }
 
+const SHARED: &str = "keys:\n  one: { id: shared, shared_across: host, fields: { id: { path: id, partition: true } } }\n\
+    \x20 two: { id: shared, shared_across: host, fields: { id: { path: id, partition: true } } }\n\
+    routes:\n  - { name: one, match: { path: \"/one/{id}\" }, upstream: app, cache: { key: one, tags: [\"one:{id}\"] } }\n\
+    \x20 - { name: two, match: { path: \"/two/{id}\" }, upstream: app, cache: { key: two, tags: [\"two:{id}\"] } }\n";
+
+#[tokio::test]
+async fn what_is_shared_is_purged_by_the_names_it_is_served_under() {
+    for (target, purged) in [
+        (r#"{"route": "two"}"#, 1),
+        (r#"{"route": "two", "partition": {"id": "5"}}"#, 1),
+        (r#"{"key": "two", "partition": {"id": "5"}}"#, 1),
+        (r#"{"tag": "two:5"}"#, 1),
+        (r#"{"url": "http://b.test/two/5"}"#, 1),
+        (r#"{"host": "b.test"}"#, 1),
+        (r#"{"route": "two", "partition": {"id": "6"}}"#, 0),
+        (r#"{"tag": "two:6"}"#, 0),
+    ] {
+        let origin = Origin::start().await;
+        let proxy = Proxy::with_yaml(&origin, SHARED).await;
+        origin.on("/one/5", [Reply::ok(FRESH, "old")]);
+        origin.on("/two/5", [Reply::ok(FRESH, "new")]);
+        assert_eq!(proxy.get("/one/5").await.body, "old");
+        assert_eq!(proxy.get("/two/5").await.body, "old", "it is shared");
+        assert_eq!(proxy.purge(target).await, purged, "{target}");
+        let expected = if purged > 0 { "new" } else { "old" };
+        assert_eq!(proxy.get("/two/5").await.body, expected, "{target}");
+    }
+}
+
 #[tokio::test]
 async fn routes_under_the_default_key_share_nothing() {
     let origin = Origin::start().await;

@@ -90,11 +90,13 @@ impl<'f> Routes<'f> {
             let path = section.r#match.value().map(|section| section.path.span());
             spans.push((path.unwrap_or_default(), section.name.span(), name));
             let status_fields = status_fields(&section.status_fields, defaults);
-            routes.push(Arc::new(Route { name: (**name).into(), matching, upstream, cache, status_fields }));
+            routes.push(Route { name: (**name).into(), matching, upstream, cache, status_fields });
         }
         check_reach(&routes, &spans, problems);
         let complete = routes.len() == list.len();
-        Self { known: Some(known), routes: if complete { routes } else { Vec::new() } }
+        share_tags(&mut routes);
+        let routes = if complete { routes.into_iter().map(Arc::new).collect() } else { Vec::new() };
+        Self { known: Some(known), routes }
     }
 
     /// All routes, in the order of the file; `None` if nobody knows.
@@ -128,8 +130,23 @@ impl<'f> Routes<'f> {
     }
 }
 
+/// What routes store under one id carries the tags of all of them: it may be served on each.
+fn share_tags(routes: &mut [Route]) {
+    let rules = routes.iter().filter_map(|route| route.cache.as_ref());
+    let tags: Vec<(Arc<str>, Template)> = rules
+        .flat_map(|rule| rule.tags.iter().map(|tag| (Arc::clone(&rule.key.id), tag.clone())))
+        .collect();
+    for rule in routes.iter_mut().filter_map(|route| route.cache.as_mut()) {
+        for (_, tag) in tags.iter().filter(|(id, _)| *id == rule.key.id) {
+            if !rule.tags.contains(tag) {
+                rule.tags.push(tag.clone());
+            }
+        }
+    }
+}
+
 /// Tells routes that no request can reach.
-fn check_reach(routes: &[Arc<Route>], spans: &[(Span, Span, &Text)], problems: &mut Problems) {
+fn check_reach(routes: &[Route], spans: &[(Span, Span, &Text)], problems: &mut Problems) {
     let matches: Vec<Match> = routes.iter().map(|route| route.matching.clone()).collect();
     for shadowed in Table::shadowed(&matches) {
         let (Some((path, _, name)), Some((_, by, by_name))) =
