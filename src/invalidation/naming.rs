@@ -10,7 +10,7 @@ use strsim::jaro_winkler;
 
 use super::sharing::{is_read_alike, is_shared_with_host, may_be_served_under_another, rules, sharing};
 use super::{Tag, Target};
-use crate::keys::{Constructor, Key};
+use crate::keys::{Constructor, Key, MAX_READINGS};
 use crate::routes::{CacheRule, Route, Table, Template};
 use crate::uri;
 
@@ -50,17 +50,40 @@ pub fn tags_of(
         Tag::key(&constructor.id),
         Tag::namespace(&constructor.namespace),
     ];
-    let fields = || key.partition.iter().map(|(name, value)| (&**name, value.as_str()));
-    // One tag per field, and one for all of them together: what a purge can name.
-    let parts =
-        fields().map(|field| vec![field]).chain((key.partition.len() > 1).then(|| fields().collect()));
-    for part in parts {
+    for part in partitions(key) {
         tags.push(Tag::key_partition(&constructor.id, part.iter().copied()));
         tags.push(Tag::route_partition(&route.name, part));
     }
     tags.extend(application.map(|tag| Tag::application(&tag)));
     tags
 }
+
+/// How many partitions a response can be listed in.
+const MAX_PARTITIONS: usize = 64;
+
+/// What a purge can name: each field, and all of them together, in every reading. Where that is too many, the partition
+/// that has no field, which every purge of one names as well ([`UNLISTED`]).
+fn partitions(key: &Key) -> Vec<Vec<(&str, &str)>> {
+    let mut fields: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, value) in &*key.partition {
+        fields.entry(name).or_default().insert(value);
+    }
+    let together = fields.values().map(BTreeSet::len).fold(1, usize::saturating_mul);
+    let is_listed = together <= MAX_PARTITIONS && fields.values().all(|values| values.len() <= MAX_READINGS);
+    if !is_listed {
+        return vec![UNLISTED.to_vec()];
+    }
+    let each = fields.iter().flat_map(|(name, values)| values.iter().map(|value| vec![(*name, *value)]));
+    let mut all: Vec<Vec<(&str, &str)>> = (fields.len() > 1).then(Vec::new).into_iter().collect();
+    for (name, values) in &fields {
+        let with = |known: &Vec<(_, _)>, value| [known.as_slice(), &[(*name, value)]].concat();
+        all = all.iter().flat_map(|known| values.iter().map(|value| with(known, *value))).collect();
+    }
+    each.chain(all).collect()
+}
+
+/// The partition of what is in too many to list them. A target always has a field.
+const UNLISTED: [(&str, &str); 0] = [];
 
 /// The tags of a response that its origin has given these groups. What its key does not tell apart is one origin: a
 /// response that stands for every host is in the groups of all of them.
@@ -111,7 +134,8 @@ pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, Pur
             }
             let spellings = spellings(&rule.key.id, values, table);
             let partitions = sharing(table, &rule.key.id).flat_map(|(other, _)| {
-                spellings.iter().map(|values| Tag::route_partition(&other.name, pairs(values)))
+                let named = spellings.iter().map(|values| Tag::route_partition(&other.name, pairs(values)));
+                named.chain([Tag::route_partition(&other.name, UNLISTED)])
             });
             partitions.collect()
         }
@@ -129,6 +153,7 @@ pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, Pur
                 if is_read_alike(constructor, table) {
                     let spellings = spellings(id, values, table);
                     tags.extend(spellings.iter().map(|values| Tag::key_partition(id, pairs(values))));
+                    tags.push(Tag::key_partition(id, UNLISTED));
                 } else {
                     tags.push(Tag::key(id));
                 }
@@ -486,11 +511,15 @@ mod tests {
             tagged(route("field", "/field", Some(&mixed[1])), "field", ""),
             tagged(route("any", "/any/{lang}/{id}", Some(&anywhere)), "lang:{lang}", "*.any.test"),
         ]);
-        let partition = |owner| Tag::route_partition(owner, [("id", "5")]);
+        let partition =
+            |owner| [Tag::route_partition(owner, [("id", "5")]), Tag::route_partition(owner, UNLISTED)];
         for (target, expected) in [
             (r#"{"route": "two"}"#, vec![Tag::route("two"), Tag::route("one")]),
-            (r#"{"route": "one", "partition": {"id": "5"}}"#, vec![partition("one"), partition("two")]),
-            (r#"{"key": "two", "partition": {"id": "5"}}"#, vec![Tag::key_partition("alike", [("id", "5")])]),
+            (r#"{"route": "one", "partition": {"id": "5"}}"#, [partition("one"), partition("two")].concat()),
+            (
+                r#"{"key": "two", "partition": {"id": "5"}}"#,
+                vec![Tag::key_partition("alike", [("id", "5")]), Tag::key_partition("alike", UNLISTED)],
+            ),
             // What is told of the one tells nothing of the other.
             (r#"{"route": "path", "partition": {"id": "5"}}"#, vec![Tag::key("mixed")]),
             (r#"{"key": "field", "partition": {"id": "5"}}"#, vec![Tag::key("mixed")]),
@@ -505,6 +534,34 @@ mod tests {
             let target: Target = serde_json::from_str(target).unwrap();
             assert_eq!(tags_named(&target, &table).unwrap(), expected, "{target}");
         }
+    }
+
+    #[test]
+    fn a_response_is_in_every_partition_that_its_fields_can_be_read_as() {
+        let key = |partition: &[(&str, &str)]| {
+            let partition = partition.iter().map(|&(name, value)| (name.into(), value.to_owned())).collect();
+            partitions(&Key { text: "k".into(), partition })
+                .iter()
+                .map(|part| part.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>())
+                .collect::<String>()
+        };
+        assert_eq!(key(&[]), "");
+        assert_eq!(key(&[("a", "1")]), "a=1 ");
+        assert_eq!(key(&[("a", "1"), ("a", "2")]), "a=1 a=2 ");
+        assert_eq!(key(&[("a", "1"), ("a", "2"), ("b", "3"), ("b", "3")]), "a=1 a=2 b=3 a=1 b=3 a=2 b=3 ");
+        let many: Vec<_> = (0..=MAX_READINGS).map(|n| n.to_string()).collect();
+        let many: Vec<_> = many.iter().map(|value| ("a", &**value)).collect();
+        let unlisted = |fields| {
+            let key = Key { text: "k".into(), partition: fields };
+            partitions(&key) == [UNLISTED.to_vec()]
+        };
+        let fields = |pairs: &[(&str, &str)]| -> Arc<[_]> {
+            pairs.iter().map(|&(name, value)| (name.into(), value.to_owned())).collect()
+        };
+        assert!(unlisted(fields(&many)));
+        assert!(!unlisted(fields(&many[1..])));
+        let second: Vec<_> = many.iter().skip(1).map(|&(_, value)| ("b", value)).collect();
+        assert!(unlisted(fields(&[&many[1..], &second].concat())));
     }
 
     #[test]
@@ -571,7 +628,9 @@ mod tests {
         let part = tags_named(&Target::KeyPartition { key: "page".into(), values }, &table).unwrap();
         assert_eq!(
             part,
-            [Tag::key_partition("one", [("a", "x")]), Tag::key_partition("other", [("a", "x")])]
+            ["one", "other"]
+                .map(|id| [Tag::key_partition(id, [("a", "x")]), Tag::key_partition(id, UNLISTED)])
+                .concat()
         );
     }
 
@@ -596,7 +655,8 @@ mod tests {
             tags_named(&Target::RoutePartition { route: "user".into(), values }, &table).unwrap()
         };
         let tag = |value| Tag::route_partition("user", [("user", value)]);
-        assert_eq!(named("Ada"), [tag("Ada"), tag("ada")]);
-        assert_eq!(named("ada"), [tag("ada")]);
+        let unlisted = || Tag::route_partition("user", UNLISTED);
+        assert_eq!(named("Ada"), [tag("Ada"), tag("ada"), unlisted()]);
+        assert_eq!(named("ada"), [tag("ada"), unlisted()]);
     }
 }

@@ -212,6 +212,35 @@ async fn a_key_that_several_routes_use_is_purged_on_all_of_them() {
     assert_eq!(proxy.purge(r#"{"key": "page"}"#).await, 2);
 }
 
+#[tokio::test]
+async fn a_partition_value_that_comes_several_times_or_quoted_is_purged_by_each() {
+    let yaml = "keys:\n  query: { fields: { user: { query: user, partition: true } } }\n\
+        \x20 cookie: { fields: { user: { cookie: user, partition: true } } }\n\
+        \x20 field: { fields: { user: { header: x-user, partition: true } } }\n\
+        routes:\n  - { name: query, match: { path: /query }, upstream: app, cache: { key: query } }\n\
+        \x20 - { name: cookie, match: { path: /cookie }, upstream: app, cache: { key: cookie } }\n\
+        \x20 - { name: field, match: { path: /field }, upstream: app, cache: { key: field } }\n";
+    let origin = Origin::start().await;
+    let proxy = Proxy::with_yaml(&origin, yaml).await;
+    let many: String = (1..100).map(|n| format!("user={n}&")).collect();
+    for (key, target, fields) in [
+        ("query", "/query?user=1&user=", ""),
+        ("query", "/query?user=1+", ""),
+        ("query", &format!("/query?{many}"), ""),
+        ("cookie", "/cookie", "Cookie: user=1; user=2\r\n"),
+        ("cookie", "/cookie", "Cookie: user=\"1\"\r\n"),
+        ("field", "/field", "X-User: 2\r\nX-User: 1\r\n"),
+        ("field", "/field", "X-User: 2, 1\r\n"),
+    ] {
+        origin.on(target, [Reply::ok(FRESH, "old"), Reply::ok(FRESH, "new")]);
+        assert_eq!(proxy.get_with(target, fields).await.body, "old", "{target} {fields}");
+        let target_of = |by| format!(r#"{{"{by}": "{key}", "partition": {{"user": "1"}}}}"#);
+        assert_eq!(proxy.purge(&target_of("key")).await, 1, "{target} {fields}");
+        assert_eq!(proxy.get_with(target, fields).await.body, "new", "{target} {fields}");
+        assert_eq!(proxy.purge(&target_of("route")).await, 1, "{target} {fields}");
+    }
+}
+
 const SHARED: &str = "keys:\n  one: { id: shared, shared_across: host, fields: { id: { path: id, partition: true } } }\n\
     \x20 two: { id: shared, shared_across: host, fields: { id: { path: id, partition: true } } }\n\
     routes:\n  - { name: one, match: { path: \"/one/{id}\" }, upstream: app, cache: { key: one, tags: [\"one:{id}\"] } }\n\

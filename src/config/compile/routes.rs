@@ -133,9 +133,8 @@ impl<'f> Routes<'f> {
 /// What routes store under one id carries the tags of all of them: it may be served on each.
 fn share_tags(routes: &mut [Route]) {
     let rules = routes.iter().filter_map(|route| route.cache.as_ref());
-    let tags: Vec<(Arc<str>, Template)> = rules
-        .flat_map(|rule| rule.tags.iter().map(|tag| (Arc::clone(&rule.key.id), tag.clone())))
-        .collect();
+    let tags: Vec<(Arc<str>, Template)> =
+        rules.flat_map(|rule| rule.tags.iter().map(|tag| (Arc::clone(&rule.key.id), tag.clone()))).collect();
     for rule in routes.iter_mut().filter_map(|route| route.cache.as_mut()) {
         for (_, tag) in tags.iter().filter(|(id, _)| *id == rule.key.id) {
             if !rule.tags.contains(tag) {
