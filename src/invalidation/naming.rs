@@ -44,7 +44,9 @@ pub fn tags_of(
 ) -> Vec<Tag> {
     let mut tags = vec![
         Tag::url(resource),
-        Tag::host(host),
+        Tag::host(uri::without_default_port(host)),
+        // Who names no port means all of them.
+        Tag::host(uri::without_port(host)),
         Tag::route(&route.name),
         // By id: constructors of one id share what is stored, so each of them names all of it.
         Tag::key(&constructor.id),
@@ -206,20 +208,16 @@ fn tags_of_application(tag: &str, table: &Table) -> Vec<Tag> {
 }
 
 /// What was fetched for the host, and what may be served for it though it was fetched for another.
-///
-/// A host goes by what is left of it once the default port is dropped, and which port that is depends on the scheme,
-/// which is not named here.
 fn tags_of_host(host: &str, table: &Table) -> Result<Vec<Tag>, PurgeError> {
-    let mut tags: Vec<Tag> = Vec::new();
-    for scheme in ["http", "https"] {
-        let normal = uri::normalize_authority(host, scheme);
-        let normal =
-            normal.map_err(|why| PurgeError::Invalid(format!("{host:?}: {why}; write example.com")))?;
-        let shared = rules(table).filter(|(_, rule)| is_shared_with_host(&rule.key, &normal, table));
-        for tag in std::iter::once(Tag::host(&normal)).chain(shared.map(|(_, rule)| Tag::key(&rule.key.id))) {
-            if !tags.contains(&tag) {
-                tags.push(tag);
-            }
+    // Which port is the default depends on the scheme, which is not named here.
+    let normal = uri::normalize_authority(host, "http");
+    let normal = normal.map_err(|why| PurgeError::Invalid(format!("{host:?}: {why}; write example.com")))?;
+    let host = uri::without_default_port(&normal);
+    let mut tags = vec![Tag::host(host)];
+    for (_, rule) in rules(table).filter(|(_, rule)| is_shared_with_host(&rule.key, host, table)) {
+        let tag = Tag::key(&rule.key.id);
+        if !tags.contains(&tag) {
+            tags.push(tag);
         }
     }
     Ok(tags)
@@ -442,7 +440,7 @@ mod tests {
             (r#"{"url": "http://a.test/raw/1"}"#, &[]),
             (r#"{"tag": "t"}"#, &paths),
             (r#"{"tag": "T"}"#, &[]),
-            (r#"{"host": "A.test:80"}"#, &paths),
+            (r#"{"host": "A.test.:80"}"#, &paths),
             (r#"{"host": "a.test:443"}"#, &paths),
             // Their key has no host.
             (r#"{"host": "b.test"}"#, &["/shop/1/m/red", "/sale/1/m/blue"]),
@@ -533,6 +531,60 @@ mod tests {
         ] {
             let target: Target = serde_json::from_str(target).unwrap();
             assert_eq!(tags_named(&target, &table).unwrap(), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn equivalent_urls_and_hosts_are_purged_together() {
+        let table = Table::new(vec![route(
+            "all",
+            "/{*rest}",
+            Some(&Arc::new(Constructor::safe_default("all", false))),
+        )]);
+        let tags = |host: &str, path: &str, query: Option<&str>| {
+            let (route, captures) = table.candidates(host, path).remove(0);
+            let constructor = &route.cache.as_ref().unwrap().key;
+            let key = Key { text: "k".into(), partition: Arc::default() };
+            let resource = constructor.resource(host, path, query, &captures);
+            tags_of(route, &key, constructor, &resource, host, std::iter::empty())
+        };
+        let reaches = |target: Target, carried: &[Tag]| {
+            let named = tags_named(&target, &table).unwrap();
+            named.iter().any(|tag| carried.contains(tag))
+        };
+        for (host, query, url) in [
+            ("a.test", Some("q=%C3%A9"), "http://a.test/s?q=%c3%a9"),
+            ("a.test", Some("q=%C3%A9"), "http://a.test/s?q=\u{e9}"),
+            ("a.test", Some("q=~me"), "http://a.test/s?%71=%7eme"),
+            ("a.test", Some("q=a+b"), "http://a.test/s?q=a%20b"),
+            ("a.test", Some(""), "http://a.test/s"),
+            ("a.test", None, "http://a.test/s?"),
+            ("a.test", None, "http://A.TEST.:80/s"),
+            ("a.test:443", None, "https://a.test/s"),
+            ("a.test", None, "http://a.test:443/s"),
+            ("a.test:80", None, "http://a.test/s"),
+            ("[::1]", None, "http://[0:0:0:0:0:0:0:1]/s"),
+        ] {
+            assert!(reaches(Target::Url(url.into()), &tags(host, "/s", query)), "{url}");
+        }
+        for (host, query, url) in [
+            ("a.test", Some("q=a%2Bb"), "http://a.test/s?q=a+b"),
+            ("a.test", Some("q=a%26b"), "http://a.test/s?q=a&b"),
+            ("a.test", Some("q=a%3Db"), "http://a.test/s?q%3Da=b"),
+            ("a.test:8080", None, "http://a.test/s"),
+        ] {
+            assert!(!reaches(Target::Url(url.into()), &tags(host, "/s", query)), "{url}");
+        }
+        for (host, named, reached) in [
+            ("a.test:8080", "a.test", true),
+            ("a.test:8080", "a.test:8080", true),
+            ("a.test:443", "a.test:443", true),
+            ("a.test", "a.test.", true),
+            ("[::1]:8080", "[0::1]", true),
+            ("a.test:8080", "a.test:8081", false),
+            ("a.test", "a.test:8080", false),
+        ] {
+            assert_eq!(reaches(Target::Host(named.into()), &tags(host, "/s", None)), reached, "{named}");
         }
     }
 

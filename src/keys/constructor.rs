@@ -2,11 +2,12 @@
 
 use super::encoding::{escape, replace_by_digest};
 use super::normalizer::normalize;
-use super::query::QuerySelection;
+use super::query::{QuerySelection, as_read};
 use super::value::Reader;
 use super::{Field, Key, KeyError, KeyInput, Part, Source};
 use crate::clock::Timestamp;
 use crate::routes::Captures;
+use crate::uri::without_default_port;
 use http::{HeaderMap, Method};
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -195,14 +196,17 @@ impl Constructor {
     /// The URL as far as this key can tell URLs apart, without request fields: host, path or captures, and the
     /// query parameters that take part, each only if the key has it. Two URLs with one resource are purged together.
     ///
-    /// The scheme is left out, so a purge reaches both. `captures` are those of `path` on the route that uses this
+    /// The scheme is left out, and with it the port that may be its default, so a purge reaches both. So does it what
+    /// a query may say in other characters, and an empty query is none: forms and the apps that read them take these for
+    /// the same, though keys do not. `captures` are those of `path` on the route that uses this
     /// key ([`Table::candidates`](crate::routes::Table::candidates) has them).
     pub fn resource(&self, host: &str, path: &str, query: Option<&str>, captures: &Captures) -> String {
         let headers = HeaderMap::new();
+        let query = query.and_then(as_read);
         let reader = Reader::new(&KeyInput {
-            host,
+            host: without_default_port(host),
             path,
-            query,
+            query: query.as_deref(),
             captures,
             // No field of the URL looks at these.
             headers: &headers,

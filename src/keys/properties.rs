@@ -147,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn urls_are_one_resource_iff_they_have_one_key(crowd in crowd(), whole in any::<bool>()) {
+    fn urls_of_one_key_are_one_resource(crowd in crowd(), whole in any::<bool>()) {
         let exclude = vec!["a*".into()];
         let query = Source::Query(QuerySelection { exclude, ..QuerySelection::default() });
         let narrow = vec![
@@ -161,7 +161,13 @@ proptest! {
             let input = sample.input();
             constructor.resource(input.host, input.path, input.query, input.captures)
         };
-        check_pairs(&crowd, |a, b| key(&constructor, a) == key(&constructor, b), resource)?;
+        for (i, a) in crowd.iter().enumerate() {
+            for b in &crowd[i..] {
+                if key(&constructor, a) == key(&constructor, b) {
+                    prop_assert_eq!(resource(a), resource(b));
+                }
+            }
+        }
     }
 }
 

@@ -44,10 +44,11 @@ impl HostPattern {
         }
         if let Some(address) = name.strip_prefix('[') {
             let address = address.strip_suffix(']').unwrap_or_default();
-            if address.parse::<std::net::Ipv6Addr>().is_err() {
+            let Ok(address) = address.parse::<std::net::Ipv6Addr>() else {
                 return refuse(0, "this is not an IPv6 address in brackets, such as [::1]");
-            }
-            return Ok(Self { text: text.to_ascii_lowercase().into() });
+            };
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            return Ok(Self { text: format!("[{address}]{port}").into() });
         }
         let labels = name.strip_prefix("*.").unwrap_or(name);
         let start = name.len() - labels.len();
@@ -112,7 +113,7 @@ mod tests {
             ("example.com:8080", "example.com:8080"),
             ("*.Example.com", "*.example.com"),
             ("[::1]", "[::1]"),
-            ("[2001:DB8::1]:80", "[2001:db8::1]:80"),
+            ("[2001:DB8:0::1]:80", "[2001:db8::1]:80"),
             ("localhost", "localhost"),
         ] {
             assert_eq!(HostPattern::parse(text).unwrap().to_string(), kept);

@@ -352,3 +352,24 @@ async fn no_race_serves_what_was_purged() {
     }
     assert!(hits.load(Ordering::SeqCst) > 0, "or nothing was shown");
 }
+
+#[tokio::test]
+async fn equivalent_urls_are_one_key_one_target_and_one_request_to_the_origin() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::in_front_of(&origin).await;
+    origin.on("/s?q=%C3%A9~", [Reply::ok(FRESH, "old"), Reply::ok(FRESH, "new")]);
+    assert_eq!(proxy.get("/s?q=%c3%a9%7e").await.body, "old");
+    assert_eq!(proxy.get("/s?q=%C3%A9~").await.x_cache(), "HIT");
+    assert_eq!(proxy.get("/s?q=\u{e9}~").await.x_cache(), "HIT");
+    assert_eq!(proxy.purge("{\"url\": \"https://a.test:443/s?q=\u{e9}%7E\"}").await, 1);
+    assert_eq!(proxy.get("/s?q=%c3%a9%7e").await.body, "new");
+    for host in ["a.test.", "A.test", "a.test:"] {
+        let request = format!("GET /s?q=%C3%A9~ HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(crate::support::send(proxy.address, &request).await.x_cache(), "HIT", "{host}");
+    }
+    origin.on("/e", [Reply::ok(FRESH, "without")]);
+    origin.on("/e?", [Reply::ok(FRESH, "empty")]);
+    assert_eq!(proxy.get("/e").await.body, "without");
+    assert_eq!(proxy.get("/e?").await.body, "empty", "no two URLs for the origin");
+    assert_eq!(proxy.purge(r#"{"url": "http://a.test/e"}"#).await, 2);
+}
