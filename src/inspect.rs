@@ -67,7 +67,8 @@ impl Asked {
         let query = RouteQuery { method: &self.method, host: &host, path: &path, headers: &headers };
         let (route, captures) = routes.find(query).ok_or(NoAnswer::NoRoute)?;
 
-        let target = url.query().map_or_else(|| path.to_string(), |query| format!("{path}?{query}"));
+        let query = url.query().map(uri::normalize_query);
+        let target = query.map_or_else(|| path.to_string(), |query| format!("{path}?{query}"));
         let (mut head, ()) = Request::new(()).into_parts();
         head.method = self.method.clone();
         head.uri = target.parse().map_err(|_| invalid("has a path that no request can have"))?;

@@ -51,6 +51,56 @@ fn has_dot_segments(path: &[u8]) -> bool {
     path.split(|&byte| byte == b'/').any(|segment| segment == b"." || segment == b"..")
 }
 
+/// The normalised query; borrowed if it was so already. What is not ASCII is percent-encoded, which is what it means.
+///
+/// Apps read queries in ways of their own, so all else stays as it was sent: other characters that should be encoded,
+/// and, where a percent sign stands by itself (`100%`), every percent-encoding, lest what is decoded complete it.
+pub fn normalize_query(query: &str) -> Cow<'_, str> {
+    let bytes = query.as_bytes();
+    if bytes.iter().all(|&byte| byte != b'%' && byte.is_ascii()) {
+        return Cow::Borrowed(query);
+    }
+    let octets: Option<Vec<Octet>> = octets(bytes).collect();
+    let plain = || bytes.iter().copied().map(Octet::Written).collect();
+    let mut normal = String::with_capacity(query.len());
+    for octet in octets.unwrap_or_else(plain) {
+        match octet {
+            Octet::Written(byte) if byte.is_ascii() => normal.push(char::from(byte)),
+            Octet::Encoded(byte) if is_unreserved(byte) => normal.push(char::from(byte)),
+            Octet::Written(byte) | Octet::Encoded(byte) => push_encoded(byte, &mut normal),
+        }
+    }
+    if normal == query { Cow::Borrowed(query) } else { Cow::Owned(normal) }
+}
+
+/// An octet of a URI and how it stands there.
+#[derive(Clone, Copy)]
+enum Octet {
+    Written(u8),
+    Encoded(u8),
+}
+
+/// The octets of a text; `None` for a percent sign without two hexadecimal digits.
+fn octets(text: &[u8]) -> impl Iterator<Item = Option<Octet>> {
+    let mut bytes = text.iter().copied();
+    std::iter::from_fn(move || {
+        let byte = bytes.next()?;
+        if byte != b'%' {
+            return Some(Some(Octet::Written(byte)));
+        }
+        let mut digit = || char::from(bytes.next()?).to_digit(16);
+        let octet = digit().zip(digit()).and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+        Some(octet.map(Octet::Encoded))
+    })
+}
+
+fn push_encoded(byte: u8, normal: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    normal.push('%');
+    normal.push(char::from(HEX[usize::from(byte >> 4)]));
+    normal.push(char::from(HEX[usize::from(byte & 15)]));
+}
+
 /// `pchar / "/"` (RFC 3986 §3.3), without the percent sign.
 const fn is_path_byte(byte: u8) -> bool {
     is_unreserved(byte)
@@ -68,31 +118,15 @@ const fn is_unreserved(byte: u8) -> bool {
 /// §6.2.2.1 and §6.2.2.2. Characters that apps do send though a path may not have them (`|`, `"`, `{`, raw UTF-8 …)
 /// are percent-encoded, which is what they mean; control characters and spaces are refused.
 fn normalize_percent_encoding(path: &str) -> Result<String, UriError> {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut normal = String::with_capacity(path.len());
-    let encode = |byte: u8, normal: &mut String| {
-        normal.push('%');
-        normal.push(char::from(HEX[usize::from(byte >> 4)]));
-        normal.push(char::from(HEX[usize::from(byte & 15)]));
-    };
-    let mut bytes = path.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'%' => {
-                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-                let (Some(high), Some(low)) = (digit(bytes.next()), digit(bytes.next())) else {
-                    return Err(UriError::PercentEncoding);
-                };
-                let octet = u8::try_from(high * 16 + low).unwrap_or(u8::MAX);
-                if is_unreserved(octet) {
-                    normal.push(char::from(octet));
-                } else {
-                    encode(octet, &mut normal);
-                }
+    for octet in octets(path.as_bytes()) {
+        match octet.ok_or(UriError::PercentEncoding)? {
+            Octet::Encoded(octet) if is_unreserved(octet) => normal.push(char::from(octet)),
+            Octet::Written(byte) if is_path_byte(byte) => normal.push(char::from(byte)),
+            Octet::Written(byte @ (0..=b' ' | 0x7f | b'?' | b'#')) => {
+                return Err(UriError::Character(char::from(byte)));
             }
-            _ if is_path_byte(byte) => normal.push(char::from(byte)),
-            0..=b' ' | 0x7f | b'?' | b'#' => return Err(UriError::Character(char::from(byte))),
-            _ => encode(byte, &mut normal),
+            Octet::Written(byte) | Octet::Encoded(byte) => push_encoded(byte, &mut normal),
         }
     }
     Ok(normal)
@@ -122,37 +156,53 @@ fn remove_dot_segments(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// The host, lower-case, with its port unless it is the default of `scheme`; borrowed if it was so already.
+/// The host, lower-case, without a final dot, with its port unless it is the default of `scheme`; borrowed if it was so
+/// already.
 ///
 /// # Errors
 /// Anything that is not `uri-host [ ":" port ]` (RFC 9110 §7.2): user information, spaces, lists, bad ports.
 pub fn normalize_authority<'a>(authority: &'a str, scheme: &str) -> Result<Cow<'a, str>, UriError> {
     let (host, port) = split_port(authority)?;
-    let valid = match host.strip_prefix('[') {
-        Some(literal) => literal.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
-        // Registered names and IPv4 addresses. Underscores are no host names, yet containers are called so.
-        None => !host.is_empty() && host.len() <= 255 && host.bytes().all(is_unreserved),
-    };
-    if !valid {
-        return Err(UriError::Authority);
-    }
+    let host = normalize_host(host)?;
     let default = match scheme {
         "https" => 443,
         _ => 80,
     };
-    let kept = match port {
-        Some(port) if port != default => authority,
-        _ => host,
-    };
-    let port_is_plain = port.is_none_or(|port| port == default || kept.ends_with(&format!(":{port}")));
-    if port_is_plain && !kept.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Ok(Cow::Borrowed(kept));
+    let Some(port) = port.filter(|&port| port != default) else { return Ok(host) };
+    let normal = format!("{host}:{port}");
+    Ok(if normal == authority { Cow::Borrowed(authority) } else { Cow::Owned(normal) })
+}
+
+fn normalize_host(host: &str) -> Result<Cow<'_, str>, UriError> {
+    if let Some(literal) = host.strip_prefix('[') {
+        let address = literal.strip_suffix(']').and_then(|address| address.parse::<Ipv6Addr>().ok());
+        let normal = format!("[{}]", address.ok_or(UriError::Authority)?);
+        return Ok(if normal == host { Cow::Borrowed(host) } else { Cow::Owned(normal) });
     }
-    let host = host.to_ascii_lowercase();
-    Ok(Cow::Owned(match port.filter(|&port| port != default) {
-        Some(port) => format!("{host}:{port}"),
-        None => host,
-    }))
+    // A final dot says that the name is complete, which it is without one.
+    let host = host.strip_suffix('.').unwrap_or(host);
+    // Registered names and IPv4 addresses. Underscores are no host names, yet containers are called so.
+    let is_valid =
+        !host.is_empty() && !host.ends_with('.') && host.len() <= 255 && host.bytes().all(is_unreserved);
+    if !is_valid {
+        return Err(UriError::Authority);
+    }
+    Ok(if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    })
+}
+
+/// A host without the port that is a scheme's default. Which scheme a client used may be known to a proxy before us
+/// only, so for purging `example.com:443` is `example.com`, whatever the scheme is said to be.
+pub fn without_default_port(host: &str) -> &str {
+    host.strip_suffix(":443").or_else(|| host.strip_suffix(":80")).unwrap_or(host)
+}
+
+/// A host without its port.
+pub fn without_port(host: &str) -> &str {
+    split_port(host).map_or(host, |(name, _)| name)
 }
 
 /// The host and the port, if one is given; an empty port is none (RFC 3986 §3.2.3).
@@ -231,6 +281,10 @@ mod tests {
             ("a.test:", "http", "a.test"),
             ("[::1]:8080", "http", "[::1]:8080"),
             ("[2001:DB8::1]", "http", "[2001:db8::1]"),
+            ("[2001:db8:0:0:0:0:0:1]:80", "http", "[2001:db8::1]"),
+            ("[0:0:0:0:0:0:0:1]:8080", "http", "[::1]:8080"),
+            ("a.test.", "http", "a.test"),
+            ("A.test.:8080", "http", "a.test:8080"),
             ("my_app", "http", "my_app"),
         ] {
             assert_eq!(normalize_authority(authority, scheme).as_deref(), Ok(normal), "{authority}");
@@ -238,10 +292,32 @@ mod tests {
     }
 
     #[test]
+    fn equivalent_queries_are_one_query() {
+        for (query, normal) in [
+            ("", ""),
+            ("a=b&c", "a=b&c"),
+            ("q=%c3%a9", "q=%C3%A9"),
+            ("q=\u{e9}", "q=%C3%A9"),
+            ("q=%7eme&%41=%2d", "q=~me&A=-"),
+            // What may mean something stays as it was sent.
+            ("a=%26&b=%3D&c=%2B+%20", "a=%26&b=%3D&c=%2B+%20"),
+            ("a[]=1&b={|}", "a[]=1&b={|}"),
+            ("q=100%&r=%7e", "q=100%&r=%7e"),
+            ("q=%%34%31", "q=%%34%31"),
+            ("q=%4\u{e9}", "q=%4%C3%A9"),
+        ] {
+            let once = normalize_query(query);
+            assert_eq!(once, normal, "{query}");
+            assert_eq!(normalize_query(&once), normal, "{query} twice");
+        }
+    }
+
+    #[test]
     fn what_is_no_host_is_refused() {
-        for authority in
-            ["", ":80", "a b", "a,b", "u@a", "a/b", "a:99999", "a:b", "[::1", "::1", "[x]", "a\u{e9}"]
-        {
+        for authority in [
+            "", ":80", ".", "a..", "a b", "a,b", "u@a", "a/b", "a:99999", "a:b", "[::1", "::1", "[x]",
+            "a\u{e9}",
+        ] {
             assert_eq!(normalize_authority(authority, "http"), Err(UriError::Authority), "{authority:?}");
         }
     }

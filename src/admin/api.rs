@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::AdminState;
 use super::problem::Problem;
 use super::token::authorize;
+use super::unique::Unique;
 use crate::config::Scope;
 use crate::dispatch::audit;
 use crate::inspect::{self, Asked, NoAnswer};
@@ -58,6 +59,7 @@ pub(super) async fn purge(
 
 fn targets(body: &[u8]) -> Result<Vec<Target>, Problem> {
     let invalid = |error: serde_json::Error| Problem::new(StatusCode::BAD_REQUEST, error.to_string());
+    serde_json::from_slice::<Unique>(body).map_err(invalid)?;
     let mut body: Value = serde_json::from_slice(body).map_err(invalid)?;
     let Some(listed) = body.as_object_mut().and_then(|members| members.remove("targets")) else {
         return Ok(vec![serde_json::from_value(body).map_err(invalid)?]);
@@ -153,6 +155,10 @@ mod tests {
             (r#"{"targets": {}}"#, "expected a sequence"),
             (r#"{"targets": [], "tag": "a"}"#, "stands alone"),
             (r#"{"tag": 1}"#, "expected a string"),
+            (r#"{"url": "http://a.test/", "url": "http://b.test/"}"#, "\\\"url\\\" is given twice"),
+            (r#"{"targets": [{"tag": "a"}], "targets": [{"tag": "b"}]}"#, "given twice"),
+            (r#"{"targets": [{"tag": "a"}, {"tag": "b", "t\u0061g": "c"}]}"#, "given twice"),
+            (r#"{"route": "a", "partition": {"x": "1", "x": "2"}}"#, "given twice"),
         ] {
             let Err(problem) = targets(body.as_bytes()) else { panic!("{body} is refused") };
             assert!(format!("{problem:?}").contains(reason), "{body}: {problem:?}");

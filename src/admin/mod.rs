@@ -6,6 +6,7 @@ mod problem;
 #[cfg(test)]
 mod testing;
 mod token;
+mod unique;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -174,7 +174,7 @@ fn article_route() -> Route {
         },
         upstream: 0,
         cache: Some(CacheRule {
-            key: Arc::new(Constructor::safe_default(false)),
+            key: Arc::new(Constructor::safe_default("article", false)),
             policy: Policy::default(),
             tags: Vec::new(),
             store_if: None,

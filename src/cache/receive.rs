@@ -18,7 +18,7 @@ use crate::semantics::fields::end_to_end;
 use crate::semantics::stored_response::storable_fields;
 use crate::semantics::storing::{self, Exchanged};
 use crate::semantics::vary::Selecting;
-use crate::semantics::{NotStored, StoredResponse, Terms};
+use crate::semantics::{NotStored, StoredResponse, Terms, response_tags};
 use crate::store::MemoryLimits;
 
 /// The fields that travel on: end-to-end, with `Via`, and with the `Date` of their receipt if they had none
@@ -105,25 +105,10 @@ pub(super) fn tags(routed: &Routed, rule: &CacheRule, key: &Key, fields: &Header
             Some(Cow::Owned(percent_decode_str(raw).decode_utf8_lossy().into_owned()))
         })
     });
-    let tags = own.chain(named_by_the_origin(fields));
+    let tags = own.chain(response_tags::of(fields));
     let mut tags = apply::tags_of(&routed.route, key, &rule.key, &resource, &request.host, tags);
     if let (true, Groups::Named(groups)) = (rule.groups, cache_groups::of(fields)) {
         tags.extend(apply::tags_of_groups(&rule.key, request.scheme.as_str(), &request.host, &groups));
     }
     tags
-}
-
-/// `Surrogate-Key` is a list with spaces, `Cache-Tag` one with commas.
-fn named_by_the_origin(fields: &HeaderMap) -> impl Iterator<Item = String> + '_ {
-    let listed = move |name: &'static str, separator: fn(char) -> bool| {
-        fields
-            .get_all(name)
-            .iter()
-            .filter_map(|line| line.to_str().ok())
-            .flat_map(move |line| line.split(separator))
-            .map(str::trim)
-            .filter(|tag| !tag.is_empty())
-            .map(str::to_owned)
-    };
-    listed("surrogate-key", |c| c == ' ').chain(listed("cache-tag", |c| c == ','))
 }

@@ -73,11 +73,7 @@ impl Key {
                     value: part.encoded,
                 })
                 .collect(),
-            partition: key
-                .partition
-                .iter()
-                .map(|(name, value)| (name.to_string(), value.as_str().into()))
-                .collect(),
+            partition: key.shown_partition().map(|(name, value)| (name.to_string(), value.into())).collect(),
             partition_text: key.partition_str().to_owned(),
             suffix: key.suffix().to_owned(),
             digest: key.digest(),
@@ -93,8 +89,7 @@ impl Key {
 fn purges(resource: &str, tags: &[String], route: &Route, rule: &CacheRule, key: &CacheKey) -> Vec<String> {
     let command = |option: &str, value: &str| format!("staleproof purge {option} {}", shell_word(value));
     let partition: String = key
-        .partition
-        .iter()
+        .shown_partition()
         .map(|(name, value)| format!(" --partition {}", shell_word(&format!("{name}={value}"))))
         .collect();
     let mut commands = vec![command("--url", resource), command("--route", &route.name) + &partition];

@@ -200,7 +200,7 @@ mod shipped_file {
         let targets = |name: &str, data: Value| -> Vec<Target> {
             let event = Event::new(&hook.name, "msg_1", &hook.event, json!({ "type": name, "data": data }));
             let rules = plan.rules.iter().filter(|rule| rule.listens_to(&event));
-            rules.flat_map(|rule| rule.targets(&event).unwrap()).collect()
+            rules.flat_map(|rule| rule.named(&event).unwrap().targets).collect()
         };
         let part = |route: &str, field: &str, value: &str| Target::RoutePartition {
             route: route.into(),

@@ -3,18 +3,19 @@
 use super::{Report, audit};
 use crate::invalidation::Invalidator;
 use crate::invalidation::event::Event;
-use crate::invalidation::rule::Rule;
+use crate::invalidation::rule::{Named, Rule};
 
 pub(super) fn run(rule: &Rule, event: &Event, invalidator: &Invalidator) -> Report {
     let mut report = Report { rule: rule.name.to_string(), ..Report::default() };
-    let mut targets = match rule.targets(event) {
-        Ok(targets) => targets,
+    let Named { mut targets, widened } = match rule.named(event) {
+        Ok(named) => named,
         Err(skipped) => {
             report.skipped = Some(skipped);
             return report;
         }
     };
     report.targets = targets.len();
+    report.widened = widened;
     // One target that cannot be understood (a payload that makes no URL, say) must not keep the others.
     targets.retain(|target| match invalidator.check(target) {
         Ok(()) => true,

@@ -29,6 +29,9 @@ pub struct Report {
     /// Why nothing was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Skipped>,
+    /// Whether the event named so much that more than that was purged.
+    #[serde(skip_serializing_if = "is_false")]
+    pub widened: bool,
     /// How many of the targets could not be purged.
     #[serde(skip_serializing_if = "is_zero")]
     pub failed: usize,
@@ -40,7 +43,7 @@ pub struct Report {
 impl Report {
     /// Whether something that the rule is there to purge was not.
     pub fn is_incomplete(&self) -> bool {
-        self.failed > 0 || self.skipped == Some(Skipped::TooMany)
+        self.failed > 0
     }
 
     fn fail(&mut self, error: String) {
@@ -64,6 +67,12 @@ pub fn run(rule: &Rule, event: &Event, invalidator: &Arc<Invalidator>) -> Report
             "a rule could not purge all that an event names"
         );
     } else {
+        if report.widened {
+            tracing::warn!(
+                rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name,
+                "an event names so much that all that it may name was purged"
+            );
+        }
         tracing::info!(
             rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name,
             targets = report.targets, matched = report.matched, skipped,
@@ -71,6 +80,11 @@ pub fn run(rule: &Rule, event: &Event, invalidator: &Arc<Invalidator>) -> Report
         );
     }
     report
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

@@ -6,6 +6,7 @@ pub mod event;
 pub mod log;
 mod naming;
 pub mod rule;
+mod sharing;
 mod spelling;
 pub mod standing;
 pub mod tag;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use http::Uri;
 use strsim::jaro_winkler;
 
+use super::sharing::{is_read_alike, is_shared_with_host, may_be_served_under_another, rules, sharing};
 use super::{Tag, Target};
-use crate::keys::{Constructor, Key};
-use crate::routes::{CacheRule, Route, Table};
+use crate::keys::{Constructor, Key, MAX_READINGS};
+use crate::routes::{CacheRule, Route, Table, Template};
 use crate::uri;
 
 /// Why a target cannot be purged.
@@ -43,23 +44,48 @@ pub fn tags_of(
 ) -> Vec<Tag> {
     let mut tags = vec![
         Tag::url(resource),
-        Tag::host(host),
+        Tag::host(uri::without_default_port(host)),
+        // Who names no port means all of them.
+        Tag::host(uri::without_port(host)),
         Tag::route(&route.name),
         // By id: constructors of one id share what is stored, so each of them names all of it.
         Tag::key(&constructor.id),
         Tag::namespace(&constructor.namespace),
     ];
-    let fields = || key.partition.iter().map(|(name, value)| (&**name, value.as_str()));
-    // One tag per field, and one for all of them together: what a purge can name.
-    let parts =
-        fields().map(|field| vec![field]).chain((key.partition.len() > 1).then(|| fields().collect()));
-    for part in parts {
+    for part in partitions(key) {
         tags.push(Tag::key_partition(&constructor.id, part.iter().copied()));
         tags.push(Tag::route_partition(&route.name, part));
     }
     tags.extend(application.map(|tag| Tag::application(&tag)));
     tags
 }
+
+/// How many partitions a response can be listed in.
+const MAX_PARTITIONS: usize = 64;
+
+/// What a purge can name: each field, and all of them together, in every reading. Where that is too many, the partition
+/// that has no field, which every purge of one names as well ([`UNLISTED`]).
+fn partitions(key: &Key) -> Vec<Vec<(&str, &str)>> {
+    let mut fields: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, value) in &*key.partition {
+        fields.entry(name).or_default().insert(value);
+    }
+    let together = fields.values().map(BTreeSet::len).fold(1, usize::saturating_mul);
+    let is_listed = together <= MAX_PARTITIONS && fields.values().all(|values| values.len() <= MAX_READINGS);
+    if !is_listed {
+        return vec![UNLISTED.to_vec()];
+    }
+    let each = fields.iter().flat_map(|(name, values)| values.iter().map(|value| vec![(*name, *value)]));
+    let mut all: Vec<Vec<(&str, &str)>> = (fields.len() > 1).then(Vec::new).into_iter().collect();
+    for (name, values) in &fields {
+        let with = |known: &Vec<(_, _)>, value| [known.as_slice(), &[(*name, value)]].concat();
+        all = all.iter().flat_map(|known| values.iter().map(|value| with(known, *value))).collect();
+    }
+    each.chain(all).collect()
+}
+
+/// The partition of what is in too many to list them. A target always has a field.
+const UNLISTED: [(&str, &str); 0] = [];
 
 /// The tags of a response that its origin has given these groups. What its key does not tell apart is one origin: a
 /// response that stands for every host is in the groups of all of them.
@@ -89,17 +115,31 @@ pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, Pur
             tags_of_uri(table, &host, &path, query.as_deref())
         }
         Target::Tag(tag) if tag.is_empty() => return Err(PurgeError::Invalid("the tag is empty".into())),
-        Target::Tag(tag) => vec![Tag::application(tag)],
-        Target::Host(host) => tags_of_host(host)?,
-        Target::Route(name) => vec![Tag::route(&known_route(name, table)?.name)],
+        Target::Tag(tag) => tags_of_application(tag, table),
+        Target::Host(host) => tags_of_host(host, table)?,
+        Target::Route(name) => {
+            let route = known_route(name, table)?;
+            let others = route.cache.iter().flat_map(|rule| sharing(table, &rule.key.id));
+            std::iter::once(&*route.name)
+                .chain(others.map(|(other, _)| &*other.name).filter(|other| **other != *route.name))
+                .map(Tag::route)
+                .collect()
+        }
         Target::RoutePartition { route, values } => {
             let route = known_route(route, table)?;
             let Some(rule) = &route.cache else {
                 return Err(PurgeError::Invalid(format!("the route {:?} does not cache", route.name)));
             };
             check_partition(&[partition_fields(route, rule)], values)?;
-            let spellings = spellings(&rule.key, values);
-            spellings.iter().map(|values| Tag::route_partition(&route.name, pairs(values))).collect()
+            if !is_read_alike(&rule.key, table) {
+                return Ok(vec![Tag::key(&rule.key.id)]);
+            }
+            let spellings = spellings(&rule.key.id, values, table);
+            let partitions = sharing(table, &rule.key.id).flat_map(|(other, _)| {
+                let named = spellings.iter().map(|values| Tag::route_partition(&other.name, pairs(values)));
+                named.chain([Tag::route_partition(&other.name, UNLISTED)])
+            });
+            partitions.collect()
         }
         Target::Key(name) => known_keys(name, table)?.iter().map(|key| Tag::key(&key.id)).collect(),
         Target::KeyPartition { key, values } => {
@@ -111,10 +151,14 @@ pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, Pur
             check_partition(&partitions, values)?;
             let mut tags = Vec::new();
             for constructor in constructors {
-                let spellings = spellings(constructor, values);
-                tags.extend(
-                    spellings.iter().map(|values| Tag::key_partition(&constructor.id, pairs(values))),
-                );
+                let id = &constructor.id;
+                if is_read_alike(constructor, table) {
+                    let spellings = spellings(id, values, table);
+                    tags.extend(spellings.iter().map(|values| Tag::key_partition(id, pairs(values))));
+                    tags.push(Tag::key_partition(id, UNLISTED));
+                } else {
+                    tags.push(Tag::key(id));
+                }
             }
             tags
         }
@@ -131,12 +175,16 @@ pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, Pur
     })
 }
 
-/// The `url` tags of whatever any route may have stored for a URI. `host` and `path` are normalised.
+/// The tags of whatever any route may have stored for a URI. `host` and `path` are normalised.
 pub(super) fn tags_of_uri(table: &Table, host: &str, path: &str, query: Option<&str>) -> Vec<Tag> {
     let mut tags = Vec::new();
     for (route, captures) in table.candidates(host, path) {
         let Some(rule) = &route.cache else { continue };
-        let tag = Tag::url(&rule.key.resource(host, path, query, &captures));
+        let tag = if is_read_alike(&rule.key, table) {
+            Tag::url(&rule.key.resource(host, path, query, &captures))
+        } else {
+            Tag::key(&rule.key.id)
+        };
         if !tags.contains(&tag) {
             tags.push(tag);
         }
@@ -144,15 +192,30 @@ pub(super) fn tags_of_uri(table: &Table, host: &str, path: &str, query: Option<&
     tags
 }
 
-/// A host goes by what is left of it once the default port is dropped, and which port that is depends on the scheme,
-/// which is not named here.
-fn tags_of_host(host: &str) -> Result<Vec<Tag>, PurgeError> {
-    let mut tags = Vec::new();
-    for scheme in ["http", "https"] {
-        let normal = uri::normalize_authority(host, scheme);
-        let normal =
-            normal.map_err(|why| PurgeError::Invalid(format!("{host:?}: {why}; write example.com")))?;
-        let tag = Tag::host(&normal);
+/// What carries the tag, and what may be served where a route's template makes it.
+fn tags_of_application(tag: &str, table: &Table) -> Vec<Tag> {
+    let mut tags = vec![Tag::application(tag)];
+    for (_, rule) in rules(table) {
+        let is_more = |template: &Template| {
+            template.could_be(tag) && may_be_served_under_another(template, rule, table)
+        };
+        let whole = Tag::key(&rule.key.id);
+        if !tags.contains(&whole) && rule.tags.iter().any(is_more) {
+            tags.push(whole);
+        }
+    }
+    tags
+}
+
+/// What was fetched for the host, and what may be served for it though it was fetched for another.
+fn tags_of_host(host: &str, table: &Table) -> Result<Vec<Tag>, PurgeError> {
+    // Which port is the default depends on the scheme, which is not named here.
+    let normal = uri::normalize_authority(host, "http");
+    let normal = normal.map_err(|why| PurgeError::Invalid(format!("{host:?}: {why}; write example.com")))?;
+    let host = uri::without_default_port(&normal);
+    let mut tags = vec![Tag::host(host)];
+    for (_, rule) in rules(table).filter(|(_, rule)| is_shared_with_host(&rule.key, host, table)) {
+        let tag = Tag::key(&rule.key.id);
         if !tags.contains(&tag) {
             tags.push(tag);
         }
@@ -183,14 +246,15 @@ fn known_keys<'t>(name: &str, table: &'t Table) -> Result<Vec<&'t Arc<Constructo
 /// How many fields a partition may have for every mixture of spellings to be named.
 const MAX_MIXED_FIELDS: usize = 6;
 
-/// The values as they were given, and as the key's steps make them: who purges may have either in hand, and naming
-/// what is not there costs nothing.
-fn spellings(constructor: &Constructor, values: &BTreeMap<String, String>) -> Vec<BTreeMap<String, String>> {
+/// The values as they were given, and as the steps of the keys with this id make them: who purges may have either in
+/// hand, and naming what is not there costs nothing.
+fn spellings(id: &str, values: &BTreeMap<String, String>, table: &Table) -> Vec<BTreeMap<String, String>> {
     let mut spellings = vec![BTreeMap::new()];
     for (number, (name, given)) in values.iter().enumerate() {
-        let made = constructor.partition_value(name, given);
-        let forms: &[&String] =
-            if made == *given || number >= MAX_MIXED_FIELDS { &[&made] } else { &[given, &made] };
+        let made: BTreeSet<String> =
+            sharing(table, id).map(|(_, rule)| rule.key.partition_value(name, given)).collect();
+        let as_given = Some(given).filter(|given| number < MAX_MIXED_FIELDS && !made.contains(*given));
+        let forms: Vec<&String> = as_given.into_iter().chain(&made).collect();
         spellings = forms
             .iter()
             .flat_map(|form| {
@@ -203,11 +267,6 @@ fn spellings(constructor: &Constructor, values: &BTreeMap<String, String>) -> Ve
             .collect();
     }
     spellings
-}
-
-/// The routes that cache.
-fn rules(table: &Table) -> impl Iterator<Item = (&Route, &CacheRule)> {
-    table.routes().iter().filter_map(|route| Some((&**route, route.cache.as_ref()?)))
 }
 
 /// The fields that partition what a route stores.
@@ -280,7 +339,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::keys::{Field, KeyInput, Source};
-    use crate::routes::{Match, PathPattern, RouteQuery, StatusFields, StatusFieldsAudience};
+    use crate::routes::{HostPattern, Match, PathPattern, RouteQuery, StatusFields, StatusFieldsAudience};
     use crate::semantics::Policy;
 
     fn route(name: &str, path: &str, key: Option<&Arc<Constructor>>) -> Arc<Route> {
@@ -320,16 +379,16 @@ mod tests {
             namespace: "pages".into(),
             id: id.into(),
             fields: fields.collect(),
-            ..Constructor::safe_default(false)
+            ..Constructor::safe_default("default", false)
         })
     }
 
     /// Two routes under the safe default key, two under constructors that share their id, one that caches nothing.
     fn table() -> Table {
-        let default = Arc::new(Constructor::safe_default(false));
+        let default = |route| Arc::new(Constructor::safe_default(route, false));
         Table::new(vec![
-            route("user", "/users/{user_id}", Some(&default)),
-            route("article", "/news/{year}/{slug}", Some(&default)),
+            route("user", "/users/{user_id}", Some(&default("user"))),
+            route("article", "/news/{year}/{slug}", Some(&default("article"))),
             route(
                 "shop",
                 "/shop/{item}/{size}/{colour}",
@@ -381,17 +440,19 @@ mod tests {
             (r#"{"url": "http://a.test/raw/1"}"#, &[]),
             (r#"{"tag": "t"}"#, &paths),
             (r#"{"tag": "T"}"#, &[]),
-            (r#"{"host": "A.test:80"}"#, &paths),
+            (r#"{"host": "A.test.:80"}"#, &paths),
             (r#"{"host": "a.test:443"}"#, &paths),
-            (r#"{"host": "b.test"}"#, &[]),
+            // Their key has no host.
+            (r#"{"host": "b.test"}"#, &["/shop/1/m/red", "/sale/1/m/blue"]),
             (r#"{"route": "user"}"#, &["/users/1", "/users/2"]),
             (r#"{"route": "user", "partition": {"user_id": "2"}}"#, &["/users/2"]),
-            (r#"{"route": "shop", "partition": {"item": "1"}}"#, &["/shop/1/m/red"]),
             (r#"{"key": "default", "partition": {"user_id": "2"}}"#, &["/users/2"]),
             (r#"{"key": "default", "partition": {"slug": "a", "year": "2026"}}"#, &["/news/2026/a"]),
             (r#"{"key": "default"}"#, &["/users/1", "/users/2", "/news/2026/a"]),
             (r#"{"namespace": "pages"}"#, &["/shop/1/m/red", "/sale/1/m/blue"]),
             // What is stored under a shared id is everybody's who shares it.
+            (r#"{"route": "shop", "partition": {"item": "1"}}"#, &["/shop/1/m/red", "/sale/1/m/blue"]),
+            (r#"{"route": "shop", "partition": {"item": "2"}}"#, &[]),
             (r#"{"key": "sale"}"#, &["/shop/1/m/red", "/sale/1/m/blue"]),
             (r#"{"key": "sale", "partition": {"item": "1"}}"#, &["/shop/1/m/red", "/sale/1/m/blue"]),
             (
@@ -406,6 +467,153 @@ mod tests {
                 .collect();
             assert_eq!(matched, reached, "{target}");
         }
+    }
+
+    #[test]
+    fn what_is_served_on_another_route_or_host_is_reached_by_its_names() {
+        let field = |name: &str, source, partition| Field {
+            name: name.into(),
+            source,
+            partition,
+            hash: false,
+            sort: false,
+            normalize: Vec::new(),
+        };
+        let key = |name: &str, id: &str, source| {
+            let mut fields = vec![field("id", source, true)];
+            if id != "anywhere" {
+                fields.push(field("host", Source::Host, false));
+            }
+            Arc::new(Constructor {
+                name: name.into(),
+                id: id.into(),
+                fields,
+                ..Constructor::safe_default(id, false)
+            })
+        };
+        let capture = || Source::Path(vec!["id".into()]);
+        let header = Source::Header(http::HeaderName::from_static("x-id"));
+        let tagged = |mut route: Arc<Route>, template: &str, host: &str| {
+            let own = Arc::get_mut(&mut route).unwrap();
+            own.cache.as_mut().unwrap().tags.push(Template::parse(template).unwrap());
+            own.matching.hosts.extend((!host.is_empty()).then(|| HostPattern::parse(host).unwrap()));
+            route
+        };
+        let alike = [key("one", "alike", capture()), key("two", "alike", capture())];
+        let mixed = [key("path", "mixed", capture()), key("field", "mixed", header)];
+        let anywhere = key("anywhere", "anywhere", capture());
+        let table = Table::new(vec![
+            tagged(route("one", "/one/{id}", Some(&alike[0])), "one:{id}", ""),
+            tagged(route("two", "/two/{id}", Some(&alike[1])), "two:{id}", ""),
+            tagged(route("path", "/path/{id}", Some(&mixed[0])), "path:{id}", ""),
+            tagged(route("field", "/field", Some(&mixed[1])), "field", ""),
+            tagged(route("any", "/any/{lang}/{id}", Some(&anywhere)), "lang:{lang}", "*.any.test"),
+        ]);
+        let partition =
+            |owner| [Tag::route_partition(owner, [("id", "5")]), Tag::route_partition(owner, UNLISTED)];
+        for (target, expected) in [
+            (r#"{"route": "two"}"#, vec![Tag::route("two"), Tag::route("one")]),
+            (r#"{"route": "one", "partition": {"id": "5"}}"#, [partition("one"), partition("two")].concat()),
+            (
+                r#"{"key": "two", "partition": {"id": "5"}}"#,
+                vec![Tag::key_partition("alike", [("id", "5")]), Tag::key_partition("alike", UNLISTED)],
+            ),
+            // What is told of the one tells nothing of the other.
+            (r#"{"route": "path", "partition": {"id": "5"}}"#, vec![Tag::key("mixed")]),
+            (r#"{"key": "field", "partition": {"id": "5"}}"#, vec![Tag::key("mixed")]),
+            (r#"{"url": "http://a.test/path/5"}"#, vec![Tag::key("mixed")]),
+            (r#"{"tag": "path:5"}"#, vec![Tag::application("path:5"), Tag::key("mixed")]),
+            // Routes that read alike carry each other's tags.
+            (r#"{"tag": "two:5"}"#, vec![Tag::application("two:5")]),
+            (r#"{"tag": "lang:fr"}"#, vec![Tag::application("lang:fr"), Tag::key("anywhere")]),
+            (r#"{"host": "b.any.test"}"#, vec![Tag::host("b.any.test"), Tag::key("anywhere")]),
+            (r#"{"host": "other.test"}"#, vec![Tag::host("other.test")]),
+        ] {
+            let target: Target = serde_json::from_str(target).unwrap();
+            assert_eq!(tags_named(&target, &table).unwrap(), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn equivalent_urls_and_hosts_are_purged_together() {
+        let table = Table::new(vec![route(
+            "all",
+            "/{*rest}",
+            Some(&Arc::new(Constructor::safe_default("all", false))),
+        )]);
+        let tags = |host: &str, path: &str, query: Option<&str>| {
+            let (route, captures) = table.candidates(host, path).remove(0);
+            let constructor = &route.cache.as_ref().unwrap().key;
+            let key = Key { text: "k".into(), partition: Arc::default() };
+            let resource = constructor.resource(host, path, query, &captures);
+            tags_of(route, &key, constructor, &resource, host, std::iter::empty())
+        };
+        let reaches = |target: Target, carried: &[Tag]| {
+            let named = tags_named(&target, &table).unwrap();
+            named.iter().any(|tag| carried.contains(tag))
+        };
+        for (host, query, url) in [
+            ("a.test", Some("q=%C3%A9"), "http://a.test/s?q=%c3%a9"),
+            ("a.test", Some("q=%C3%A9"), "http://a.test/s?q=\u{e9}"),
+            ("a.test", Some("q=~me"), "http://a.test/s?%71=%7eme"),
+            ("a.test", Some("q=a+b"), "http://a.test/s?q=a%20b"),
+            ("a.test", Some(""), "http://a.test/s"),
+            ("a.test", None, "http://a.test/s?"),
+            ("a.test", None, "http://A.TEST.:80/s"),
+            ("a.test:443", None, "https://a.test/s"),
+            ("a.test", None, "http://a.test:443/s"),
+            ("a.test:80", None, "http://a.test/s"),
+            ("[::1]", None, "http://[0:0:0:0:0:0:0:1]/s"),
+        ] {
+            assert!(reaches(Target::Url(url.into()), &tags(host, "/s", query)), "{url}");
+        }
+        for (host, query, url) in [
+            ("a.test", Some("q=a%2Bb"), "http://a.test/s?q=a+b"),
+            ("a.test", Some("q=a%26b"), "http://a.test/s?q=a&b"),
+            ("a.test", Some("q=a%3Db"), "http://a.test/s?q%3Da=b"),
+            ("a.test:8080", None, "http://a.test/s"),
+        ] {
+            assert!(!reaches(Target::Url(url.into()), &tags(host, "/s", query)), "{url}");
+        }
+        for (host, named, reached) in [
+            ("a.test:8080", "a.test", true),
+            ("a.test:8080", "a.test:8080", true),
+            ("a.test:443", "a.test:443", true),
+            ("a.test", "a.test.", true),
+            ("[::1]:8080", "[0::1]", true),
+            ("a.test:8080", "a.test:8081", false),
+            ("a.test", "a.test:8080", false),
+        ] {
+            assert_eq!(reaches(Target::Host(named.into()), &tags(host, "/s", None)), reached, "{named}");
+        }
+    }
+
+    #[test]
+    fn a_response_is_in_every_partition_that_its_fields_can_be_read_as() {
+        let key = |partition: &[(&str, &str)]| {
+            let partition = partition.iter().map(|&(name, value)| (name.into(), value.to_owned())).collect();
+            partitions(&Key { text: "k".into(), partition })
+                .iter()
+                .map(|part| part.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>())
+                .collect::<String>()
+        };
+        assert_eq!(key(&[]), "");
+        assert_eq!(key(&[("a", "1")]), "a=1 ");
+        assert_eq!(key(&[("a", "1"), ("a", "2")]), "a=1 a=2 ");
+        assert_eq!(key(&[("a", "1"), ("a", "2"), ("b", "3"), ("b", "3")]), "a=1 a=2 b=3 a=1 b=3 a=2 b=3 ");
+        let many: Vec<_> = (0..=MAX_READINGS).map(|n| n.to_string()).collect();
+        let many: Vec<_> = many.iter().map(|value| ("a", &**value)).collect();
+        let unlisted = |fields| {
+            let key = Key { text: "k".into(), partition: fields };
+            partitions(&key) == [UNLISTED.to_vec()]
+        };
+        let fields = |pairs: &[(&str, &str)]| -> Arc<[_]> {
+            pairs.iter().map(|&(name, value)| (name.into(), value.to_owned())).collect()
+        };
+        assert!(unlisted(fields(&many)));
+        assert!(!unlisted(fields(&many[1..])));
+        let second: Vec<_> = many.iter().skip(1).map(|&(_, value)| ("b", value)).collect();
+        assert!(unlisted(fields(&[&many[1..], &second].concat())));
     }
 
     #[test]
@@ -472,7 +680,9 @@ mod tests {
         let part = tags_named(&Target::KeyPartition { key: "page".into(), values }, &table).unwrap();
         assert_eq!(
             part,
-            [Tag::key_partition("one", [("a", "x")]), Tag::key_partition("other", [("a", "x")])]
+            ["one", "other"]
+                .map(|id| [Tag::key_partition(id, [("a", "x")]), Tag::key_partition(id, UNLISTED)])
+                .concat()
         );
     }
 
@@ -489,7 +699,7 @@ mod tests {
             }],
             name: "k".into(),
             id: "k".into(),
-            ..Constructor::safe_default(false)
+            ..Constructor::safe_default("default", false)
         };
         let table = Table::new(vec![route("user", "/{user_id}", Some(&Arc::new(lower)))]);
         let named = |value: &str| {
@@ -497,7 +707,8 @@ mod tests {
             tags_named(&Target::RoutePartition { route: "user".into(), values }, &table).unwrap()
         };
         let tag = |value| Tag::route_partition("user", [("user", value)]);
-        assert_eq!(named("Ada"), [tag("Ada"), tag("ada")]);
-        assert_eq!(named("ada"), [tag("ada")]);
+        let unlisted = || Tag::route_partition("user", UNLISTED);
+        assert_eq!(named("Ada"), [tag("Ada"), tag("ada"), unlisted()]);
+        assert_eq!(named("ada"), [tag("ada"), unlisted()]);
     }
 }

@@ -106,7 +106,7 @@ pub enum TargetTemplate {
     Everything,
 }
 
-/// How many things one event may name by one rule. A body that names more is a mistake or an attack.
+/// How many things one event may name by one rule, one by one. For more, what they all belong to is named.
 pub const MAX_TARGETS: usize = 1000;
 
 /// Why a rule did not run.
@@ -122,9 +122,15 @@ pub enum Skipped {
     /// A required field has no value.
     #[error("the field {0:?} has no value")]
     FieldMissing(String),
-    /// The event names more than [`MAX_TARGETS`] things.
-    #[error("it names more than {MAX_TARGETS} things")]
-    TooMany,
+}
+
+/// What an event makes a rule forget.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Each once.
+    pub targets: Vec<Target>,
+    /// Whether it names more than [`MAX_TARGETS`] things, so that what they belong to stands for them.
+    pub widened: bool,
 }
 
 impl Rule {
@@ -142,7 +148,7 @@ impl Rule {
     ///
     /// # Errors
     /// Why the rule does not run.
-    pub fn targets(&self, event: &Event) -> Result<Vec<Target>, Skipped> {
+    pub fn named(&self, event: &Event) -> Result<Named, Skipped> {
         if !self.when.iter().all(|condition| condition.holds(&event.body)) {
             return Err(Skipped::Condition);
         }
@@ -150,18 +156,26 @@ impl Rule {
             return Err(Skipped::NothingWatched);
         }
         let values = self.values(event)?;
-        let mut targets = Vec::new();
+        let mut named = Named::default();
         let mut left = MAX_TARGETS;
         for Action::Purge(template) in &self.actions {
-            let combinations = template.combinations(&values, left)?;
-            left -= combinations.len();
-            for target in combinations.iter().flat_map(|combination| template.fill(combination)) {
-                if !targets.contains(&target) {
-                    targets.push(target);
+            let targets = match template.combinations(&values, left) {
+                Some(combinations) => {
+                    left -= combinations.len();
+                    combinations.iter().flat_map(|combination| template.fill(combination)).collect()
+                }
+                None => {
+                    named.widened = true;
+                    vec![template.wider()]
+                }
+            };
+            for target in targets {
+                if !named.targets.contains(&target) {
+                    named.targets.push(target);
                 }
             }
         }
-        Ok(targets)
+        Ok(named)
     }
 
     fn is_watched(&self, event: &Event) -> bool {
@@ -235,21 +249,19 @@ impl TargetTemplate {
         }
     }
 
-    /// Every combination of the values that the holes ask for; none if one has no value, [`Skipped::TooMany`] if
-    /// there are more than `limit`.
-    fn combinations<'v>(
-        &'v self,
-        values: &'v Values<'_>,
-        limit: usize,
-    ) -> Result<Vec<Combination<'v>>, Skipped> {
+    /// Every combination of the values that the holes ask for; none if one has no value, `None` if there are
+    /// more than `limit`.
+    fn combinations<'v>(&'v self, values: &'v Values<'_>, limit: usize) -> Option<Vec<Combination<'v>>> {
         let mut names: Vec<&str> = self.templates().into_iter().flat_map(Template::names).collect();
         names.sort_unstable();
         names.dedup();
         let mut combinations = vec![Combination::new()];
-        for name in names {
+        for &name in &names {
             let found = values.get(name).map(Vec::as_slice).unwrap_or_default();
             if combinations.len() * found.len() > limit {
-                return Err(Skipped::TooMany);
+                // Unless another hole has no value, and nothing is named.
+                let is_filled = |name: &&str| values.get(name).is_some_and(|found| !found.is_empty());
+                return if names.iter().all(is_filled) { None } else { Some(Vec::new()) };
             }
             let with = |known: &Combination<'v>, value| {
                 let mut known = known.clone();
@@ -261,7 +273,18 @@ impl TargetTemplate {
                 .flat_map(|known| found.iter().map(move |value| with(known, value)))
                 .collect();
         }
-        if combinations.len() > limit { Err(Skipped::TooMany) } else { Ok(combinations) }
+        (combinations.len() <= limit).then_some(combinations)
+    }
+
+    /// What everything belongs to that it can name.
+    fn wider(&self) -> Target {
+        match self {
+            Self::Url(template) => host_of(template).map_or(Target::Everything, Target::Host),
+            Self::Route(route) | Self::RoutePartition { route, .. } => Target::Route(route.clone()),
+            Self::Key(key) | Self::KeyPartition { key, .. } => Target::Key(key.clone()),
+            Self::Namespace(namespace) => Target::Namespace(namespace.clone()),
+            Self::Tag(_) | Self::Host(_) | Self::Everything => Target::Everything,
+        }
     }
 
     /// What it names with these values. A URL can be written in several ways, and all of them are named.
@@ -296,12 +319,26 @@ impl TargetTemplate {
     }
 }
 
+/// The host of all URLs that a template makes; `None` if there is a hole in it.
+fn host_of(template: &Template) -> Option<String> {
+    let text = template.to_string();
+    let (_, rest) = text.split_once("://")?;
+    let (host, _) = rest.split_once('/')?;
+    (!host.contains(['{', '}'])).then(|| host.to_owned())
+}
+
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "json! makes values")]
 mod tests {
     use super::*;
     use crate::webhooks::EventMapping;
     use serde_json::json;
+
+    impl Rule {
+        fn targets(&self, event: &Event) -> Result<Vec<Target>, Skipped> {
+            self.named(event).map(|named| named.targets)
+        }
+    }
 
     fn at(path: &str) -> Selector {
         Selector::parse(path).unwrap()
@@ -447,22 +484,34 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_names_too_much_is_refused() {
+    fn of_an_event_that_names_too_much_everything_it_may_name_is_forgotten() {
         let tag = |text| TargetTemplate::Tag(hole(text));
-        let check = |actions, ids: usize, expected| {
+        let url = |text| TargetTemplate::Url(hole(text));
+        let values = || BTreeMap::from([("id".to_owned(), hole("{id}"))]);
+        let check = |actions, ids: usize, expected: Option<&[Target]>| {
             let mut rule = rule(actions);
             rule.fields[0].1 = vec![at("$.data.ids[*]")];
             rule.fields[1].1 = vec![at("$.data.ids[*]")];
             let ids: Vec<_> = (0..ids).collect();
-            let targets = rule.targets(&event("x", json!({"ids": ids})));
-            assert_eq!(targets.map(|targets| targets.len()), expected);
+            let named = rule.named(&event("x", json!({"ids": ids}))).unwrap();
+            let wide = named.targets.iter().filter(|target| !matches!(target, Target::Tag(_)));
+            let wide: Vec<_> = wide.cloned().collect();
+            assert_eq!(named.widened.then_some(&wide[..]), expected, "{:?}", rule.actions);
         };
-        check(vec![tag("{id}")], MAX_TARGETS, Ok(MAX_TARGETS));
-        check(vec![tag("{id}")], MAX_TARGETS + 1, Err(Skipped::TooMany));
-        check(vec![tag("{id}:{slug}")], 32, Err(Skipped::TooMany));
-        check(vec![tag("a:{id}"), tag("b:{id}")], 501, Err(Skipped::TooMany));
-        check(vec![tag("a:{id}"), TargetTemplate::Everything], MAX_TARGETS, Err(Skipped::TooMany));
-        // What no template uses counts for nothing.
-        check(vec![TargetTemplate::Everything], 100_000, Ok(1));
+        let everything = [Target::Everything];
+        check(vec![tag("{id}")], MAX_TARGETS, None);
+        check(vec![tag("{id}")], MAX_TARGETS + 1, Some(&everything));
+        check(vec![tag("{id}:{slug}")], 32, Some(&everything));
+        check(vec![tag("a:{id}"), tag("b:{id}")], 501, Some(&everything));
+        check(vec![url("http://a.test/{id}")], 2000, Some(&[Target::Host("a.test".into())]));
+        check(vec![url("http://{id}/a")], 2000, Some(&everything));
+        let (route, key) = ("r".to_owned(), "k".to_owned());
+        let partition = TargetTemplate::RoutePartition { route: route.clone(), values: values() };
+        check(vec![partition], 2000, Some(&[Target::Route(route)]));
+        let partition = TargetTemplate::KeyPartition { key: key.clone(), values: values() };
+        check(vec![partition], 2000, Some(&[Target::Key(key)]));
+        // What names nothing counts for nothing, and what no template uses neither.
+        check(vec![tag("{id}:{missing}")], 2000, None);
+        check(vec![TargetTemplate::Everything], 100_000, None);
     }
 }

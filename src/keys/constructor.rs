@@ -2,11 +2,12 @@
 
 use super::encoding::{escape, replace_by_digest};
 use super::normalizer::normalize;
-use super::query::QuerySelection;
+use super::query::{QuerySelection, as_read};
 use super::value::Reader;
 use super::{Field, Key, KeyError, KeyInput, Part, Source};
 use crate::clock::Timestamp;
 use crate::routes::Captures;
+use crate::uri::without_default_port;
 use http::{HeaderMap, Method};
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -47,8 +48,9 @@ pub const DEFAULT_MAX_SUFFIX_LENGTH: usize = 512;
 
 impl Constructor {
     /// The safe default key: scheme class, host, normalised path (its captures as partition), sorted query, without
-    /// [tracking parameters](super::TRACKING) if `drop_tracking`.
-    pub fn safe_default(drop_tracking: bool) -> Self {
+    /// [tracking parameters](super::TRACKING) if `drop_tracking`. Under the route's name as its id: two routes that
+    /// take the same URL by different conditions share nothing.
+    pub fn safe_default(id: &str, drop_tracking: bool) -> Self {
         let field = |name: &str, source| Field {
             name: name.into(),
             partition: matches!(source, Source::PathAll),
@@ -62,7 +64,7 @@ impl Constructor {
             name: "default".into(),
             namespace: "".into(),
             version: 1,
-            id: "default".into(),
+            id: id.into(),
             fields: vec![
                 field("scheme", Source::Scheme),
                 field("host", Source::Host),
@@ -169,17 +171,42 @@ impl Constructor {
         self.fields.iter().any(|field| matches!(field.source, Source::Host) && field.normalize.is_empty())
     }
 
+    /// Whether equal keys, one made by each, stand for one [resource](Self::resource) and one partition.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let is_read = |field: &Field| field.partition || field.is_of_url();
+        let (own, others) = (in_order(&self.fields, is_read), in_order(&other.fields, is_read));
+        own.len() == others.len() && own.iter().zip(others).all(|(own, other)| own.is_read_like(other))
+    }
+
+    /// Whether two requests with one key have the same text for this capture.
+    pub fn tells_capture(&self, name: &str) -> bool {
+        self.fields.iter().filter(|field| field.normalize.is_empty()).any(|field| match &field.source {
+            Source::PathAll => true,
+            Source::Path(captures) => captures.iter().any(|capture| **capture == *name),
+            _ => false,
+        })
+    }
+
+    /// Whether two requests with one key have the same path.
+    pub fn tells_path(&self) -> bool {
+        let is_path = |field: &Field| matches!(field.source, Source::WholePath) && field.normalize.is_empty();
+        self.fields.iter().any(is_path)
+    }
+
     /// The URL as far as this key can tell URLs apart, without request fields: host, path or captures, and the
     /// query parameters that take part, each only if the key has it. Two URLs with one resource are purged together.
     ///
-    /// The scheme is left out, so a purge reaches both. `captures` are those of `path` on the route that uses this
+    /// The scheme is left out, and with it the port that may be its default, so a purge reaches both. So does it what
+    /// a query may say in other characters, and an empty query is none: forms and the apps that read them take these for
+    /// the same, though keys do not. `captures` are those of `path` on the route that uses this
     /// key ([`Table::candidates`](crate::routes::Table::candidates) has them).
     pub fn resource(&self, host: &str, path: &str, query: Option<&str>, captures: &Captures) -> String {
         let headers = HeaderMap::new();
+        let query = query.and_then(as_read);
         let reader = Reader::new(&KeyInput {
-            host,
+            host: without_default_port(host),
             path,
-            query,
+            query: query.as_deref(),
             captures,
             // No field of the URL looks at these.
             headers: &headers,
@@ -282,14 +309,14 @@ mod tests {
     fn the_safe_default_is_the_url_with_its_query_sorted() {
         let sample = Sample::new("/users/42?b=1&utm_source=x&a=2").captured("/users/{user_id}");
         for (drop_tracking, query) in [(false, "{a=2,b=1,utm_source=x}"), (true, "{a=2,b=1}")] {
-            let key = Constructor::safe_default(drop_tracking).key(&sample.input()).unwrap();
+            let key = Constructor::safe_default("default", drop_tracking).key(&sample.input()).unwrap();
             let expected = format!(
                 "default:v1|user_id=42|host=example.com%3A8080,path=/users/42,query={query},scheme=https"
             );
             assert_eq!(*key.text, *expected);
             assert_eq!(*key.partition, [("user_id".into(), "42".to_owned())]);
         }
-        let key = Constructor::safe_default(true).key(&Sample::new("/").input()).unwrap();
+        let key = Constructor::safe_default("default", true).key(&Sample::new("/").input()).unwrap();
         assert_eq!(&*key.text, "default:v1||host=example.com%3A8080,path=/,query,scheme=https");
     }
 
@@ -317,7 +344,7 @@ mod tests {
             [("user", true, "user=42"), ("lang", false, "lang=en"), ("page", false, "page={size=20,page=1}")];
         assert_eq!(parts, expected);
 
-        let parts = Constructor::safe_default(true).parts(&Sample::new("/").input()).unwrap();
+        let parts = Constructor::safe_default("default", true).parts(&Sample::new("/").input()).unwrap();
         assert_eq!((&*parts[0].field, &*parts[0].encoded), ("captures", ""));
     }
 
@@ -333,7 +360,7 @@ mod tests {
         let names: Vec<_> = constructor.partition_fields().map(|name| &**name).collect();
         assert_eq!(names, ["b", "one", "y", "z"]);
         assert!(!constructor.is_partitioned_by_captures());
-        assert!(Constructor::safe_default(false).is_partitioned_by_captures());
+        assert!(Constructor::safe_default("default", false).is_partitioned_by_captures());
     }
 
     #[test]
@@ -347,7 +374,7 @@ mod tests {
         assert_ne!(resource("/users/42?page=1", "a"), resource("/users/42", "a"));
         assert_ne!(resource("/users/42", "a"), resource("/users/43", "a"));
 
-        let default = Constructor::safe_default(true);
+        let default = Constructor::safe_default("default", true);
         let resource = |host, path, query| default.resource(host, path, query, &Captures::default());
         assert_eq!(resource("a", "/x", Some("utm_id=1")), resource("a", "/x", None));
         assert_eq!(resource("a", "/x", Some("b&a")), resource("a", "/x", Some("a&b")));

@@ -74,6 +74,20 @@ impl Field {
             }
     }
 
+    /// Whether what stands in a key for either field is read in the same way: as the same part of a URL, and as the
+    /// same partition value.
+    pub(super) fn is_read_like(&self, other: &Self) -> bool {
+        let same_source = match (&self.source, &other.source) {
+            (Source::Path(one), Source::Path(other)) => one == other,
+            (Source::Query(one), Source::Query(other)) => one.only == other.only,
+            (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
+        };
+        same_source
+            && self.name == other.name
+            && self.partition == other.partition
+            && self.normalize.is_empty() == other.normalize.is_empty()
+    }
+
     /// Whether its value comes from the URL, its scheme aside.
     pub(super) fn is_of_url(&self) -> bool {
         matches!(

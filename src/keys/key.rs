@@ -43,11 +43,24 @@ const PARTS: &str = "|parts";
 pub struct Key {
     /// The whole key, readable and injective: `users:user_payload:v1|user=42|lang=en,page={page=1}`.
     pub text: Arc<str>,
-    /// Partition fields by name, decoded: what a purge names. A field without a value has an empty one.
+    /// Partition fields by name, decoded: what a purge names. A field without a value has an empty one; one that can be
+    /// read in several ways comes several times, with more than [`MAX_READINGS`](super::MAX_READINGS) values if those
+    /// are not all.
     pub partition: Arc<[(Arc<str>, String)]>,
 }
 
 impl Key {
+    /// The partition fields, each with the reading that is shown.
+    pub fn shown_partition(&self) -> impl Iterator<Item = (&Arc<str>, &str)> {
+        let mut shown: Vec<&Arc<str>> = Vec::new();
+        let fields = self.partition.iter().map(|(name, value)| (name, value.as_str()));
+        fields.filter(move |(name, _)| {
+            let is_first = !shown.contains(name);
+            shown.push(name);
+            is_first
+        })
+    }
+
     /// The partition's own part of the text (empty if the constructor has none).
     pub fn partition_str(&self) -> &str {
         self.section(1)

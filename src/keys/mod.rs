@@ -15,6 +15,7 @@ mod normalizer;
 #[cfg(test)]
 mod properties;
 mod query;
+mod reading;
 #[cfg(test)]
 mod testing;
 mod value;
@@ -26,3 +27,4 @@ pub use jwt::{JwtSource, JwtTrust, JwtTrustError};
 pub use key::{Key, KeyError, KeyInput, Part};
 pub use normalizer::Normalizer;
 pub use query::{QuerySelection, TRACKING};
+pub use reading::MAX_READINGS;

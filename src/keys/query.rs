@@ -4,7 +4,7 @@
 //! were sent; decoded names are for comparing only. Nothing is lost: two queries have the same parameters only if
 //! they are the same text.
 
-use percent_encoding::percent_decode;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode, percent_encode};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -111,6 +111,18 @@ pub(super) fn decode_form(raw: &str) -> Cow<'_, [u8]> {
     } else {
         percent_decode(raw.as_bytes()).into()
     }
+}
+
+/// The query in which names and values that [decode](decode_form) to the same are spelled in one way, and which has no
+/// parameters without name and value; `None` if nothing is left.
+pub(super) fn as_read(query: &str) -> Option<String> {
+    let spell = |raw: &str| percent_encode(&decode_form(raw), NON_ALPHANUMERIC).to_string();
+    let param = |param: &str| match param.split_once('=') {
+        Some((name, value)) => format!("{}={}", spell(name), spell(value)),
+        None => spell(param),
+    };
+    let params: Vec<_> = query.split('&').filter(|param| !param.is_empty()).map(param).collect();
+    (!params.is_empty()).then(|| params.join("&"))
 }
 
 fn names(pattern: &str, name: &[u8]) -> bool {

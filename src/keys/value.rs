@@ -3,7 +3,8 @@
 use super::encoding::push_entry;
 use super::normalizer::normalize;
 use super::query::{self, Params, QuerySelection, decode_form};
-use super::{Field, KeyError, KeyInput, Source, cookie, partition_text};
+use super::reading::push_readings;
+use super::{Field, KeyError, KeyInput, Source, cookie};
 use crate::routes::joined_lines;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
@@ -50,7 +51,7 @@ impl<'a> Reader<'a> {
             let value = self.value(field)?;
             push_entry(field.name.as_bytes(), &value, field.hash, text);
             if let Some(partition) = partition {
-                partition.push((Arc::clone(&field.name), self.partition_value(field, &value)));
+                push_readings(&field.name, field, &value, partition);
             }
             return Ok(());
         }
@@ -58,7 +59,7 @@ impl<'a> Reader<'a> {
             let value = value.map_or(Value::Missing, Value::One);
             push_entry(name.as_bytes(), &value, field.hash, text);
             if let Some(partition) = partition.as_deref_mut() {
-                partition.push((Arc::clone(name), self.partition_value(field, &value)));
+                push_readings(name, field, &value, partition);
             }
         }
         Ok(())
@@ -133,41 +134,6 @@ impl<'a> Reader<'a> {
         }
         Value::Pairs(taken.into_iter().map(|(_, name, value)| (name, value)).collect())
     }
-
-    /// A value as people write it. Several are joined: a purge may then reach more than it must, never less.
-    fn partition_value(&self, field: &Field, value: &Value<'_>) -> String {
-        let readable = |text: &[u8]| match &field.source {
-            _ if !field.normalize.is_empty() => utf8(text),
-            Source::Path(_) | Source::PathAll | Source::WholePath => partition_text(&utf8(text)),
-            Source::Query(_) => {
-                let raw = utf8(text);
-                let decoded = String::from_utf8(decode_form(&raw).into_owned());
-                decoded.unwrap_or(raw)
-            }
-            _ => utf8(text),
-        };
-        let one_name = match &field.source {
-            Source::Query(selection) => selection.only.as_ref().is_some_and(|only| only.len() == 1),
-            _ => false,
-        };
-        match value {
-            Value::Missing => String::new(),
-            Value::One(text) => readable(text),
-            Value::List(items) => items.iter().map(|item| readable(item)).collect::<Vec<_>>().join(","),
-            Value::Pairs(pairs) if one_name => {
-                let values =
-                    pairs.iter().map(|(_, value)| value.as_deref().map(readable).unwrap_or_default());
-                values.collect::<Vec<_>>().join(",")
-            }
-            Value::Pairs(pairs) => {
-                let written = pairs.iter().map(|(name, value)| match value {
-                    Some(value) => format!("{}={}", readable(name), readable(value)),
-                    None => readable(name),
-                });
-                written.collect::<Vec<_>>().join("&")
-            }
-        }
-    }
 }
 
 /// No, one or several values after their steps.
@@ -238,7 +204,7 @@ fn header_value<'r>(name: &HeaderName, field: &'r Field, headers: &'r HeaderMap)
 }
 
 /// The members of a comma-separated field value, commas in quoted strings left alone (RFC 9110 §5.6.1, §5.6.4).
-fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     let is_comma = move |&byte: &u8| {
         let was_escaped = std::mem::take(&mut escaped);
@@ -261,10 +227,6 @@ fn network(client: IpAddr, v4: u8, v6: u8) -> String {
         // No address has fewer bits than the minimum just taken.
         Err(_) => client.to_string(),
     }
-}
-
-fn utf8(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).into_owned()
 }
 
 #[cfg(test)]
@@ -423,7 +385,12 @@ mod tests {
         check_partition(Source::PathAll, &Sample::new("/"), "", &[]);
         check_partition(path(&["z"]), &sample, "f", &[("f", "")]);
         check_partition(query(&["r"], true), &sample, "f={r=1}", &[("f", "1")]);
-        check_partition(query(&["q"], true), &sample, "f={q=a+b%2526,q=c}", &[("f", "a b&,c")]);
+        check_partition(
+            query(&["q"], true),
+            &sample,
+            "f={q=a+b%2526,q=c}",
+            &[("f", "a b&,c"), ("f", "a b&"), ("f", "c")],
+        );
         check_partition(
             query(&["r", "q"], true),
             &Sample::new("/?r&q=%41"),

@@ -207,7 +207,7 @@ fn host(
         .map_err(|_| Failure::BadRequest("The Host field is not valid."))
 }
 
-/// The target in origin-form with its path normalised; `None` if it is so already.
+/// The target in origin-form with path and query normalised; `None` if it is so already.
 fn target(uri: &Uri) -> Result<Option<Uri>, Failure<'static>> {
     const INVALID: Failure<'static> = Failure::BadRequest("The request target is not valid.");
     // `OPTIONS *` speaks of the server as a whole (RFC 9112 §3.2.4).
@@ -215,10 +215,12 @@ fn target(uri: &Uri) -> Result<Option<Uri>, Failure<'static>> {
         return Ok(None);
     }
     let path = uri::normalize_path(uri.path()).map_err(|_| INVALID)?;
-    if matches!(path, Cow::Borrowed(_)) && uri.authority().is_none() && path.len() == uri.path().len() {
+    let query = uri.query().map(uri::normalize_query);
+    let is_normal = matches!(path, Cow::Borrowed(_)) && matches!(query, None | Some(Cow::Borrowed(_)));
+    if is_normal && uri.authority().is_none() && path.len() == uri.path().len() {
         return Ok(None);
     }
-    let text = match uri.query() {
+    let text = match query {
         Some(query) => format!("{path}?{query}"),
         None => path.into_owned(),
     };
@@ -318,11 +320,13 @@ mod tests {
     }
 
     #[test]
-    fn the_path_is_normalised_and_the_query_is_not() {
+    fn path_and_query_are_normalised() {
         let target =
             |target| check(STRANGER, target, &[("host", "a")]).unwrap().target.map(|uri| uri.to_string());
-        assert_eq!(target("/a/b?x=%7e"), None);
-        assert_eq!(target("/a/../b/%7euser/%2f?x=%7e"), Some("/b/~user/%2F?x=%7e".into()));
+        assert_eq!(target("/a/b?x=~"), None);
+        assert_eq!(target("/a/b?"), None);
+        assert_eq!(target("/a/b?x=%7e"), Some("/a/b?x=~".into()));
+        assert_eq!(target("/a/../b/%7euser/%2f?x=%2f"), Some("/b/~user/%2F?x=%2F".into()));
     }
 
     #[test]

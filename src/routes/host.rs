@@ -44,10 +44,11 @@ impl HostPattern {
         }
         if let Some(address) = name.strip_prefix('[') {
             let address = address.strip_suffix(']').unwrap_or_default();
-            if address.parse::<std::net::Ipv6Addr>().is_err() {
+            let Ok(address) = address.parse::<std::net::Ipv6Addr>() else {
                 return refuse(0, "this is not an IPv6 address in brackets, such as [::1]");
-            }
-            return Ok(Self { text: text.to_ascii_lowercase().into() });
+            };
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            return Ok(Self { text: format!("[{address}]{port}").into() });
         }
         let labels = name.strip_prefix("*.").unwrap_or(name);
         let start = name.len() - labels.len();
@@ -64,6 +65,17 @@ impl HostPattern {
             return refuse(start, "a host has no empty labels: write example.com");
         }
         Ok(Self { text: text.to_ascii_lowercase().into() })
+    }
+
+    /// Whether it takes requests for this host (in lower case); without a port, for this host on any port.
+    pub fn could_take(&self, host: &str) -> bool {
+        let ((pattern, pattern_port), (name, port)) = (split_port(&self.text), split_port(host));
+        let same_port = pattern_port.zip(port).is_none_or(|(one, other)| one == other);
+        same_port
+            && match pattern.strip_prefix('*') {
+                Some(ending) => name.len() > ending.len() && name.ends_with(ending),
+                None => pattern == name,
+            }
     }
 
     /// What a wildcard pattern's hosts end with, dot first; `None` for an exact pattern.
@@ -101,10 +113,29 @@ mod tests {
             ("example.com:8080", "example.com:8080"),
             ("*.Example.com", "*.example.com"),
             ("[::1]", "[::1]"),
-            ("[2001:DB8::1]:80", "[2001:db8::1]:80"),
+            ("[2001:DB8:0::1]:80", "[2001:db8::1]:80"),
             ("localhost", "localhost"),
         ] {
             assert_eq!(HostPattern::parse(text).unwrap().to_string(), kept);
+        }
+    }
+
+    #[test]
+    fn a_host_without_a_port_is_that_host_on_any_port() {
+        for (pattern, host, could) in [
+            ("a.test", "a.test", true),
+            ("a.test", "a.test:8080", true),
+            ("a.test:8080", "a.test", true),
+            ("a.test:8080", "a.test:8080", true),
+            ("a.test:8080", "a.test:80", false),
+            ("a.test", "b.a.test", false),
+            ("*.a.test", "b.a.test", true),
+            ("*.a.test", "c.b.a.test:1", true),
+            ("*.a.test", "a.test", false),
+            ("*.a.test", ".a.test", false),
+            ("[::1]", "[::1]:80", true),
+        ] {
+            assert_eq!(HostPattern::parse(pattern).unwrap().could_take(host), could, "{pattern} {host}");
         }
     }
 

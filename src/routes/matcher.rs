@@ -83,6 +83,11 @@ impl Match {
             || (*method == Method::HEAD && self.methods.contains(&Method::GET))
     }
 
+    /// Whether some request for this host can meet it; without a port, for this host on any port.
+    pub fn could_take_host(&self, host: &str) -> bool {
+        self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.could_take(host))
+    }
+
     /// How many conditions there are beside host and path.
     pub(super) fn conditions(&self) -> usize {
         usize::from(!self.methods.is_empty()) + self.headers.len()

@@ -81,6 +81,27 @@ impl Template {
         })
     }
 
+    /// Whether there are values with which this is the text.
+    pub fn could_be(&self, text: &str) -> bool {
+        let mut left = text;
+        let mut anything = false;
+        for (index, piece) in self.pieces.iter().enumerate() {
+            let Piece::Text(literal) = piece else {
+                anything = true;
+                continue;
+            };
+            let is_last = index + 1 == self.pieces.len();
+            let rest = match (anything, is_last) {
+                (false, _) => left.strip_prefix(&**literal),
+                (true, true) => left.strip_suffix(&**literal).map(|_| ""),
+                (true, false) => left.split_once(&**literal).map(|(_, rest)| rest),
+            };
+            let Some(rest) = rest else { return false };
+            (left, anything) = (rest, false);
+        }
+        anything || left.is_empty()
+    }
+
     /// The text with every hole filled; `None` if a value is missing.
     pub fn render<'v>(&self, value: impl Fn(&str) -> Option<Cow<'v, str>>) -> Option<String> {
         let mut rendered = String::with_capacity(self.text.len());
@@ -129,6 +150,28 @@ mod tests {
         check("{id}{id}é{brace}", &["id", "id", "brace"], Some("4242é{id}"));
         check("{{{id}}}", &["id"], Some("{42}"));
         check("{{id}}", &[], Some("{id}"));
+    }
+
+    #[test]
+    fn a_text_could_be_a_templates_if_its_literal_parts_are_there_in_order() {
+        for (template, text, could) in [
+            ("all", "all", true),
+            ("all", "allx", false),
+            ("", "", true),
+            ("user:{id}", "user:42", true),
+            ("user:{id}", "user:", true),
+            ("user:{id}", "users:42", false),
+            ("{a}:{b}", "x:y:z", true),
+            ("{a}:{b}", "xy", false),
+            ("{a}:x", "y:x", true),
+            ("{a}:x", "y:xx", false),
+            ("a{b}a", "a", false),
+            ("a{b}c{d}c", "acc", true),
+            ("a{b}c{d}c", "abc", false),
+            ("{a}", "", true),
+        ] {
+            assert_eq!(Template::parse(template).unwrap().could_be(text), could, "{template} {text}");
+        }
     }
 
     #[test]

@@ -123,7 +123,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// message means, or hide from us that it is not to be shared.
 fn is_for_all_recipients(name: &HeaderName) -> bool {
     const PREFIXES: [&str; 5] = ["accept", "cache-", "content-", "if-", "x-forwarded-"];
-    const NAMES: [&str; 24] = [
+    const NAMES: [&str; 25] = [
         "age",
         "authorization",
         "cookie",
@@ -149,6 +149,7 @@ fn is_for_all_recipients(name: &HeaderName) -> bool {
         "via",
         "www-authenticate",
         "x-real-ip",
+        "xkey",
     ];
     let name = name.as_str();
     // Targeted fields have such names (RFC 9213 §3).
@@ -207,6 +208,8 @@ mod tests {
             "x-forwarded-for",
             "if-none-match",
             "surrogate-control",
+            "cache-tag",
+            "xkey",
             "range",
         ] {
             check(&[("connection", name), (name, "1")], &[(name, "1")]);

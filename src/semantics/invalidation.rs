@@ -3,6 +3,7 @@
 //! Names the URIs. Turning them into keys or tags, and the invalidation itself, are not known here.
 
 use super::method;
+use crate::uri;
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 
@@ -77,19 +78,16 @@ fn resolved(reference: &str, host: &str, target: &str) -> Option<String> {
         Some(end) if reference[end..].starts_with(':') => (Some(&reference[..end]), &reference[end + 1..]),
         _ => (None, reference),
     };
-    let default_ports: &[&str] = match scheme {
-        None => &[":80", ":443"],
-        Some(scheme) if scheme.eq_ignore_ascii_case("http") => &[":80"],
-        Some(scheme) if scheme.eq_ignore_ascii_case("https") => &[":443"],
-        Some(_) => return None,
-    };
+    if !scheme.is_none_or(|scheme| ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))) {
+        return None;
+    }
     let (target_path, target_query) = split_query(target);
 
     if let Some(rest) = rest.strip_prefix("//") {
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(end);
         // User information makes it another authority than any that is requested of us.
-        if !same_host(authority, host, default_ports) {
+        if !same_host(authority, host) {
             return None;
         }
         let (path, query) = split_query(rest);
@@ -116,10 +114,12 @@ fn split_query(path_and_query: &str) -> (&str, &str) {
     path_and_query.split_at(path_and_query.find('?').unwrap_or(path_and_query.len()))
 }
 
-fn same_host(one: &str, other: &str, default_ports: &[&str]) -> bool {
-    let without_port =
-        |host| default_ports.iter().find_map(|port| str::strip_suffix(host, *port)).unwrap_or(host);
-    !one.is_empty() && without_port(one).eq_ignore_ascii_case(without_port(other))
+/// Up to the port that may be the default of the scheme.
+fn same_host(one: &str, other: &str) -> bool {
+    let normal = |host| uri::normalize_authority(host, "http").ok();
+    normal(one)
+        .zip(normal(other))
+        .is_some_and(|(one, other)| uri::without_default_port(&one) == uri::without_default_port(&other))
 }
 
 /// RFC 3986 §5.2.4, for a path that begins with a slash or is empty.
@@ -187,6 +187,8 @@ mod tests {
         check("http://example.com/c", Some("/c"));
         check("https://EXAMPLE.com:443/c", Some("/c"));
         check("HTTP://example.com:80/c?d", Some("/c?d"));
+        check("http://example.com:443/c", Some("/c"));
+        check("http://example.com./c", Some("/c"));
         check("//example.com/c", Some("/c"));
         check("http://example.com", Some("/"));
         check("http://example.com?d", Some("/?d"));
@@ -197,7 +199,6 @@ mod tests {
         for elsewhere in [
             "http://example.org/c",
             "http://example.com:8080/c",
-            "http://example.com:443/c",
             "http://example.com.evil/c",
             "http://user@example.com/c",
             "//example.org/c",
@@ -219,7 +220,8 @@ mod tests {
         assert_eq!(uris("example.com:8080", "http://example.com:8080/c"), 1);
         assert_eq!(uris("example.com:8080", "http://example.com/c"), 0);
         assert_eq!(uris("example.com:80", "http://example.com/c"), 1);
-        assert_eq!(uris("[::1]:80", "http://[::1]/c"), 1);
+        assert_eq!(uris("[::1]:80", "http://[0::1]/c"), 1);
+        assert_eq!(uris("example.com", "http://example.com:8080/c"), 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! (§4.2), [`reuse`] whether it may be served, has to be validated or does not help (§4). [`validation`] makes
 //! the conditional request and reads its answer (§4.3), [`precondition`] answers the client's own conditions
 //! (RFC 9110 §13), [`invalidation`] says what an unsafe request made untrue (§4.4), [`cache_groups`]
-//! what the origin groups to invalidate it together (RFC 9875), [`post`] what the response to an unsafe request says of
+//! what the origin groups to invalidate it together (RFC 9875), [`response_tags`] what it tags, [`post`] what the response to an unsafe request says of
 //! its target (RFC 9110 §9.3.3); [`method`] knows which are safe. [`cache_status`]
 //! tells the client what happened (RFC 9211), and [`policy`] is where the operator may say more than the
 //! RFC does.
@@ -29,6 +29,7 @@ pub mod policy;
 pub mod post;
 pub mod precondition;
 pub mod range;
+pub mod response_tags;
 pub mod reuse;
 #[cfg(test)]
 mod samples;

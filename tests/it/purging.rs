@@ -54,7 +54,13 @@ async fn every_kind_of_target_wipes_what_it_names_and_nothing_else() {
 
 #[tokio::test]
 async fn a_tag_named_by_the_origin_wipes_too() {
-    for fields in ["Surrogate-Key: a b c\r\n", "Cache-Tag: a, b,c\r\n"] {
+    for fields in [
+        "Surrogate-Key: a b c\r\n",
+        "Cache-Tag: a, b,c\r\n",
+        "xkey: a b\r\n",
+        "Surrogate-Key: a, b, c\r\n",
+        "Surrogate-Key: b caf\u{e9}\r\n",
+    ] {
         let (_origin, proxy) = stored(&["/x"], &format!("{FRESH}{fields}")).await;
         assert_eq!(proxy.purge(r#"{"tag": "b"}"#).await, 1);
         assert_eq!(proxy.get("/x").await.body, "new");
@@ -206,6 +212,81 @@ async fn a_key_that_several_routes_use_is_purged_on_all_of_them() {
     assert_eq!(proxy.purge(r#"{"key": "page"}"#).await, 2);
 }
 
+#[tokio::test]
+async fn a_partition_value_that_comes_several_times_or_quoted_is_purged_by_each() {
+    let yaml = "keys:\n  query: { fields: { user: { query: user, partition: true } } }\n\
+        \x20 cookie: { fields: { user: { cookie: user, partition: true } } }\n\
+        \x20 field: { fields: { user: { header: x-user, partition: true } } }\n\
+        routes:\n  - { name: query, match: { path: /query }, upstream: app, cache: { key: query } }\n\
+        \x20 - { name: cookie, match: { path: /cookie }, upstream: app, cache: { key: cookie } }\n\
+        \x20 - { name: field, match: { path: /field }, upstream: app, cache: { key: field } }\n";
+    let origin = Origin::start().await;
+    let proxy = Proxy::with_yaml(&origin, yaml).await;
+    let many: String = (1..100).map(|n| format!("user={n}&")).collect();
+    for (key, target, fields) in [
+        ("query", "/query?user=1&user=", ""),
+        ("query", "/query?user=1+", ""),
+        ("query", &format!("/query?{many}"), ""),
+        ("cookie", "/cookie", "Cookie: user=1; user=2\r\n"),
+        ("cookie", "/cookie", "Cookie: user=\"1\"\r\n"),
+        ("field", "/field", "X-User: 2\r\nX-User: 1\r\n"),
+        ("field", "/field", "X-User: 2, 1\r\n"),
+    ] {
+        origin.on(target, [Reply::ok(FRESH, "old"), Reply::ok(FRESH, "new")]);
+        assert_eq!(proxy.get_with(target, fields).await.body, "old", "{target} {fields}");
+        let target_of = |by| format!(r#"{{"{by}": "{key}", "partition": {{"user": "1"}}}}"#);
+        assert_eq!(proxy.purge(&target_of("key")).await, 1, "{target} {fields}");
+        assert_eq!(proxy.get_with(target, fields).await.body, "new", "{target} {fields}");
+        assert_eq!(proxy.purge(&target_of("route")).await, 1, "{target} {fields}");
+    }
+}
+
+const SHARED: &str = "keys:\n  one: { id: shared, shared_across: host, fields: { id: { path: id, partition: true } } }\n\
+    \x20 two: { id: shared, shared_across: host, fields: { id: { path: id, partition: true } } }\n\
+    routes:\n  - { name: one, match: { path: \"/one/{id}\" }, upstream: app, cache: { key: one, tags: [\"one:{id}\"] } }\n\
+    \x20 - { name: two, match: { path: \"/two/{id}\" }, upstream: app, cache: { key: two, tags: [\"two:{id}\"] } }\n";
+
+#[tokio::test]
+async fn what_is_shared_is_purged_by_the_names_it_is_served_under() {
+    for (target, purged) in [
+        (r#"{"route": "two"}"#, 1),
+        (r#"{"route": "two", "partition": {"id": "5"}}"#, 1),
+        (r#"{"key": "two", "partition": {"id": "5"}}"#, 1),
+        (r#"{"tag": "two:5"}"#, 1),
+        (r#"{"url": "http://b.test/two/5"}"#, 1),
+        (r#"{"host": "b.test"}"#, 1),
+        (r#"{"route": "two", "partition": {"id": "6"}}"#, 0),
+        (r#"{"tag": "two:6"}"#, 0),
+    ] {
+        let origin = Origin::start().await;
+        let proxy = Proxy::with_yaml(&origin, SHARED).await;
+        origin.on("/one/5", [Reply::ok(FRESH, "old")]);
+        origin.on("/two/5", [Reply::ok(FRESH, "new")]);
+        assert_eq!(proxy.get("/one/5").await.body, "old");
+        assert_eq!(proxy.get("/two/5").await.body, "old", "it is shared");
+        assert_eq!(proxy.purge(target).await, purged, "{target}");
+        let expected = if purged > 0 { "new" } else { "old" };
+        assert_eq!(proxy.get("/two/5").await.body, expected, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn routes_under_the_default_key_share_nothing() {
+    let origin = Origin::start().await;
+    let routes = "  - { name: preview, match: { path: \"/d/{x}\", headers: { x-preview: { present: true } } }, upstream: app }\n\
+        \x20 - { name: plain, match: { path: \"/d/{y}\" }, upstream: app, cache: { drop_tracking: true } }\n";
+    let proxy = Proxy::with_routes(&origin, routes).await;
+    origin.on("/d/1", [Reply::ok(FRESH, "preview"), Reply::ok(FRESH, "plain"), Reply::ok(FRESH, "new")]);
+    let preview = || proxy.get_with("/d/1", "X-Preview: 1\r\n");
+    assert_eq!(preview().await.body, "preview");
+    assert_eq!(proxy.get("/d/1").await.body, "plain");
+    assert_eq!(proxy.purge(r#"{"route": "plain"}"#).await, 1);
+    assert_eq!(proxy.get("/d/1").await.body, "new");
+    assert_eq!((preview().await.body.as_str(), preview().await.x_cache().as_str()), ("preview", "HIT"));
+    // By name they are one key nevertheless.
+    assert_eq!(proxy.purge(r#"{"key": "default"}"#).await, 2);
+}
+
 /// An app whose only page says how often it was changed; slow enough that purges come in between.
 async fn changing_app(changes: Arc<AtomicU64>) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -270,4 +351,25 @@ async fn no_race_serves_what_was_purged() {
         reader.await.unwrap();
     }
     assert!(hits.load(Ordering::SeqCst) > 0, "or nothing was shown");
+}
+
+#[tokio::test]
+async fn equivalent_urls_are_one_key_one_target_and_one_request_to_the_origin() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::in_front_of(&origin).await;
+    origin.on("/s?q=%C3%A9~", [Reply::ok(FRESH, "old"), Reply::ok(FRESH, "new")]);
+    assert_eq!(proxy.get("/s?q=%c3%a9%7e").await.body, "old");
+    assert_eq!(proxy.get("/s?q=%C3%A9~").await.x_cache(), "HIT");
+    assert_eq!(proxy.get("/s?q=\u{e9}~").await.x_cache(), "HIT");
+    assert_eq!(proxy.purge("{\"url\": \"https://a.test:443/s?q=\u{e9}%7E\"}").await, 1);
+    assert_eq!(proxy.get("/s?q=%c3%a9%7e").await.body, "new");
+    for host in ["a.test.", "A.test", "a.test:"] {
+        let request = format!("GET /s?q=%C3%A9~ HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(crate::support::send(proxy.address, &request).await.x_cache(), "HIT", "{host}");
+    }
+    origin.on("/e", [Reply::ok(FRESH, "without")]);
+    origin.on("/e?", [Reply::ok(FRESH, "empty")]);
+    assert_eq!(proxy.get("/e").await.body, "without");
+    assert_eq!(proxy.get("/e?").await.body, "empty", "no two URLs for the origin");
+    assert_eq!(proxy.purge(r#"{"url": "http://a.test/e"}"#).await, 2);
 }

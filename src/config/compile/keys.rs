@@ -24,13 +24,18 @@ pub(super) const DEFAULT: &str = "default";
 pub(super) struct Keys<'f> {
     given: &'f Optional<Entries<KeyConstructor>>,
     names: Names<'f>,
+    /// What keys without an id go by.
+    routes: Vec<&'f str>,
     directory: &'f Path,
 }
 
 impl<'f> Keys<'f> {
     /// Tells everything that is wrong with the keys by themselves.
     pub(super) fn new(file: &'f file::File, directory: &'f Path, problems: &mut Problems) -> Self {
-        let keys = Self { given: &file.keys, names: Names::of_optional("key", &file.keys), directory };
+        let routes = file.routes.value().map(|list| &**list).unwrap_or_default();
+        let routes = items(routes).filter_map(|(route, _)| Some(&**route.name.value()?)).collect();
+        let names = Names::of_optional("key", &file.keys);
+        let keys = Self { given: &file.keys, names, routes, directory };
         for (entry, key) in entries(keys.given) {
             check_name("key", &entry.name, entry.name_span, problems);
             if entry.name == DEFAULT {
@@ -55,6 +60,13 @@ impl<'f> Keys<'f> {
             {
                 problems.add(*span, format!("an empty {what}")).help("leave it out");
             }
+        }
+        if let Some(Given { span, value: Some(id), .. }) = &key.id
+            && self.routes.contains(&&**id)
+        {
+            problems
+                .add(*span, format!("the id {} is the name of a route", id.shown()))
+                .help("a key without an id goes by its route's name; give this one another id");
         }
         for (entry, section) in entries(&key.fields) {
             check_name("field", &entry.name, entry.name_span, problems);
@@ -247,7 +259,7 @@ impl<'f> Keys<'f> {
 
     /// Every constructor by name: those of `keys:`, the safe default, and those written in routes.
     pub(super) fn constructors(&self, routes: &Routes<'_>) -> Vec<Arc<Constructor>> {
-        let default = Arc::new(Constructor::safe_default(false));
+        let default = Arc::new(Constructor::safe_default(DEFAULT, false));
         let named = entries(self.given)
             .filter_map(|(entry, key)| self.build(&entry.name, &entry.name, key).map(Arc::new));
         let mut constructors: Vec<_> = std::iter::once(default).chain(named).collect();

@@ -91,11 +91,13 @@ impl<'f> Routes<'f> {
             let path = section.r#match.value().map(|section| section.path.span());
             spans.push((path.unwrap_or_default(), section.name.span(), name));
             let status_fields = status_fields(&section.status_fields, defaults);
-            routes.push(Arc::new(Route { name: (**name).into(), matching, upstream, cache, status_fields }));
+            routes.push(Route { name: (**name).into(), matching, upstream, cache, status_fields });
         }
         check_reach(&routes, &spans, problems);
         let complete = routes.len() == list.len();
-        Self { known: Some(known), routes: if complete { routes } else { Vec::new() } }
+        share_tags(&mut routes);
+        let routes = if complete { routes.into_iter().map(Arc::new).collect() } else { Vec::new() };
+        Self { known: Some(known), routes }
     }
 
     /// All routes, in the order of the file; `None` if nobody knows.
@@ -129,8 +131,22 @@ impl<'f> Routes<'f> {
     }
 }
 
+/// What routes store under one id carries the tags of all of them: it may be served on each.
+fn share_tags(routes: &mut [Route]) {
+    let rules = routes.iter().filter_map(|route| route.cache.as_ref());
+    let tags: Vec<(Arc<str>, Template)> =
+        rules.flat_map(|rule| rule.tags.iter().map(|tag| (Arc::clone(&rule.key.id), tag.clone()))).collect();
+    for rule in routes.iter_mut().filter_map(|route| route.cache.as_mut()) {
+        for (_, tag) in tags.iter().filter(|(id, _)| *id == rule.key.id) {
+            if !rule.tags.contains(tag) {
+                rule.tags.push(tag.clone());
+            }
+        }
+    }
+}
+
 /// Tells routes that no request can reach.
-fn check_reach(routes: &[Arc<Route>], spans: &[(Span, Span, &Text)], problems: &mut Problems) {
+fn check_reach(routes: &[Route], spans: &[(Span, Span, &Text)], problems: &mut Problems) {
     let matches: Vec<Match> = routes.iter().map(|route| route.matching.clone()).collect();
     for shadowed in Table::shadowed(&matches) {
         let (Some((path, _, name)), Some((_, by, by_name))) =
@@ -302,7 +318,9 @@ impl Cache<'_, '_> {
     }
 
     fn key(&self, section: &CacheSection, problems: &mut Problems) -> Option<Constructor> {
-        let default = || Constructor::safe_default(flag(&section.drop_tracking, false));
+        // Unless the key has an id, routes do not share entries: the same fields may mean other things elsewhere.
+        let id = self.route.name.value().map_or("", |name| name);
+        let default = || Constructor::safe_default(id, flag(&section.drop_tracking, false));
         let Some(Given { span, value, .. }) = &section.key else { return Some(default()) };
         if let Some(tracking) = section.drop_tracking.span()
             && !matches!(value, Some(Either::First(name)) if **name == *DEFAULT)
@@ -312,8 +330,6 @@ impl Cache<'_, '_> {
                 .note(*span, "this route has another")
                 .help("in a key, write `query: { preset: tracking }`");
         }
-        // Unless the key has an id, routes do not share entries: the same fields may mean other things elsewhere.
-        let id = self.route.name.value().map_or("", |name| name);
         match value.as_ref()? {
             Either::First(name) => match self.keys.find(name, *span, problems)? {
                 Found::Default => Some(default()),
