@@ -63,7 +63,8 @@ impl Scheme {
 /// A request that a key may be built from: one valid host, a normalised target, a known client.
 #[derive(Debug)]
 pub struct Normalized {
-    /// Method and fields as sent; the target in origin-form, its path normalised (RFC 3986 §6.2.2).
+    /// Method and fields as sent, but for `Host`, which is [`host`](Self::host); the target in origin-form, its path
+    /// normalised (RFC 3986 §6.2.2).
     pub head: http::request::Parts,
     /// The body.
     pub body: RequestBody,

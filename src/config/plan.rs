@@ -159,7 +159,7 @@ pub struct Upstream {
 /// The Host the origin sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostRewrite {
-    /// As the client sent it.
+    /// The one the client asked for.
     Preserve,
     /// The server's own authority.
     Server,

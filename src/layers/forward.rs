@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TE, TRANSFER_ENCODING, VIA};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, TE, TRANSFER_ENCODING, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 use http_body::Body;
 use tower::{Layer, Service};
@@ -111,10 +111,6 @@ fn onward(request: &Normalized, instance: &str) -> HeaderMap {
     if !request.body.is_end_stream() && request.body.size_hint().exact().is_none() {
         fields.remove(CONTENT_LENGTH);
         fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    let host = request.head.headers.get(HOST).cloned().or_else(|| HeaderValue::from_str(&request.host).ok());
-    if let Some(host) = host {
-        fields.insert(HOST, host);
     }
     via(request, &mut fields);
     forwarded(request, &mut fields);

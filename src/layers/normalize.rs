@@ -1,7 +1,7 @@
 //! Normalize: what no key may be built from is refused here.
 //!
 //! Routing, the key and the origin all see one and the same host and target: a missing, repeated or contradictory
-//! `Host` is refused (RFC 9112 §3.2), the path is normalised (RFC 3986 §6.2.2) for the key *and* for the origin,
+//! `Host` is refused (RFC 9112 §3.2), host and path are normalised (RFC 3986 §6.2.2) for the key *and* for the origin,
 //! and what a client says of itself counts only if it comes through a trusted proxy.
 
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use http::header::{CONNECTION, FORWARDED, HOST};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use ipnet::IpNet;
 use tower::{Layer, Service};
 
@@ -87,6 +87,7 @@ where
                 if names_fields(&head.headers) {
                     head.headers = end_to_end(&head.headers);
                 }
+                write_host(&host, &mut head.headers);
                 Early::later(self.inner.call(Normalized {
                     head,
                     body,
@@ -205,6 +206,16 @@ fn host(
     uri::normalize_authority(named, scheme.as_str())
         .map(|host| Arc::from(&*host))
         .map_err(|_| Failure::BadRequest("The Host field is not valid."))
+}
+
+/// Makes the field say what was made of it. Of two spellings of one host, with one key, the origin would otherwise see
+/// the one that happened to be asked for first, and may answer with it: in links, in redirects.
+fn write_host(host: &str, headers: &mut HeaderMap) {
+    if headers.get(HOST).is_none_or(|field| field != host)
+        && let Ok(field) = HeaderValue::from_str(host)
+    {
+        headers.insert(HOST, field);
+    }
 }
 
 /// The target in origin-form with its path normalised; `None` if it is so already.

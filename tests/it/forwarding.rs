@@ -100,6 +100,27 @@ async fn the_origin_sees_the_path_the_key_was_built_from() {
     assert_eq!(proxy.get("/b/~c?x=%7E").await.x_cache(), "HIT");
 }
 
+/// What is stored for a host must not show how the first client happened to write it.
+#[tokio::test]
+async fn the_origin_sees_the_host_the_key_was_built_from() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("Vary: Host\r\nCache-Control: max-age=60\r\n", "hello")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    let requests = [
+        "GET /a HTTP/1.1\r\nHost: A.TEST:0080\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: a.test:\r\n\r\n",
+        "GET http://A.test:80/a HTTP/1.1\r\nHost: a.test:80\r\n\r\n",
+        "GET http://a.test/a HTTP/1.0\r\n\r\n",
+    ];
+    for (request, word) in requests.into_iter().zip(["MISS", "HIT", "HIT", "HIT"]) {
+        assert_eq!(crate::support::send(proxy.address, request).await.x_cache(), word, "{request}");
+        assert_eq!((line(&origin.last(), "host").as_str(), origin.count()), ("a.test", 1), "{request}");
+    }
+    // Also where the cache takes no part.
+    crate::support::send(proxy.address, "POST /a HTTP/1.1\r\nHost: A.TEST:80\r\n\r\n").await;
+    assert_eq!(line(&origin.last(), "host"), "a.test");
+}
+
 #[tokio::test]
 async fn the_host_is_preserved_or_rewritten_as_configured() {
     for (setting, expected) in [("", "a.test"), ("    host: { fixed: app.internal }\n", "app.internal")] {

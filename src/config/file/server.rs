@@ -94,7 +94,7 @@ section! {
     struct Upstream {
         /// Its servers: `http://host:port`, one or a list. Requests are spread over them.
         servers: Required<OneOrMany<Word<OriginUrl>>>,
-        /// The `Host` it sees: `preserve` (as the client sent it), `server` (the server's own), or
+        /// The `Host` it sees: `preserve` (the one the client asked for), `server` (the server's own), or
         /// `{ fixed: name }`. Default: preserve.
         host: Optional<Either<HostWord, FixedHost>>,
         /// How long it may take.
@@ -113,7 +113,7 @@ section! {
 choice! {
     /// The `Host` an application sees.
     enum HostWord {
-        /// As the client sent it.
+        /// The one the client asked for.
         Preserve = "preserve",
         /// The server's own host and port.
         Server = "server",
