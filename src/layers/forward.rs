@@ -13,31 +13,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 use http_body::Body;
 use tower::{Layer, Service};
 
+use super::claims;
 use crate::exchange::{Normalized, Outbound};
 use crate::origin::ToOrigin;
-use crate::semantics::fields::end_to_end;
+use crate::semantics::fields::{end_to_end, only};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
-
-/// Fields by which a client could make some apps believe in another target, method or address than the one
-/// the key was built from. Only a trusted proxy may send them.
-const NOT_FROM_STRANGERS: [&str; 12] = [
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-server",
-    "x-forwarded-path",
-    "x-forwarded-scheme",
-    "x-forwarded-ssl",
-    "x-original-url",
-    "x-original-host",
-    "x-rewrite-url",
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-];
 
 /// Makes [`Forward`].
 #[derive(Clone, Debug)]
@@ -89,12 +73,8 @@ impl<S: Service<ToOrigin>> Service<Outbound> for Forward<S> {
 
 /// The fields that travel on.
 fn onward(request: &Normalized, instance: &str) -> HeaderMap {
-    let mut fields = end_to_end(&request.head.headers);
-    if !request.trusted {
-        for name in NOT_FROM_STRANGERS {
-            fields.remove(name);
-        }
-    }
+    let mut fields =
+        only(&end_to_end(&request.head.headers), |name| claims::passes(name.as_str(), request.trusted));
     fields.remove("staleproof-token");
     // Without a body nothing can be waited for; "A server that receives a 100-continue expectation in an HTTP/1.0
     // request MUST ignore that expectation." (RFC 9110 §10.1.1)

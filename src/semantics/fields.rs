@@ -89,7 +89,7 @@ pub(super) fn without(headers: HeaderMap, named: &[HeaderName]) -> HeaderMap {
 }
 
 /// The fields whose names are `kept`, in their order.
-pub(super) fn only(headers: &HeaderMap, kept: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+pub(crate) fn only(headers: &HeaderMap, kept: impl Fn(&HeaderName) -> bool) -> HeaderMap {
     let mut result = HeaderMap::with_capacity(headers.keys_len());
     for (name, value) in headers {
         if kept(name) {

@@ -78,6 +78,27 @@ async fn a_stranger_cannot_say_where_it_comes_from() {
     assert!(!request.contains("admin") && !request.contains("DELETE"), "{request}");
 }
 
+/// What the app may take for the truth about a request must be what its key was built from.
+#[tokio::test]
+async fn a_client_claims_nothing_that_its_key_does_not_have() {
+    const CLAIMS: &str = "X_Forwarded_Host X.Forwarded.Host Content_Length Transfer_Encoding X_HTTP_Method_Override \
+        X-Forwarded X-Forwarded-Uri X-Forwarded-Method X-Forwarded-Prefix X-Forwarded-User X-Original-URI \
+        X-Original-Method X-Rewrite-URL X-Host X-HTTP-Host-Override X-HTTP-Path-Override X-URL-Scheme \
+        Front-End-HTTPS X-Script-Name Script-Name X-Middleware-Subrequest Proxy X-Real-IP True-Client-IP \
+        CF-Connecting-IP Client-IP X-HTTP-Method Surrogate-Capability";
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("", "hello")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    let lies: String = CLAIMS.split(' ').map(|name| format!("{name}: evil\r\n")).collect();
+    for method in ["GET", "POST"] {
+        let response = proxy.request(method, "/a", &format!("{lies}X-Requested-With: app\r\n"), "").await;
+        assert_eq!(response.status, 200);
+        let request = origin.last();
+        assert!(!request.contains("evil"), "{request}");
+        assert_eq!(line(&request, "x-requested-with"), "app");
+    }
+}
+
 #[tokio::test]
 async fn a_trusted_proxy_is_believed() {
     let origin = Origin::start().await;
