@@ -5,9 +5,11 @@
 //! of this one, or pass for somebody else. So, for everything that goes to an origin:
 //!
 //! 1. What this proxy knows it writes itself (`Host`, `Forwarded`, `X-Forwarded-*`), over whatever came.
-//! 2. Other fields that claim such a thing are dropped.
+//! 2. Other fields that claim such a thing are dropped ([`passes`]), even if a trusted proxy sends them.
 //! 3. So are fields whose names have more than letters, digits and hyphens: CGI, WSGI, PHP and their kin read
 //!    `X_Forwarded_Host` as `X-Forwarded-Host`, and `Content_Length` as `Content-Length`.
+
+use http::HeaderName;
 
 /// Families of fields that claim something, each by its beginning.
 const FAMILIES: [&str; 5] = [
@@ -65,7 +67,41 @@ const CLAIMS: [&str; 35] = [
     "x-sendfile-type",
 ];
 
-/// Whether the field (in lower case) is one that claims something.
+/// Fields that this proxy writes, or that are about one hop: what a client sends of them never travels on.
+const OURS: [&str; 14] = [
+    "cdn-loop",
+    "connection",
+    "content-length",
+    "expect",
+    "forwarded",
+    "host",
+    "staleproof-token",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
+
+/// Whether a field that a client, or a trusted proxy, sent may reach an origin.
+///
+/// `forward_fields` is the operator's way out. A proxy that is trusted passes on what it does not know, too, so not even
+/// its claims pass unless the operator says that it sets or removes them itself; those of strangers never do.
+pub(crate) fn passes(name: &HeaderName, trusted: bool, forward_fields: &[HeaderName]) -> bool {
+    let text = name.as_str();
+    if is_plain(text) && !is_claim(text) {
+        return true;
+    }
+    forward_fields.contains(name) && (trusted || !is_claim(&folded(text)))
+}
+
+/// Whether nobody may let a field of this name pass.
+pub(crate) fn is_ours(name: &HeaderName) -> bool {
+    OURS.contains(&&*folded(name.as_str()))
+}
+
 fn is_claim(name: &str) -> bool {
     CLAIMS.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }
@@ -75,44 +111,67 @@ fn is_plain(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// Whether the field (in lower case) that a client sent may reach an origin.
-pub(super) fn passes(name: &str, trusted: bool) -> bool {
-    is_plain(name) && (trusted || !is_claim(name))
+/// The plain name that the name may be read as.
+fn folded(name: &str) -> String {
+    name.replace(|character: char| !character.is_ascii_alphanumeric(), "-")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_stranger_claims_nothing() {
-        for claim in [
-            "forwarded",
-            "x-forwarded",
-            "x-forwarded-host",
-            "x-forwarded-prefix",
-            "x-forwarded-uri",
-            "x-original-url",
-            "x-original-method",
-            "x-rewrite-uri",
-            "x-http-method-override",
-            "x-real-ip",
-            "script-name",
-            "x-middleware-subrequest",
-        ] {
-            assert!(!passes(claim, false), "{claim}");
-        }
-        for other in ["accept", "cookie", "x-requested-with", "x-request-id", "original", "proxy-x"] {
-            assert!(passes(other, false), "{other}");
+    /// Whether these pass from trusted proxies, and whether from strangers.
+    fn check(forward_fields: &[&'static str], names: &[&'static str], trusted: bool, stranger: bool) {
+        let forward_fields: Vec<_> = forward_fields.iter().copied().map(HeaderName::from_static).collect();
+        for &name in names {
+            let field = HeaderName::from_static(name);
+            let passes = |trusted| passes(&field, trusted, &forward_fields);
+            assert_eq!((passes(true), passes(false)), (trusted, stranger), "{name}");
         }
     }
 
+    const CLAIMED: &[&str] = &[
+        "forwarded",
+        "x-forwarded",
+        "x-forwarded-host",
+        "x-forwarded-prefix",
+        "x-forwarded-uri",
+        "x-original-url",
+        "x-original-method",
+        "x-rewrite-uri",
+        "x-http-method-override",
+        "x-real-ip",
+        "script-name",
+        "x-middleware-subrequest",
+    ];
+
     #[test]
-    fn a_name_that_can_be_read_in_two_ways_never_passes() {
-        for name in
-            ["x_forwarded_host", "content_length", "transfer_encoding", "x.forwarded.host", "a_b", "$x"]
-        {
-            assert!(!passes(name, false) && !passes(name, true), "{name}");
+    fn nobody_claims_anything() {
+        check(&[], CLAIMED, false, false);
+        let others = ["accept", "cookie", "x-requested-with", "x-request-id", "original", "proxy-x"];
+        check(&[], &others, true, true);
+    }
+
+    #[test]
+    fn a_name_that_can_be_read_in_two_ways_does_not_pass() {
+        let names =
+            ["x_forwarded_host", "content_length", "transfer_encoding", "x.forwarded.host", "a_b", "$x"];
+        check(&[], &names, false, false);
+    }
+
+    #[test]
+    fn the_operator_lets_trusted_proxies_claim_and_clients_use_odd_names() {
+        check(CLAIMED, CLAIMED, true, false);
+        check(&["a_b"], &["a_b"], true, true);
+        check(&["x_real_ip"], &["x_real_ip"], true, false);
+        check(&["x_real_ip", "x.y"], &["x-real-ip", "x_y"], false, false);
+    }
+
+    #[test]
+    fn what_is_written_here_is_ours_however_it_is_spelt() {
+        for name in ["host", "x-forwarded-host", "x_forwarded_proto", "content_length", "via"] {
+            assert!(is_ours(&HeaderName::from_static(name)), "{name}");
         }
+        assert!(!is_ours(&HeaderName::from_static("x-forwarded-prefix")));
     }
 }

@@ -14,10 +14,11 @@ use http::header::{CONNECTION, FORWARDED, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use ipnet::IpNet;
+use smallvec::smallvec;
 use tower::{Layer, Service};
 
 use super::Early;
-use crate::exchange::{Answer, Arrival, Normalized, Scheme};
+use crate::exchange::{Answer, Arrival, Hops, Normalized, Scheme};
 use crate::respond::Failure;
 use crate::semantics::fields::{self, end_to_end, transfer_is_understood};
 use crate::uri;
@@ -75,8 +76,9 @@ where
                 let request = &arrival.request;
                 Early::now(Answer::refused(failure.respond(request.method(), request.headers())))
             }
-            Ok(Checked { host, target, scheme, client, trusted }) => {
+            Ok(Checked { host, target, scheme, hops, trusted }) => {
                 let Arrival { request, peer, interims } = arrival;
+                let client = hops.first().copied().unwrap_or_else(|| peer.ip());
                 let (mut head, body) = request.into_parts();
                 let takes_trailers =
                     head.version >= Version::HTTP_11 && fields::takes_trailers(&head.headers);
@@ -93,8 +95,8 @@ where
                     body,
                     host,
                     scheme,
-                    peer,
                     client,
+                    hops,
                     trusted,
                     interims,
                     takes_trailers,
@@ -111,7 +113,7 @@ struct Checked {
     /// The normalised target, if it is not the one that came.
     target: Option<Uri>,
     scheme: Scheme,
-    client: IpAddr,
+    hops: Hops,
     trusted: bool,
 }
 
@@ -142,7 +144,7 @@ impl Ground {
             host: host(request.uri(), headers, request.version(), scheme)?,
             target: target(request.uri())?,
             scheme,
-            client: if trusted { self.forwarded_client(headers, peer) } else { peer },
+            hops: if trusted { self.forwarded_hops(headers, peer) } else { smallvec![peer] },
             trusted,
         })
     }
@@ -151,24 +153,26 @@ impl Ground {
         self.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// The client as the trusted proxies name it: from the right, the first address that is not one of them.
-    fn forwarded_client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+    /// The way as the trusted proxies name it. It begins with the client: from the right, the first address that is not
+    /// one of them.
+    fn forwarded_hops(&self, headers: &HeaderMap, peer: IpAddr) -> Hops {
         let lines = if headers.contains_key("x-forwarded-for") {
             headers.get_all("x-forwarded-for")
         } else {
             headers.get_all(FORWARDED)
         };
-        let hops: Vec<_> =
+        let said: Vec<_> =
             lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).collect();
-        let mut client = peer;
-        for hop in hops.into_iter().rev() {
+        let mut hops: Hops = smallvec![peer];
+        for hop in said.into_iter().rev() {
             let Some(address) = hop_address(hop) else { break };
-            client = address;
+            hops.push(address);
             if !self.trusts(address) {
                 break;
             }
         }
-        client
+        hops.reverse();
+        hops
     }
 }
 
@@ -340,17 +344,21 @@ mod tests {
     fn a_stranger_cannot_say_who_it_is() {
         let fields = [("host", "a"), ("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https")];
         let checked = check(STRANGER, "/", &fields).unwrap();
-        assert_eq!((checked.client.to_string().as_str(), checked.scheme), ("192.0.2.1", Scheme::Http));
+        assert_eq!((&checked.hops[..], checked.scheme), (&["192.0.2.1".parse().unwrap()][..], Scheme::Http));
     }
 
     #[test]
     fn the_client_is_the_rightmost_address_that_no_trusted_proxy_has() {
-        let client =
-            |name, value| check(PROXY, "/", &[("host", "a"), (name, value)]).unwrap().client.to_string();
-        assert_eq!(client("x-forwarded-for", "198.51.100.1, 203.0.113.9, 10.2.2.2"), "203.0.113.9");
-        assert_eq!(client("x-forwarded-for", "203.0.113.9:4711"), "203.0.113.9");
-        assert_eq!(client("x-forwarded-for", "unknown"), "10.1.1.1");
-        assert_eq!(client("forwarded", "for=\"[2001:db8::1]:80\";proto=https"), "2001:db8::1");
+        let hops = |name, value| {
+            let hops = check(PROXY, "/", &[("host", "a"), (name, value)]).unwrap().hops;
+            hops.iter().map(IpAddr::to_string).collect::<Vec<_>>()
+        };
+        let said = "198.51.100.1, 203.0.113.9, 10.2.2.2";
+        assert_eq!(hops("x-forwarded-for", said), ["203.0.113.9", "10.2.2.2", "10.1.1.1"]);
+        assert_eq!(hops("x-forwarded-for", "10.3.3.3"), ["10.3.3.3", "10.1.1.1"]);
+        assert_eq!(hops("x-forwarded-for", "203.0.113.9:4711"), ["203.0.113.9", "10.1.1.1"]);
+        assert_eq!(hops("x-forwarded-for", "unknown"), ["10.1.1.1"]);
+        assert_eq!(hops("forwarded", "for=\"[2001:db8::1]:80\";proto=https"), ["2001:db8::1", "10.1.1.1"]);
         let checked =
             check(PROXY, "/", &[("host", "a"), ("forwarded", "for=203.0.113.9;proto=https")]).unwrap();
         assert_eq!(checked.scheme, Scheme::Https);

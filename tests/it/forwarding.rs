@@ -99,16 +99,54 @@ async fn a_client_claims_nothing_that_its_key_does_not_have() {
     }
 }
 
+/// `routes:` for everything.
+const EVERYTHING: &str = "routes:\n  - { name: all, match: { path: \"/{*rest}\" }, upstream: app }\n";
+
 #[tokio::test]
-async fn a_trusted_proxy_is_believed() {
+async fn a_trusted_proxy_is_believed_on_the_client_and_its_scheme() {
     let origin = Origin::start().await;
     origin.on("/a", [Reply::ok("", "hello")]);
-    let routes = "routes:\n  - { name: all, match: { path: \"/{*rest}\" }, upstream: app }\n";
-    let proxy = Proxy::with_sections(&origin, "  trusted_proxies: [127.0.0.0/8]\n", "", routes).await;
-    proxy.get_with("/a", "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n").await;
+    let proxy = Proxy::with_sections(&origin, "  trusted_proxies: [127.0.0.0/8]\n", "", EVERYTHING).await;
+    let fields = "X-Forwarded-For: 6.6.6.6, 203.0.113.9, 127.0.0.2\r\nX-Forwarded-Proto: https\r\nForwarded: for=x;host=evil\r\n";
+    proxy.get_with("/a", fields).await;
     let request = origin.last();
-    assert_eq!(line(&request, "x-forwarded-for"), "203.0.113.9 | 127.0.0.1");
+    // What the client itself says of the way to it is hearsay.
+    assert_eq!(line(&request, "x-forwarded-for"), "203.0.113.9, 127.0.0.2, 127.0.0.1");
+    let forwarded = "for=203.0.113.9;host=\"a.test\";proto=https, for=127.0.0.2, for=127.0.0.1";
+    assert_eq!(line(&request, "forwarded"), forwarded);
     assert_eq!(line(&request, "x-forwarded-proto"), "https");
+}
+
+/// It passes on what it does not know, and a client's claims with it.
+#[tokio::test]
+async fn a_trusted_proxy_claims_no_other_target_either() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("Cache-Control: max-age=60\r\n", "hello")]);
+    let proxy = Proxy::with_sections(&origin, "  trusted_proxies: [127.0.0.0/8]\n", "", EVERYTHING).await;
+    let lies = "X-Forwarded-Host: evil\r\nX-Forwarded-Proto: nothttps\r\nX-Original-URL: /evil\r\n\
+        X-HTTP-Method-Override: EVIL\r\nX-Rewrite-URL: /evil\r\nX-Forwarded-Prefix: /evil\r\n";
+    proxy.get_with("/a", lies).await;
+    let request = origin.last();
+    assert!(!request.to_lowercase().contains("evil"), "{request}");
+    assert_eq!(line(&request, "x-forwarded-host"), "a.test");
+    assert_eq!(line(&request, "x-forwarded-proto"), "http");
+}
+
+#[tokio::test]
+async fn the_operator_may_let_fields_pass() {
+    for (trusted, prefix) in [("[127.0.0.0/8]", "/shop"), ("[]", "")] {
+        let origin = Origin::start().await;
+        origin.on("/a", [Reply::ok("", "hello")]);
+        let server =
+            format!("  trusted_proxies: {trusted}\n  forward_fields: [X-Forwarded-Prefix, api_key]\n");
+        let proxy = Proxy::with_sections(&origin, &server, "", EVERYTHING).await;
+        let fields = "X-Forwarded-Prefix: /shop\r\napi_key: 1\r\nX_Forwarded_Prefix: /evil\r\n";
+        proxy.get_with("/a", fields).await;
+        let request = origin.last();
+        assert_eq!(line(&request, "x-forwarded-prefix"), prefix);
+        assert_eq!(line(&request, "api_key"), "1");
+        assert!(!request.contains("evil"), "{request}");
+    }
 }
 
 #[tokio::test]

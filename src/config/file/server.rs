@@ -2,6 +2,7 @@
 
 use crate::config::read::{Either, List, OneOrMany, Optional, Required, Text, Word, choice, section};
 use crate::config::scalars::{Capacity, Count, OriginUrl, Size, Timeout};
+use http::HeaderName;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,9 +12,13 @@ section! {
     struct Server {
         /// Where clients connect: an address with a port, or a list of them. Default: `0.0.0.0:8080`.
         listen: Optional<OneOrMany<Word<SocketAddr>>>,
-        /// Proxies in front whose `Forwarded` and `X-Forwarded-*` fields are believed: addresses or networks. From
-        /// everyone else these fields are replaced. Default: none.
+        /// Proxies in front whose `X-Forwarded-For` and `X-Forwarded-Proto`, or `Forwarded`, are believed: addresses or
+        /// networks. Default: none.
         trusted_proxies: Optional<OneOrMany<Word<IpNet>>>,
+        /// Request fields that reach the app though it may take them for the truth about the request, such as
+        /// `x-forwarded-prefix` or `x-real-ip`: from trusted proxies only, which must set or remove them on every
+        /// request. Or though their names have more than letters, digits and hyphens. Default: none.
+        forward_fields: Optional<OneOrMany<Word<HeaderName>>>,
         /// Requests served at once; more get 503 at once. Default: 10000.
         max_in_flight: Optional<Word<Count>>,
         /// Connections open at once. Default: 20000.
