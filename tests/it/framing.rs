@@ -20,6 +20,8 @@ async fn a_request_that_can_be_read_in_two_ways_is_refused() {
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
         ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 501),
         ("GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /static/..%2faccount HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /static/..;/account HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ] {
         let response = send(proxy.address, request).await;
         assert_eq!(response.status, status, "{request:?}");
