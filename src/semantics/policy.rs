@@ -62,7 +62,8 @@ pub struct StalePolicy {
 /// Responses with `Set-Cookie`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SetCookie {
-    /// Not stored unless the response says `public`; then stored as it is.
+    /// Not stored, whatever else the response says: `public` says that it may be shared, and frameworks and CDN settings
+    /// put it on whole sites; they put a session's cookie on the same response without knowing of it.
     #[default]
     Refuse,
     /// Stored without the field (the client that caused the fetch still gets it).

@@ -178,8 +178,8 @@ pub fn terms_told(
     let sets_cookie = headers.contains_key(SET_COOKIE) && !withheld_fields(headers).contains(&SET_COOKIE);
     rules.refuse(
         NotStored::SetCookie,
-        policy.set_cookie == SetCookie::Refuse && sets_cookie && !directives.public(),
-        "it sets no cookie, or may be shared with it",
+        policy.set_cookie == SetCookie::Refuse && sets_cookie,
+        "it sets no cookie, or the route allows it",
     )?;
 
     // §4.2.4, §5.2.2.2, §5.2.2.8, §5.2.2.10
@@ -523,14 +523,17 @@ mod tests {
     }
 
     #[test]
-    fn cookies_are_not_shared_unless_somebody_says_so() {
+    fn cookies_are_not_shared_unless_the_route_says_so() {
         let with = |set_cookie| Case { policy: Policy { set_cookie, ..Policy::default() }, ..get() };
         let response = [("cache-control", "max-age=60"), ("set-cookie", "a=b")];
         with(SetCookie::Refuse).check(&response, Err(No::SetCookie));
         with(SetCookie::Strip).check(&response, Ok(60));
         with(SetCookie::Store).check(&response, Ok(60));
-        with(SetCookie::Refuse)
-            .check(&[("cache-control", "max-age=60, public"), ("set-cookie", "a=b")], Ok(60));
+        for directives in ["max-age=60, public", "s-maxage=60, public, must-revalidate"] {
+            let response = [("cache-control", directives), ("set-cookie", "a=b")];
+            with(SetCookie::Refuse).check(&response, Err(No::SetCookie));
+            with(SetCookie::Store).check(&response, Ok(60));
+        }
         // It is not stored at all: its response may be.
         for list in ["private=\"set-cookie\"", "no-cache=\"Set-Cookie, x-user\""] {
             let cache_control = format!("max-age=60, {list}");

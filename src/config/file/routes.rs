@@ -149,7 +149,7 @@ choice! {
 choice! {
     /// What happens to responses with `Set-Cookie`.
     enum SetCookieWord {
-        /// They are not stored, unless they are `public`.
+        /// They are not stored.
         Refuse = "refuse",
         /// They are stored without the field; the client whose request fetched them still gets it.
         Strip = "strip",
