@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use http::header::SET_COOKIE;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use tower::{Service, ServiceExt};
 
 use super::fill::{Fill, Pending};
@@ -109,7 +110,8 @@ where
         }
         // A QUERY has its content, read and in the key; nothing else that comes here has any.
         let content = routed.request.body.copy().unwrap_or_else(RequestBody::empty);
-        let outbound = outbound(&routed, headers, content);
+        let mut outbound = outbound(&routed, headers, content);
+        leave_out_what_the_key_does(rule, &mut outbound.request.head.uri);
         let response = forward.clone().oneshot(outbound).await;
         let received_at = rooms.clock.now();
         let failed = match &response {
@@ -290,6 +292,21 @@ pub(super) fn stored_method(routed: &Routed) -> &Method {
 /// The request as it goes to the origin.
 pub(super) fn outbound(routed: &Routed, headers: HeaderMap, body: RequestBody) -> Outbound {
     Outbound { request: routed.request.with(headers, body), upstream: routed.route.upstream }
+}
+
+/// Of the target's query the origin sees what the key has.
+fn leave_out_what_the_key_does(rule: &CacheRule, target: &mut Uri) {
+    let Some(query) = target.query() else { return };
+    let keyed = rule.key.keyed_query(query);
+    if keyed.as_deref() == Some(query) {
+        return;
+    }
+    let path = target.path();
+    let text = keyed.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    // Parts of a target make a target.
+    if let Ok(shorter) = PathAndQuery::try_from(text) {
+        *target = shorter.into();
+    }
 }
 
 fn tell_failure(error: &OriginError, routed: &Routed) {

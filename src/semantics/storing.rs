@@ -130,6 +130,17 @@ pub fn terms_told(
         is_about_this_exchange(status),
         "the status code is not about this one exchange",
     )?;
+    let stated = freshness::stated_lifetime(&directives, headers, exchanged);
+    let may_be_provoked = match status {
+        StatusCode::URI_TOO_LONG => true,
+        StatusCode::METHOD_NOT_ALLOWED => stated.is_none(),
+        _ => false,
+    };
+    rules.refuse(
+        NotStored::Status,
+        may_be_provoked && !policy.store_request_errors,
+        "one request is not refused for another's length or method",
+    )?;
     rules.refuse(
         NotStored::MustUnderstand,
         directives.must_understand() && !is_understood(status),
@@ -169,7 +180,7 @@ pub fn terms_told(
     // "Responses to POST requests are only cacheable when they include explicit freshness information" (RFC 9110 §9.3.3)
     rules.refuse(
         NotStored::NoFreshness,
-        *method == Method::POST && freshness::stated_lifetime(&directives, headers, exchanged).is_none(),
+        *method == Method::POST && stated.is_none(),
         "a POST's answer states its freshness (RFC 9110 §9.3.3)",
     )?;
 
@@ -399,6 +410,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_client_can_provoke_is_stored_only_where_the_rfc_is_taken_at_its_word() {
+        let unchanged_since_0 = [("last-modified", &*date(0)), ("date", &*date(1000))];
+        let default = TtlPolicy { default: secs(300), ..TtlPolicy::default() };
+        for (status, stated) in [(405, Ok(60)), (414, Err(No::Status))] {
+            let case = |store_request_errors, ttl: &TtlPolicy| {
+                let policy = Policy { store_request_errors, ttl: ttl.clone(), ..Policy::default() };
+                Case { status, policy, ..get() }
+            };
+            case(false, &default).check(&[], Err(No::Status));
+            case(false, &default).check_cc("public", Err(No::Status));
+            case(false, &default).check_cc("max-age=60", stated);
+            case(true, &default).check(&[], Ok(300));
+            case(true, &TtlPolicy::default()).check(&unchanged_since_0, Ok(100));
+            case(true, &default).check_cc("max-age=60", Ok(60));
+        }
+    }
+
+    #[test]
     fn parts_are_not_stored() {
         Case::status(206).check_cc("max-age=60", Err(No::Partial));
     }
@@ -453,7 +482,7 @@ mod tests {
     #[test]
     fn without_stated_freshness_only_some_codes_are_stored() {
         let unchanged_since_0 = [("last-modified", &*date(0)), ("date", &*date(1000))];
-        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501] {
+        for status in [200, 203, 204, 300, 301, 308, 404, 410, 501] {
             Case::status(status).check(&unchanged_since_0, Ok(100));
             Case::status(status).check(&[], Err(No::NoFreshness));
         }
@@ -469,7 +498,7 @@ mod tests {
     fn the_default_ttl_never_keeps_an_error_that_is_not_a_stable_one() {
         let default =
             |status| Case { status, ..Case::ttl(TtlPolicy { default: secs(300), ..TtlPolicy::default() }) };
-        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414] {
+        for status in [200, 203, 204, 300, 301, 308, 404, 410] {
             default(status).check(&[], Ok(300));
         }
         for status in [302, 401, 403, 422, 500, 502, 503, 504] {
