@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::header::{CONTENT_LENGTH, DATE, VIA};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use crate::clock::Timestamp;
@@ -18,19 +18,16 @@ use crate::semantics::fields::end_to_end;
 use crate::semantics::stored_response::storable_fields;
 use crate::semantics::storing::{self, Exchanged};
 use crate::semantics::vary::Selecting;
-use crate::semantics::{NotStored, StoredResponse};
+use crate::semantics::{NotStored, StoredResponse, dates};
 use crate::store::MemoryLimits;
 
-/// The fields that travel on: end-to-end, with `Via`, and with the `Date` of their receipt if they had none
-/// (RFC 9110 §6.6.1), lest a later hit be dated as of its sending.
+/// The fields that travel on: end-to-end, with `Via`, and with the `Date` of their receipt if they had none, or none
+/// that can be read (RFC 9110 §6.6.1), lest a later hit be dated as of its sending.
 pub(super) fn fields(from_origin: &HeaderMap, received_at: Timestamp) -> HeaderMap {
     let mut fields = end_to_end(from_origin);
     fields.append(VIA, via_value(http::Version::HTTP_11));
-    if !fields.contains_key(DATE) {
-        let date = httpdate::fmt_http_date(received_at.to_system_time());
-        if let Ok(date) = HeaderValue::try_from(date) {
-            fields.insert(DATE, date);
-        }
+    if dates::field(&fields, DATE, received_at).is_none() {
+        fields.insert(DATE, dates::to_value(received_at));
     }
     fields
 }

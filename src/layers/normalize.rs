@@ -124,6 +124,10 @@ impl Ground {
         if *request.method() == Method::CONNECT {
             return Err(Failure::NotImplemented("CONNECT is not supported: this is not a forward proxy."));
         }
+        // What comes back shows all that proxies in front added, cookies and addresses among it (RFC 9110 §9.3.8).
+        if *request.method() == Method::TRACE {
+            return Err(Failure::NotImplemented("TRACE is not supported."));
+        }
         // hyper takes off the outermost coding only, and the origin would get a body it cannot read.
         if !transfer_is_understood(headers) {
             return Err(Failure::NotImplemented("Of the transfer codings only chunked is supported."));
@@ -142,7 +146,7 @@ impl Ground {
         let scheme = if trusted { forwarded_scheme(headers) } else { Scheme::Http };
         Ok(Checked {
             host: host(request.uri(), headers, request.version(), scheme)?,
-            target: target(request.uri())?,
+            target: target(request.method(), request.uri(), scheme)?,
             scheme,
             hops: if trusted { self.forwarded_hops(headers, peer) } else { smallvec![peer] },
             trusted,
@@ -223,11 +227,20 @@ fn write_host(host: &str, headers: &mut HeaderMap) {
 }
 
 /// The target in origin-form with its path normalised; `None` if it is so already.
-fn target(uri: &Uri) -> Result<Option<Uri>, Failure<'static>> {
+fn target(method: &Method, uri: &Uri, scheme: Scheme) -> Result<Option<Uri>, Failure<'static>> {
     const INVALID: Failure<'static> = Failure::BadRequest("The request target is not valid.");
     // `OPTIONS *` speaks of the server as a whole (RFC 9112 §3.2.4).
     if uri.path() == "*" {
-        return Ok(None);
+        return if *method == Method::OPTIONS { Ok(None) } else { Err(INVALID) };
+    }
+    // "a request for an "https" resource MUST be rejected unless it has been received over a connection that has been
+    // secured" (RFC 9110 §7.4); other schemes are not HTTP's, and a host without one is for CONNECT.
+    let is_ours = match uri.scheme_str() {
+        None => uri.authority().is_none(),
+        Some(named) => named.eq_ignore_ascii_case("http") || named.eq_ignore_ascii_case(scheme.as_str()),
+    };
+    if !is_ours {
+        return Err(INVALID);
     }
     let path = uri::normalize_path(uri.path()).map_err(|_| INVALID)?;
     if matches!(path, Cow::Borrowed(_)) && uri.authority().is_none() && path.len() == uri.path().len() {
@@ -330,6 +343,18 @@ mod tests {
         assert_eq!(&*checked.host, "a.test");
         assert_eq!(checked.target.unwrap().to_string(), "/x?y");
         assert!(check(STRANGER, "http://a.test/", &[("host", "b.test")]).is_err());
+    }
+
+    #[test]
+    fn a_target_of_another_scheme_or_form_is_refused() {
+        for bad in ["ftp://a.test/x", "https://a.test/x", "a.test:80", "*"] {
+            let checked = check(STRANGER, bad, &[("host", "a.test")]);
+            assert!(matches!(checked, Err(Failure::BadRequest(_))), "{bad}");
+        }
+        let secured = [("host", "a.test"), ("x-forwarded-proto", "https")];
+        for good in ["HTTPS://a.test/x", "http://a.test/x"] {
+            assert_eq!(check(PROXY, good, &secured).unwrap().target.unwrap(), "/x", "{good}");
+        }
     }
 
     #[test]

@@ -156,6 +156,19 @@ async fn a_route_with_the_cache_off_stores_nothing() {
     assert_eq!(origin.count(), 2);
 }
 
+/// RFC 9110 §6.6.1.
+#[tokio::test]
+async fn a_date_that_nobody_can_read_gives_way_to_that_of_its_receipt() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("Cache-Control: max-age=60\r\nDate: garbage\r\n", "hello")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    let first = proxy.get("/a").await.field("date");
+    assert!(first.ends_with(" GMT"), "{first}");
+    proxy.later(10);
+    let second = proxy.get("/a").await;
+    assert_eq!((second.field("date"), second.field("age").as_str()), (first, "10"));
+}
+
 #[tokio::test]
 async fn tracking_parameters_make_no_difference_where_the_route_says_so() {
     let origin = Origin::start().await;
