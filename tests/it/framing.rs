@@ -33,6 +33,29 @@ async fn a_request_that_can_be_read_in_two_ways_is_refused() {
     assert_eq!(origin.count(), 0);
 }
 
+/// RFC 9112 §6.1: hyper takes the chunks and forgets the length, so the only thing left to do is what must be done.
+#[tokio::test]
+async fn a_request_with_two_lengths_has_the_framing_of_its_chunks_and_is_its_connections_last() {
+    for lengths in
+        ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5"]
+    {
+        let origin = Origin::start().await;
+        origin.on("/a", [Reply::ok("", "hello")]);
+        let proxy = Proxy::in_front_of(&origin).await;
+        let mut client = proxy.connect().await;
+        let request = format!("POST /a HTTP/1.1\r\nHost: a.test\r\n{lengths}\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+        client.write(format!("{request}GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n")).await;
+        let response = client.response().await;
+        assert_eq!((response.status, response.field("connection").as_str()), (200, "close"), "{response:?}");
+        let [request] = &origin.requests()[..] else { panic!("{:?}", origin.requests()) };
+        let head = request.to_lowercase();
+        assert!(
+            head.contains("transfer-encoding: chunked\r\n") && !head.contains("content-length"),
+            "{head}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_response_with_two_lengths_has_the_framing_of_its_chunks() {
     let origin = Origin::start().await;
