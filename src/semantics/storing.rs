@@ -120,8 +120,12 @@ pub fn terms_told(
         *method == Method::GET && reuse::has_content(request),
         "a GET has no content",
     )?;
-    // "the response status code is final;"
-    rules.refuse(NotStored::Status, status.is_informational(), "the status code is final (§3)")?;
+    // "the response status code is final;" and one of HTTP's: others are to be taken for an error (RFC 9110 §15).
+    rules.refuse(
+        NotStored::Status,
+        !(200..600).contains(&status.as_u16()),
+        "the status code is final (§3), and below 600",
+    )?;
     // "if the response status code is 206 or 304, or the must-understand cache directive is present: the
     // cache understands the response status code;"
     rules.refuse(NotStored::Partial, status == StatusCode::PARTIAL_CONTENT, "it is not a part (§3.3)")?;
@@ -289,8 +293,10 @@ fn is_heuristically_cacheable(status: StatusCode) -> bool {
 fn is_about_this_exchange(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
+        // Reset Content: of the form that one client sent; and some send content with it, which it may not have.
+        205
         // Not Modified, Proxy Authentication Required, Request Timeout, Precondition Failed, Content Too Large
-        304 | 407 | 408 | 412 | 413
+        | 304 | 407 | 408 | 412 | 413
         // Range Not Satisfiable, Expectation Failed, Misdirected Request, Too Early, Upgrade Required
         | 416 | 417 | 421 | 425 | 426
         // "MUST NOT be stored by a cache" (RFC 6585): Precondition Required, Too Many Requests,
@@ -301,7 +307,7 @@ fn is_about_this_exchange(status: StatusCode) -> bool {
 
 /// The final status codes of RFC 9110 §15 that are stored at all: none of them has caching rules of its own.
 fn is_understood(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200..=205 | 300..=303 | 307 | 308 | 400..=406 | 409..=411 | 414 | 415 | 422 | 500..=505)
+    matches!(status.as_u16(), 200..=204 | 300..=303 | 307 | 308 | 400..=406 | 409..=411 | 414 | 415 | 422 | 500..=505)
 }
 
 #[cfg(test)]
@@ -404,7 +410,9 @@ mod tests {
 
     #[test]
     fn codes_about_one_exchange_are_never_stored() {
-        for status in [100, 103, 304, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431, 511] {
+        for status in
+            [100, 103, 205, 304, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431, 511, 600, 999]
+        {
             Case::status(status).check_cc("max-age=60, public", Err(No::Status));
         }
     }
