@@ -33,6 +33,23 @@ async fn a_request_that_can_be_read_in_two_ways_is_refused() {
     assert_eq!(origin.count(), 0);
 }
 
+#[tokio::test]
+async fn a_request_that_cannot_be_read_is_counted_all_the_same() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::in_front_of(&origin).await;
+    let too_large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    for (number, (request, status)) in
+        [("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400), (&too_large, 431)].into_iter().enumerate()
+    {
+        assert_eq!(send(proxy.address, request).await.status, status);
+        let counted = format!("requests_total{{cache=\"-\",status=\"4xx\"}} {}\n", number + 1);
+        // Counted when the connection has ended, which we may hear of first.
+        while !send(proxy.admin, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.body.contains(&counted) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 /// RFC 9112 §6.1: hyper takes the chunks and forgets the length, so the only thing left to do is what must be done.
 #[tokio::test]
 async fn a_request_with_two_lengths_has_the_framing_of_its_chunks_and_is_its_connections_last() {
