@@ -139,6 +139,8 @@ pub struct Outbound {
     pub request: Normalized,
     /// Index into the plan's upstreams.
     pub upstream: usize,
+    /// Whether the origin is to be told that its `Surrogate-Control` is heard.
+    pub heeds_surrogate_control: bool,
 }
 
 /// A response with what there is to say of it.

@@ -325,3 +325,27 @@ fn a_port_that_is_taken_is_named_with_what_to_do() {
     let complaint = complaint(&format!("demo --port {port} --admin-port 0"), 1);
     assert!(complaint.contains(&demo.public) && complaint.contains("--port"), "{complaint}");
 }
+
+#[test]
+fn explain_tells_whether_a_response_would_be_stored_and_by_which_rule_not() {
+    let scratch = Scratch::new();
+    let explain = |head: &str| {
+        let file = scratch.0.join("response");
+        fs::write(&file, head).unwrap();
+        printed(&format!("explain http://127.0.0.1/articles/tea --response {}", file.display()))
+    };
+    let stored =
+        explain("HTTP/1.1 200 OK\r\nCache-Control: max-age=60, stale-while-revalidate=30\r\n\r\nhello");
+    assert!(stored.starts_with("route    article\nresponse 200 OK\nrules    yes  "), "{stored}");
+    assert!(
+        stored.ends_with("stored   for 60 s by max-age, stale for 30 s more while it is validated\n"),
+        "{stored}"
+    );
+    let refused = explain("HTTP/1.1 200 OK\nCache-Control: private\n\n");
+    let last: Vec<_> = refused.lines().rev().take(2).collect();
+    assert_eq!(last, ["stored   no: private", "         no   the response is not private (§5.2.2.7)"]);
+    let wrong = complaint("explain http://127.0.0.1/articles/tea --response /dev/null", 2);
+    assert!(wrong.contains("is not a status line such as HTTP/1.1 200 OK"), "{wrong}");
+    let nobody = complaint("explain http://127.0.0.1/articles/tea --admin http://127.0.0.1:1", 1);
+    assert!(nobody.contains("Is the server running?"), "{nobody}");
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header::SET_COOKIE;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Uri};
 use tower::{Service, ServiceExt};
 
 use super::fill::{Fill, Pending};
@@ -20,8 +20,9 @@ use crate::respond::Failure;
 use crate::routes::CacheRule;
 use crate::semantics::precondition::{self, Verdict};
 use crate::semantics::storing::Exchanged;
+use crate::semantics::targeted::{self, SURROGATE_CONTROL};
 use crate::semantics::{
-    CacheStatus, ForwardReason, NotStored, SetCookie, StoredResponse, method, reuse, validation,
+    CacheStatus, ForwardReason, NotStored, SetCookie, StoredResponse, fields, method, reuse, validation,
 };
 use crate::store::Stored;
 
@@ -291,7 +292,11 @@ pub(super) fn stored_method(routed: &Routed) -> &Method {
 
 /// The request as it goes to the origin.
 pub(super) fn outbound(routed: &Routed, headers: HeaderMap, body: RequestBody) -> Outbound {
-    Outbound { request: routed.request.with(headers, body), upstream: routed.route.upstream }
+    Outbound {
+        request: routed.request.with(headers, body),
+        upstream: routed.route.upstream,
+        heeds_surrogate_control: targets(routed).contains(&SURROGATE_CONTROL),
+    }
 }
 
 /// Of the target's query the origin sees what the key has.
@@ -307,6 +312,11 @@ fn leave_out_what_the_key_does(rule: &CacheRule, target: &mut Uri) {
     if let Ok(shorter) = PathAndQuery::try_from(text) {
         *target = shorter.into();
     }
+}
+
+/// The targeted fields that are heard.
+fn targets(routed: &Routed) -> &[HeaderName] {
+    routed.rule().map(|rule| &*rule.policy.targeted_fields).unwrap_or_default()
 }
 
 fn tell_failure(error: &OriginError, routed: &Routed) {
@@ -336,6 +346,7 @@ pub(super) fn answer(
 ) -> Answer {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    *response.headers_mut() = fields;
+    *response.headers_mut() =
+        fields::without_where(fields, |name| targeted::ends_here(name, targets(routed)));
     Answer::new(response, routed, note)
 }

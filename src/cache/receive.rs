@@ -18,7 +18,7 @@ use crate::semantics::fields::end_to_end;
 use crate::semantics::stored_response::storable_fields;
 use crate::semantics::storing::{self, Exchanged};
 use crate::semantics::vary::Selecting;
-use crate::semantics::{NotStored, StoredResponse, dates};
+use crate::semantics::{NotStored, StoredResponse, Terms, dates};
 use crate::store::MemoryLimits;
 
 /// The fields that travel on: end-to-end, with `Via`, and with the `Date` of their receipt if they had none, or none
@@ -50,8 +50,21 @@ pub(super) fn storable(
         // An invalidation of one that is not remembered would not reach it.
         return Err(NotStored::CacheGroups);
     }
-    let selecting = Selecting::of(fields, &request.headers).ok_or(NotStored::VaryStar)?;
-    Ok(StoredResponse::new(status, storable_fields(fields.clone(), &rule.policy), terms, selecting))
+    let selecting =
+        Selecting::of(fields, &request.headers, rule.policy.liberal_selection).ok_or(NotStored::VaryStar)?;
+    Ok(storable_response(rule, status, fields, terms, selecting))
+}
+
+/// The response as it is stored.
+pub(super) fn storable_response(
+    rule: &CacheRule,
+    status: StatusCode,
+    fields: &HeaderMap,
+    terms: Terms,
+    selecting: Selecting,
+) -> StoredResponse {
+    let fields = storable_fields(fields.clone(), &rule.policy);
+    StoredResponse::new(status, fields, &rule.policy.targeted_fields, terms, selecting)
 }
 
 /// Whether the route wants such a response to be stored.

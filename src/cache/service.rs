@@ -206,7 +206,7 @@ impl Rooms {
                 Found::Errand(Errand::Fetch { reason, key, candidates })
             }
             Reuse::Forward(reason) => {
-                let offered = variants.as_deref().filter(|_| rule.policy.offer_variants);
+                let offered = variants.as_deref().filter(|_| rule.policy.liberal_selection);
                 let candidates = offered.map(|variants| self.candidates(variants, routed));
                 Found::Errand(Errand::Fetch { reason, key, candidates: candidates.unwrap_or_default() })
             }

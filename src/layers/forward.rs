@@ -16,7 +16,8 @@ use tower::{Layer, Service};
 use super::claims;
 use crate::exchange::{Normalized, Outbound};
 use crate::origin::ToOrigin;
-use crate::semantics::fields::{end_to_end, only};
+use crate::semantics::fields::{end_to_end, without_where};
+use crate::semantics::targeted::SURROGATE_CAPABILITY;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -64,8 +65,11 @@ impl<S: Service<ToOrigin>> Service<Outbound> for Forward<S> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, Outbound { request, upstream }: Outbound) -> S::Future {
-        let headers = onward(&request, &self.instance, &self.forward_fields);
+    fn call(&mut self, Outbound { request, upstream, heeds_surrogate_control }: Outbound) -> S::Future {
+        let mut headers = onward(&request, &self.instance, &self.forward_fields);
+        if heeds_surrogate_control {
+            headers.append("surrogate-capability", HeaderValue::from_static(SURROGATE_CAPABILITY));
+        }
         let Normalized { head, body, interims, .. } = request;
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
@@ -77,8 +81,8 @@ impl<S: Service<ToOrigin>> Service<Outbound> for Forward<S> {
 
 /// The fields that travel on.
 fn onward(request: &Normalized, instance: &str, forward_fields: &[HeaderName]) -> HeaderMap {
-    let mut fields = only(&end_to_end(&request.head.headers), |name| {
-        claims::passes(name, request.trusted, forward_fields)
+    let mut fields = without_where(end_to_end(&request.head.headers), |name| {
+        !claims::passes(name, request.trusted, forward_fields)
     });
     fields.remove("staleproof-token");
     // Without a body nothing can be waited for; "A server that receives a 100-continue expectation in an HTTP/1.0

@@ -6,8 +6,9 @@
 
 pub use super::not_stored::NotStored;
 
-use super::cache_control::{RequestDirectives, ResponseDirectives, withheld_fields};
+use super::cache_control::RequestDirectives;
 use super::policy::{ClientDirectives, Policy, SetCookie, TtlPolicy};
+use super::targeted::Statement;
 use super::{EntityTag, dates, freshness, reuse, vary};
 use crate::clock::Timestamp;
 use http::header::{AUTHORIZATION, LAST_MODIFIED, SET_COOKIE};
@@ -105,7 +106,8 @@ pub fn terms_told(
     tell: impl FnMut(&'static str, Option<NotStored>),
 ) -> Result<Terms, NotStored> {
     let mut rules = Rules(tell);
-    let directives = ResponseDirectives::of(headers);
+    let statement = Statement::of(headers, &policy.targeted_fields);
+    let directives = &statement.directives;
 
     // "A cache MUST NOT store a response to a request unless:
     // the request method is understood by the cache;"
@@ -134,7 +136,7 @@ pub fn terms_told(
         is_about_this_exchange(status),
         "the status code is not about this one exchange",
     )?;
-    let stated = freshness::stated_lifetime(&directives, headers, exchanged);
+    let stated = freshness::stated_lifetime(&statement, headers, exchanged);
     let may_be_provoked = match status {
         StatusCode::URI_TOO_LONG => true,
         StatusCode::METHOD_NOT_ALLOWED => stated.is_none(),
@@ -178,7 +180,7 @@ pub fn terms_told(
     // "the response contains at least one of the following: a public response directive; … an Expires
     // header field; a max-age response directive; … an s-maxage response directive; … or a status code that is
     // defined as heuristically cacheable"; and beyond that, something that makes a lifetime of it
-    let lifetime = lifetime(status, &directives, headers, &policy.ttl, exchanged);
+    let lifetime = lifetime(status, &statement, headers, &policy.ttl, exchanged);
     let (lifetime, lifetime_from) =
         rules.ask(lifetime, "it is known how long it is fresh (§4.2.1, §4.2.2)")?;
     // "Responses to POST requests are only cacheable when they include explicit freshness information" (RFC 9110 §9.3.3)
@@ -190,7 +192,7 @@ pub fn terms_told(
 
     // "A stored response with a Vary header field value containing a member "*" always fails to match" (§4.1)
     rules.refuse(NotStored::VaryStar, !vary::is_selectable(headers), "Vary can be met (§4.1)")?;
-    let sets_cookie = headers.contains_key(SET_COOKIE) && !withheld_fields(headers).contains(&SET_COOKIE);
+    let sets_cookie = headers.contains_key(SET_COOKIE) && !statement.withheld.contains(&SET_COOKIE);
     rules.refuse(
         NotStored::SetCookie,
         policy.set_cookie == SetCookie::Refuse && sets_cookie,
@@ -246,12 +248,13 @@ impl<T: FnMut(&'static str, Option<NotStored>)> Rules<T> {
 /// The freshness lifetime as [`TtlPolicy`] has it.
 fn lifetime(
     status: StatusCode,
-    directives: &ResponseDirectives,
+    statement: &Statement,
     headers: &HeaderMap,
     ttl: &TtlPolicy,
     exchanged: Exchanged,
 ) -> Result<(Duration, LifetimeSource), NotStored> {
-    let stated = freshness::stated_lifetime(directives, headers, exchanged);
+    let directives = &statement.directives;
+    let stated = freshness::stated_lifetime(statement, headers, exchanged);
     // "heuristics can only be used on responses without explicit freshness whose status codes are defined as
     // heuristically cacheable and on responses without explicit freshness that have been explicitly
     // marked as cacheable (e.g., with a public response directive)" (§4.2.2); so can policies

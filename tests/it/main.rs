@@ -26,6 +26,7 @@ mod reuse;
 mod shutdown;
 mod stale;
 mod streaming;
+mod targeted;
 mod trailers;
 mod validation;
 mod vary;

@@ -4,7 +4,7 @@ use super::KeyConstructor;
 use crate::config::read::{Either, Entries, OneOrMany, Optional, Required, Text, Word, choice, section};
 use crate::config::scalars::{Size, Statuses, True};
 use crate::routes::{HostPattern, PathPattern, Template};
-use http::Method;
+use http::{HeaderName, Method};
 use regex::Regex;
 use std::time::Duration;
 
@@ -83,6 +83,9 @@ section! {
         store_if: Optional<StoreConditionSection>,
         /// Responses are not stored if this holds.
         store_unless: Optional<StoreConditionSection>,
+        /// Response fields that take the place of `Cache-Control` here, the first that speaks. Default: as at the top of
+        /// the file.
+        targeted_fields: Optional<OneOrMany<Word<HeaderName>>>,
         /// The defaults of the settings below; also, `safe` does not store what clients can provoke (414, and 405
         /// without a lifetime of its own). Default: as at the top of the file.
         compliance: Optional<ComplianceWord>,
