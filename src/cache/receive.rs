@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::exchange::Routed;
 use crate::invalidation::{Tag, apply};
 use crate::keys::Key;
+use crate::layers::claims;
 use crate::layers::forward::via_value;
 use crate::origin::OriginBody;
 use crate::routes::CacheRule;
@@ -52,6 +53,10 @@ pub(super) fn storable(
     }
     let selecting =
         Selecting::of(fields, &request.headers, rule.policy.liberal_selection).ok_or(NotStored::VaryStar)?;
+    // The origin chose by what was written on the way to it, and no request that comes here has it.
+    if selecting.names().any(claims::tells_of_the_way) {
+        return Err(NotStored::VaryStar);
+    }
     Ok(storable_response(rule, status, fields, terms, selecting))
 }
 

@@ -97,6 +97,11 @@ pub(crate) fn passes(name: &HeaderName, trusted: bool, forward_fields: &[HeaderN
     forward_fields.contains(name) && (trusted || !is_claim(&folded(text)))
 }
 
+/// Whether this proxy tells by the field who sent a request: the one thing it writes that is in no key by itself.
+pub(crate) fn tells_of_the_way(name: &HeaderName) -> bool {
+    ["forwarded", "x-forwarded-for", "via"].contains(&name.as_str())
+}
+
 /// Whether nobody may let a field of this name pass.
 pub(crate) fn is_ours(name: &HeaderName) -> bool {
     OURS.contains(&&*folded(name.as_str()))
