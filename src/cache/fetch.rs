@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use http::header::SET_COOKIE;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Uri};
 use tower::{Service, ServiceExt};
 
 use super::fill::{Fill, Pending};
@@ -19,7 +20,7 @@ use crate::respond::Failure;
 use crate::routes::CacheRule;
 use crate::semantics::precondition::{self, Verdict};
 use crate::semantics::storing::Exchanged;
-use crate::semantics::targeted::{self, SURROGATE_CAPABILITY, SURROGATE_CONTROL};
+use crate::semantics::targeted::{self, SURROGATE_CONTROL};
 use crate::semantics::{
     CacheStatus, ForwardReason, NotStored, SetCookie, StoredResponse, fields, method, reuse, validation,
 };
@@ -116,7 +117,8 @@ where
         });
         // A QUERY has its content, read and in the key; nothing else that comes here has any.
         let content = routed.request.body.copy().unwrap_or_else(RequestBody::empty);
-        let outbound = outbound(&routed, headers, content);
+        let mut outbound = outbound(&routed, headers, content);
+        leave_out_what_the_key_does(rule, &mut outbound.request.head.uri);
         let response = forward.clone().oneshot(outbound).await;
         let received_at = rooms.clock.now();
         let failed = match &response {
@@ -303,11 +305,27 @@ pub(super) fn stored_method(routed: &Routed) -> &Method {
 }
 
 /// The request as it goes to the origin.
-pub(super) fn outbound(routed: &Routed, mut headers: HeaderMap, body: RequestBody) -> Outbound {
-    if targets(routed).contains(&SURROGATE_CONTROL) {
-        headers.append("surrogate-capability", HeaderValue::from_static(SURROGATE_CAPABILITY));
+pub(super) fn outbound(routed: &Routed, headers: HeaderMap, body: RequestBody) -> Outbound {
+    Outbound {
+        request: routed.request.with(headers, body),
+        upstream: routed.route.upstream,
+        heeds_surrogate_control: targets(routed).contains(&SURROGATE_CONTROL),
     }
-    Outbound { request: routed.request.with(headers, body), upstream: routed.route.upstream }
+}
+
+/// Of the target's query the origin sees what the key has.
+pub(super) fn leave_out_what_the_key_does(rule: &CacheRule, target: &mut Uri) {
+    let Some(query) = target.query() else { return };
+    let keyed = rule.key.keyed_query(query);
+    if keyed.as_deref() == Some(query) {
+        return;
+    }
+    let path = target.path();
+    let text = keyed.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    // Parts of a target make a target.
+    if let Ok(shorter) = PathAndQuery::try_from(text) {
+        *target = shorter.into();
+    }
 }
 
 /// The targeted fields that are heard.

@@ -9,7 +9,9 @@ use http::header::{CONTENT_LENGTH, IF_RANGE, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use tower::{Service, ServiceExt};
 
-use super::fetch::{self, Quest, Received, answer, fetched, origin_failed, outbound};
+use super::fetch::{
+    self, Quest, Received, answer, fetched, leave_out_what_the_key_does, origin_failed, outbound,
+};
 use super::fill::{Fill, Pending};
 use super::service::Candidates;
 use super::{Rooms, part, receive, serve};
@@ -69,7 +71,8 @@ where
     };
     let fetch = rooms.log.begin_fetch();
     let requested_at = rooms.clock.now();
-    let outbound = outbound(&routed, routed.request.head.headers.clone(), RequestBody::empty());
+    let mut outbound = outbound(&routed, routed.request.head.headers.clone(), RequestBody::empty());
+    leave_out_what_the_key_does(rule, &mut outbound.request.head.uri);
     let response = match forward.oneshot(outbound).await {
         Ok(response) => response,
         Err(error) => return origin_failed(&error, &routed, CacheWord::Miss, reason),

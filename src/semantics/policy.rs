@@ -27,6 +27,10 @@ pub struct Policy {
     /// Whether a body is stored that ended with the connection: "complete regardless of the number of message body
     /// octets received" (RFC 9112 §8), so that a truncated one cannot be told from a whole one.
     pub store_close_delimited: bool,
+    /// Whether 405 and 414 are stored as other heuristically cacheable codes are (RFC 9110 §15.1). They speak of the
+    /// method and the length of one request, and whoever finds out how to provoke one takes a page away from everyone:
+    /// without this, a 405 is stored if it states a lifetime, and a 414 never.
+    pub store_request_errors: bool,
     /// Whether a request may ask for less, or more, than the cache would serve.
     pub client_directives: ClientDirectives,
 }
@@ -40,6 +44,7 @@ impl Default for Policy {
             liberal: false,
             set_cookie: SetCookie::default(),
             store_close_delimited: false,
+            store_request_errors: false,
             client_directives: ClientDirectives::default(),
         }
     }
@@ -82,7 +87,8 @@ pub struct StalePolicy {
 /// Responses with `Set-Cookie`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SetCookie {
-    /// Not stored unless the response says `public`; then stored as it is.
+    /// Not stored, whatever else the response says: `public` says that it may be shared, and frameworks and CDN settings
+    /// put it on whole sites; they put a session's cookie on the same response without knowing of it.
     #[default]
     Refuse,
     /// Stored without the field (the client that caused the fetch still gets it).

@@ -267,6 +267,7 @@ impl Cache<'_, '_> {
                 if_error: section.stale_if_error.value().map(|word| word.0),
             },
             liberal,
+            store_request_errors: liberal,
             store_close_delimited: flag(&section.store_close_delimited, liberal),
             set_cookie: match section.set_cookie.value_or(set_cookie) {
                 SetCookieWord::Refuse => SetCookie::Refuse,
