@@ -57,6 +57,9 @@ struct Readings<'p> {
     partition: &'p mut Vec<(Arc<str>, String)>,
 }
 
+/// A decoded name, and its value if it has one.
+type Parameter<'p> = (Cow<'p, [u8]>, Option<Cow<'p, [u8]>>);
+
 impl Readings<'_> {
     fn push(&mut self, reading: String) {
         let known = self.partition.get(self.start..).unwrap_or_default();
@@ -78,7 +81,7 @@ impl Readings<'_> {
     }
 
     /// Parameters: for every name any one of its values.
-    fn push_choices(&mut self, field: &Field, pairs: &[(Cow<'_, [u8]>, Option<Cow<'_, [u8]>>)]) {
+    fn push_choices(&mut self, field: &Field, pairs: &[Parameter<'_>]) {
         let mut names: Vec<&[u8]> = pairs.iter().map(|(name, _)| &**name).collect();
         names.sort_unstable();
         names.dedup();
