@@ -29,7 +29,7 @@ use crate::routes::{
 };
 use crate::semantics::vary::Selecting;
 use crate::semantics::{LifetimeSource, Policy, StoredResponse, Terms};
-use crate::store::{Memory, MemoryLimits, Stored};
+use crate::store::{Memory, MemoryLimits, Searches, Stored};
 use crate::telemetry::Metrics;
 use crate::webhooks::{EventMapping, Hook, Intake, Preset};
 
@@ -88,6 +88,7 @@ impl Admin {
             log,
             invalidator,
             routes,
+            searches: Searches::default(),
             clock: clock.clone(),
             unsafe_exchanges: Arc::new(Semaphore::new(1)),
         });
@@ -182,6 +183,7 @@ fn article_route() -> Route {
             store_post: false,
             query: None,
             groups: true,
+            no_vary_search: false,
         }),
         status_fields: StatusFields {
             x_cache: true,

@@ -40,7 +40,7 @@ impl Rooms {
         if let Err(reason) = participates(routed) {
             return bypassed(reason.as_str());
         }
-        let key = match rule.key.key(&routed.key_input(now)) {
+        let key = match self.key(routed, rule, now) {
             Ok(key) => key,
             Err(problem) => return bypassed(&problem.to_string()),
         };

@@ -211,7 +211,8 @@ pub(super) fn keep(
     let note = quest.note(status, Ok(&response), exchanged.received_at);
     let verdict = precondition::evaluate(&response, &routed.request.head.headers);
     let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
-    let fill = Fill::new(body, Pending::new(rooms, quest.key, response, carried, fetch));
+    let key = rooms.key_stated(routed, rule, &response, quest.key);
+    let fill = Fill::new(body, Pending::new(rooms, key, response, carried, fetch));
     match verdict {
         Verdict::Send => answer(routed, status, fields, AnswerBody::Fill(Box::new(fill)), note),
         Verdict::NotModified => {

@@ -13,7 +13,7 @@ use crate::keys::Key;
 use crate::routes::CacheRule;
 use crate::semantics::storing::{self, Exchanged};
 use crate::semantics::validation::HeadSays;
-use crate::semantics::{NotStored, StoredResponse, validation};
+use crate::semantics::{NoVarySearch, NotStored, StoredResponse, validation};
 use crate::store::Stored;
 
 /// What the origin said, and to whom.
@@ -78,8 +78,10 @@ impl Confirmation<'_> {
     fn freshen_other(&self, stored: &Stored) {
         let StoredResponse { status, headers, selecting, .. } = &stored.response;
         let fields = self.freshened(&stored.response);
-        if !fields.get_all(VARY).iter().eq(headers.get_all(VARY).iter()) {
-            // Which requests it is for now depends on fields of a request that nobody remembers.
+        let search = stored.response.search.as_deref();
+        let same_queries = search.is_none_or(|search| search.rule() == NoVarySearch::of(&fields).as_ref());
+        if !same_queries || !fields.get_all(VARY).iter().eq(headers.get_all(VARY).iter()) {
+            // Which requests it is for now depends on a request that nobody remembers.
             return self.forget(stored);
         }
         let request = &self.routed.request.head.headers;
@@ -93,7 +95,8 @@ impl Confirmation<'_> {
         ) {
             Ok(terms) => {
                 let storable =
-                    receive::storable_response(self.rule, *status, &fields, terms, selecting.clone());
+                    receive::storable_response(self.rule, *status, &fields, terms, selecting.clone())
+                        .with_search(search.cloned());
                 self.replace(stored, storable, &fields);
             }
             Err(_) => self.forget(stored),

@@ -12,6 +12,7 @@ mod post;
 mod query;
 mod receive;
 mod refresh;
+mod search;
 mod serve;
 mod service;
 

@@ -19,7 +19,7 @@ use crate::semantics::fields::end_to_end;
 use crate::semantics::stored_response::storable_fields;
 use crate::semantics::storing::{self, Exchanged};
 use crate::semantics::vary::Selecting;
-use crate::semantics::{NotStored, StoredResponse, Terms, dates, response_tags};
+use crate::semantics::{NoVarySearch, NotStored, Search, StoredResponse, Terms, dates, response_tags};
 use crate::store::MemoryLimits;
 
 /// The fields that travel on: end-to-end, with `Via`, and with the `Date` of their receipt if they had none, or none
@@ -57,7 +57,8 @@ pub(super) fn storable(
     if selecting.names().any(claims::tells_of_the_way) {
         return Err(NotStored::VaryStar);
     }
-    Ok(storable_response(rule, status, fields, terms, selecting))
+    let search = rule.no_vary_search.then(|| Search::new(request.uri.query(), NoVarySearch::of(fields)));
+    Ok(storable_response(rule, status, fields, terms, selecting).with_search(search))
 }
 
 /// The response as it is stored.
@@ -109,6 +110,10 @@ pub(super) fn tags(routed: &Routed, rule: &CacheRule, key: &Key, fields: &Header
     });
     let tags = own.chain(response_tags::of(fields));
     let mut tags = apply::tags_of(&routed.route, key, &rule.key, &resource, &request.host, tags);
+    if rule.no_vary_search && NoVarySearch::of(fields).is_some() {
+        let path = rule.key.resource(&request.host, uri.path(), None, &routed.captures);
+        tags.push(Tag::any_query(&path));
+    }
     if let (true, Groups::Named(groups)) = (rule.groups, cache_groups::of(fields)) {
         tags.extend(apply::tags_of_groups(&rule.key, request.scheme.as_str(), &request.host, &groups));
     }

@@ -21,8 +21,8 @@ use crate::keys::Key;
 use crate::layers::Early;
 use crate::origin::{OriginBody, OriginError};
 use crate::routes::{CacheRule, QueryRule, Table};
-use crate::semantics::{ForwardReason, NotStored, Reuse, precondition, reuse, validation};
-use crate::store::{Memory, Stored, Variants};
+use crate::semantics::{ForwardReason, NotStored, Reuse, Search, precondition, reuse, validation};
+use crate::store::{Memory, Searches, Stored, Variants};
 
 /// The rooms the cache asks.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub struct Rooms {
     pub invalidator: Arc<Invalidator>,
     /// Which requests belong together.
     pub routes: Arc<Table>,
+    /// Where to look for what answers several queries.
+    pub searches: Searches,
     /// What time it is.
     pub clock: Clock,
     /// Free places for unsafe requests. They run on without their clients, so no connection and no permit of
@@ -176,7 +178,7 @@ impl Rooms {
     pub(super) fn find(&self, routed: &Routed, rule: &CacheRule, content: Option<&[u8]>) -> Found {
         let request = &routed.request.head;
         let now = self.clock.now();
-        let Ok(mut key) = rule.key.key(&routed.key_input(now)) else {
+        let Ok(mut key) = self.key(routed, rule, now) else {
             let detail = Some(NotStored::KeyRejected);
             return Found::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail });
         };
@@ -263,7 +265,10 @@ impl Rooms {
         let mut exist = false;
         let mut selected: Option<&Arc<Stored>> = None;
         for stored in &variants.stored {
-            if stored.carried.standing(&self.log) == Standing::Dead {
+            let answers = |search: &Search| search.answers(routed.request.head.uri.query());
+            if stored.carried.standing(&self.log) == Standing::Dead
+                || !stored.response.search.as_deref().is_none_or(answers)
+            {
                 continue;
             }
             exist = true;

@@ -185,8 +185,13 @@ pub(super) fn tags_of_uri(table: &Table, host: &str, path: &str, query: Option<&
         } else {
             Tag::key(&rule.key.id)
         };
-        if !tags.contains(&tag) {
-            tags.push(tag);
+        // Which of them it is served for, only each stored response knows.
+        let any_query =
+            rule.no_vary_search.then(|| Tag::any_query(&rule.key.resource(host, path, None, &captures)));
+        for tag in [Some(tag), any_query].into_iter().flatten() {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
         }
     }
     tags
@@ -359,6 +364,7 @@ mod tests {
             store_post: false,
             query: None,
             groups: true,
+            no_vary_search: false,
         });
         let path = PathPattern::parse(path).unwrap();
         let matching = Match { hosts: Vec::new(), path, methods: Vec::new(), headers: Vec::new() };

@@ -9,7 +9,7 @@ use super::Position;
 use super::log::lock;
 use crate::keys::escape;
 
-/// The name of a group: `url:…`, `host:…`, `route:…`, `key:…`, `namespace:…`, `tag:…`, `group:…`, `key-partition:…`,
+/// The name of a group: `url:…`, `any-query:…`, `host:…`, `route:…`, `key:…`, `namespace:…`, `tag:…`, `group:…`, `key-partition:…`,
 /// `route-partition:…`. Readable, and injective: what is inside can never look like another kind's delimiter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tag(Arc<str>);
@@ -18,6 +18,11 @@ impl Tag {
     /// A URL as far as a key can tell URLs apart ([`Constructor::resource`](crate::keys::Constructor::resource)).
     pub fn url(resource: &str) -> Self {
         Self::of("url", resource)
+    }
+
+    /// What a URL without its query leads to and may be served for other queries than its own.
+    pub fn any_query(resource: &str) -> Self {
+        Self::of("any-query", resource)
     }
 
     /// All that was fetched for a host (lower-case, with its port unless it is the default).

@@ -127,6 +127,11 @@ impl Constructor {
         partition.into_iter().chain(suffix).map(part).collect()
     }
 
+    /// Whether a field of the partition comes from the query.
+    pub fn is_partitioned_by_query(&self) -> bool {
+        self.fields.iter().any(|field| field.partition && matches!(field.source, Source::Query(_)))
+    }
+
     /// Names of the partition fields, sorted. Where [every capture is one](Self::is_partitioned_by_captures), those of
     /// the route come on top.
     pub fn partition_fields(&self) -> impl Iterator<Item = &Arc<str>> {

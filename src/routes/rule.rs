@@ -44,6 +44,8 @@ pub struct CacheRule {
     pub query: Option<QueryRule>,
     /// Cache groups are heard: what the origin groups together it can invalidate together (RFC 9875).
     pub groups: bool,
+    /// `No-Vary-Search` is heeded: a response may answer other queries than its own, where it says so.
+    pub no_vary_search: bool,
 }
 
 /// A route's `query:` block.

@@ -6,7 +6,7 @@ use super::policy::{Policy, SetCookie};
 use super::storing::Terms;
 use super::targeted::{self, Statement};
 use super::vary::Selecting;
-use super::{EntityTag, dates, fields};
+use super::{EntityTag, Search, dates, fields};
 use crate::clock::Timestamp;
 use bytes::{Bytes, BytesMut};
 use http::header::{AGE, DATE, LAST_MODIFIED, SET_COOKIE};
@@ -26,6 +26,8 @@ pub struct StoredResponse {
     pub terms: Terms,
     /// Which requests it is for.
     pub selecting: Selecting,
+    /// Which queries it answers, where that is not for the key alone to say.
+    pub search: Option<Box<Search>>,
     entity_tag: Option<EntityTag>,
     last_modified: Option<Timestamp>,
     modified_for_conditions: Option<Timestamp>,
@@ -54,7 +56,22 @@ impl StoredResponse {
             dates::field(&headers, DATE, terms.received_at).or(Some(terms.received_at))
         };
         let entity_tag = EntityTag::of(&headers);
-        Self { status, headers, for_us, terms, selecting, entity_tag, last_modified, modified_for_conditions }
+        Self {
+            status,
+            headers,
+            for_us,
+            terms,
+            selecting,
+            search: None,
+            entity_tag,
+            last_modified,
+            modified_for_conditions,
+        }
+    }
+
+    /// The same, for these queries only.
+    pub fn with_search(self, search: Option<Search>) -> Self {
+        Self { search: search.map(Box::new), ..self }
     }
 
     /// The same with other fields to be sent. Those that validate it stay as they are.
@@ -98,6 +115,7 @@ impl StoredResponse {
             + fields_byte_size(&self.headers)
             + fields_byte_size(&self.for_us)
             + self.selecting.byte_size()
+            + self.search.as_ref().map_or(0, |search| search.byte_size())
     }
 }
 

@@ -27,7 +27,7 @@ use crate::invalidation::{Invalidator, Log};
 use crate::layers::observe::Observer;
 use crate::origin::Origin;
 use crate::stack::{self, Stack};
-use crate::store::Memory;
+use crate::store::{Memory, Searches};
 use crate::telemetry::{AccessLog, Metrics};
 
 /// Why the server could not start.
@@ -147,6 +147,7 @@ pub fn assemble(plan: &Plan, clock: &Clock) -> Result<Assembled, StartError> {
         log,
         invalidator,
         routes: Arc::clone(&plan.routes),
+        searches: Searches::default(),
         clock: clock.clone(),
         unsafe_exchanges: Arc::new(Semaphore::new(plan.server.max_in_flight.min(Semaphore::MAX_PERMITS))),
     });

@@ -19,6 +19,7 @@ mod groups;
 mod hit_path;
 mod interim;
 mod invalidation;
+mod no_vary_search;
 mod post;
 mod query;
 mod purging;

@@ -284,6 +284,15 @@ impl Cache<'_, '_> {
         let store_unless = store_condition(&section.store_unless, problems);
         self.check_methods(section, problems);
         let key = self.key(section, problems)?;
+        let no_vary_search = flag(&section.no_vary_search, false);
+        if let Some(span) = section.no_vary_search.span()
+            && no_vary_search
+            && key.is_partitioned_by_query()
+        {
+            problems
+                .add(span, "`no_vary_search` cannot go with a partition that comes from the query")
+                .help("a response would answer for partitions that a purge of them does not reach: leave one of them out");
+        }
         Some(Some(CacheRule {
             key: Arc::new(key),
             policy,
@@ -295,6 +304,7 @@ impl Cache<'_, '_> {
                 max_body_bytes: query.max_body.value().map_or(DEFAULT_MAX_QUERY_BYTES, |size| size.0.0),
             }),
             groups: flag(&section.groups, true),
+            no_vary_search,
         }))
     }
 

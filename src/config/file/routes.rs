@@ -103,6 +103,9 @@ section! {
         query: Optional<QueryMethodSection>,
         /// Whether `Cache-Groups` and `Cache-Group-Invalidation` (RFC 9875) are heard. Default: true.
         groups: Optional<Word<bool>>,
+        /// Whether `No-Vary-Search` is heeded: a response answers all queries that it says are equivalent to its own.
+        /// Default: false.
+        no_vary_search: Optional<Word<bool>>,
     }
 }
 
