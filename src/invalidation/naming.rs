@@ -50,8 +50,10 @@ pub fn tags_of(
         Tag::route(&route.name),
         // By id: constructors of one id share what is stored, so each of them names all of it.
         Tag::key(&constructor.id),
-        Tag::namespace(&constructor.namespace),
     ];
+    if !constructor.namespace.is_empty() {
+        tags.push(Tag::namespace(&constructor.namespace));
+    }
     for part in partitions(key) {
         tags.push(Tag::key_partition(&constructor.id, part.iter().copied()));
         tags.push(Tag::route_partition(&route.name, part));

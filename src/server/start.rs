@@ -46,8 +46,9 @@ pub enum StartError {
     AccessLog(io::Error),
 }
 
-/// How many tags that nothing stored carries are remembered before the log's floor is raised instead.
-const MAX_UNCARRIED_TAGS: usize = 1_000_000;
+/// How many tags that nothing stored carries are remembered before the log's floor is raised instead: some 60 MiB, for
+/// clients that send unsafe requests while a fetch of theirs is under way can make as many as they like.
+const MAX_UNCARRIED_TAGS: usize = 250_000;
 
 /// How many connections the admin listener serves at once.
 const MAX_ADMIN_CONNECTIONS: usize = 1000;
