@@ -88,6 +88,7 @@ impl Admin {
             log,
             invalidator,
             routes,
+            upstream_hosts: Vec::new(),
             clock: clock.clone(),
             unsafe_exchanges: Arc::new(Semaphore::new(1)),
         });

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::Position;
 use super::log::lock;
 use crate::keys::escape;
+use crate::uri::without_default_port;
 
 /// How long the text of a tag may be, in bytes.
 const MAX_BYTES: usize = 256;
@@ -24,9 +25,9 @@ impl Tag {
         Self::of("url", resource)
     }
 
-    /// All that was fetched for a host (lower-case, with its port unless it is the default).
+    /// All that was fetched for a host (normalised; without a port that may be the default).
     pub fn host(host: &str) -> Self {
-        Self::of("host", host)
+        Self::of("host", without_default_port(host))
     }
 
     /// All that was fetched by a route.

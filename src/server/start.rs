@@ -21,7 +21,7 @@ use super::accept::Accept;
 use crate::admin::{self, AdminState};
 use crate::cache::{CacheLayer, Rooms};
 use crate::clock::Clock;
-use crate::config::Plan;
+use crate::config::{Plan, Upstream};
 use crate::exchange::{Arrival, Outlet, RequestBody};
 use crate::invalidation::{Invalidator, Log};
 use crate::layers::observe::Observer;
@@ -146,6 +146,7 @@ pub fn assemble(plan: &Plan, clock: &Clock) -> Result<Assembled, StartError> {
         log,
         invalidator,
         routes: Arc::clone(&plan.routes),
+        upstream_hosts: plan.upstreams.iter().map(Upstream::own_hosts).collect(),
         clock: clock.clone(),
         unsafe_exchanges: Arc::new(Semaphore::new(plan.server.max_in_flight.min(Semaphore::MAX_PERMITS))),
     });
