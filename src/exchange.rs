@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
+use smallvec::SmallVec;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
@@ -60,10 +61,14 @@ impl Scheme {
     }
 }
 
+/// Addresses in the order of a request's way, the client's first.
+pub type Hops = SmallVec<[IpAddr; 2]>;
+
 /// A request that a key may be built from: one valid host, a normalised target, a known client.
 #[derive(Debug)]
 pub struct Normalized {
-    /// Method and fields as sent; the target in origin-form, its path normalised (RFC 3986 §6.2.2).
+    /// Method and fields as sent, but for `Host`, which is [`host`](Self::host); the target in origin-form, its path
+    /// normalised (RFC 3986 §6.2.2).
     pub head: http::request::Parts,
     /// The body.
     pub body: RequestBody,
@@ -71,10 +76,11 @@ pub struct Normalized {
     pub host: Arc<str>,
     /// The scheme the client used.
     pub scheme: Scheme,
-    /// The other end of the connection.
-    pub peer: SocketAddr,
     /// The client's address: the peer's, or what a trusted proxy says it is.
     pub client: IpAddr,
+    /// The way to here: the client, and the trusted proxies after it. What these say of the way to the client is
+    /// hearsay.
+    pub hops: Hops,
     /// The peer is one of the trusted proxies.
     pub trusted: bool,
     /// Where interim responses go.
@@ -91,9 +97,9 @@ impl Normalized {
         head.uri = self.head.uri.clone();
         head.version = self.head.version;
         head.headers = headers;
-        let Self { ref host, scheme, peer, client, trusted, ref interims, takes_trailers, .. } = *self;
-        let (host, interims) = (Arc::clone(host), interims.clone());
-        Self { head, body, host, scheme, peer, client, trusted, interims, takes_trailers }
+        let Self { ref host, scheme, client, ref hops, trusted, ref interims, takes_trailers, .. } = *self;
+        let (host, hops, interims) = (Arc::clone(host), hops.clone(), interims.clone());
+        Self { head, body, host, scheme, client, hops, trusted, interims, takes_trailers }
     }
 }
 
@@ -133,6 +139,8 @@ pub struct Outbound {
     pub request: Normalized,
     /// Index into the plan's upstreams.
     pub upstream: usize,
+    /// Whether the origin is to be told that its `Surrogate-Control` is heard.
+    pub heeds_surrogate_control: bool,
 }
 
 /// A response with what there is to say of it.

@@ -2,7 +2,7 @@
 //!
 //! Behind `staleproof key`, `staleproof explain` and `GET /v1/explain`. Knows neither what is stored nor the network.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
@@ -78,8 +78,8 @@ impl Asked {
             body: RequestBody::empty(),
             host: host.into(),
             scheme,
-            peer: SocketAddr::new(self.client, 0),
             client: self.client,
+            hops: smallvec::smallvec![self.client],
             trusted: false,
             interims: Interims::none(),
             takes_trailers: false,

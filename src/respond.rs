@@ -33,6 +33,16 @@ pub enum Failure<'e> {
     Origin(&'e OriginError),
 }
 
+/// What hyper has answered by itself to a request whose head it could not read, if that is why a connection ended. (To a
+/// target of more than 64KiB it says 414; few let heads become so long.)
+pub fn answered_by_hyper(error: &hyper::Error) -> Option<StatusCode> {
+    if error.is_parse_too_large() {
+        return Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+    // It has no answer to HTTP/2.
+    (error.is_parse() && !error.is_parse_version_h2()).then_some(StatusCode::BAD_REQUEST)
+}
+
 /// What there is to say of a failure: the status, a sentence for people, and the `error` of `Proxy-Status`.
 struct Telling {
     status: StatusCode,

@@ -37,7 +37,7 @@ pub fn build(
         // Errors end here: whatever the origin does, there is an answer above this line.
         .layer(cache)
         // Below the cache: the fields of one hop are neither part of a key nor stored.
-        .layer(ForwardLayer::new(Arc::clone(instance)))
+        .layer(ForwardLayer::new(Arc::clone(instance), Arc::clone(&plan.server.forward_fields)))
         // Innermost: servers, connections, deadlines.
         .service(origin)
 }

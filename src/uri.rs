@@ -19,6 +19,9 @@ pub enum UriError {
     /// A character that must be percent-encoded in a URI.
     #[error("{0:?} must be percent-encoded")]
     Character(char),
+    /// `.` or `..` that only some would take for a segment.
+    #[error("it has a dot segment in disguise: next to an encoded slash, a backslash or a semicolon")]
+    HiddenDotSegment,
     /// Not `host` or `host:port`.
     #[error("it is not a host with an optional port")]
     Authority,
@@ -27,7 +30,7 @@ pub enum UriError {
 /// The normalised path; borrowed if it was so already. The empty path becomes `/`.
 ///
 /// # Errors
-/// A path that is not absolute, has an invalid percent-encoding, or a character no URI may have.
+/// A path that is not absolute, has an invalid percent-encoding, a character no URI may have, or a dot segment in disguise.
 pub fn normalize_path(path: &str) -> Result<Cow<'_, str>, UriError> {
     if path.is_empty() {
         return Ok(Cow::Borrowed("/"));
@@ -38,7 +41,11 @@ pub fn normalize_path(path: &str) -> Result<Cow<'_, str>, UriError> {
     if is_normal(path) {
         return Ok(Cow::Borrowed(path));
     }
-    Ok(Cow::Owned(remove_dot_segments(&normalize_percent_encoding(path)?)))
+    let decoded = normalize_percent_encoding(path)?;
+    if hides_dot_segments(&decoded) {
+        return Err(UriError::HiddenDotSegment);
+    }
+    Ok(Cow::Owned(remove_dot_segments(&decoded)))
 }
 
 /// Whether there is nothing to do: the common case, decided in one pass.
@@ -47,8 +54,24 @@ fn is_normal(path: &str) -> bool {
     bytes.iter().all(|&byte| byte != b'%' && is_path_byte(byte)) && !has_dot_segments(bytes)
 }
 
+/// Whether there are any, with or without parameters (`..;a=b`).
 fn has_dot_segments(path: &[u8]) -> bool {
-    path.split(|&byte| byte == b'/').any(|segment| segment == b"." || segment == b"..")
+    let segments = path.split(|&byte| byte == b'/');
+    let mut names = segments.filter_map(|segment| segment.split(|&byte| byte == b';').next());
+    names.any(|name| name == b"." || name == b"..")
+}
+
+/// Whether somebody who decodes slashes first, takes backslashes for slashes, or takes parameters off segments first
+/// would find a dot segment where we find none. `/static/..%2Faccount` would be stored as one of the `/static/` here, and
+/// be the account there. Of a path whose percent-encoding is normal.
+fn hides_dot_segments(path: &str) -> bool {
+    let is_dots = |text: &str| text == "." || text == "..";
+    path.split('/').filter(|segment| !is_dots(segment)).any(|segment| {
+        let parts = segment.split("%2F").flat_map(|part| part.split("%5C"));
+        let mut names =
+            parts.flat_map(|part| part.split("%3B").take(1)).flat_map(|part| part.split(';').take(1));
+        names.any(is_dots)
+    })
 }
 
 /// The normalised query; borrowed if it was so already. What is not ASCII is percent-encoded, which is what it means.
@@ -259,6 +282,27 @@ mod tests {
     fn what_is_no_path_is_refused() {
         for path in ["a", "/%", "/%2", "/%zz", "/a b", "/a\u{7f}", "/a\n"] {
             assert!(normalize_path(path).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_in_disguise_are_refused() {
+        for path in [
+            "/static/..%2faccount",
+            "/static/%2e%2e%2Faccount",
+            "/static/..%5caccount",
+            "/static/..\\account",
+            "/static/x%2F..%2F..",
+            "/static/a%2f.%2fb",
+            "/static/..;/account",
+            "/static/..;x=1/account",
+            "/static/%2e%2E%3b/account",
+            "/..;",
+        ] {
+            assert_eq!(normalize_path(path), Err(UriError::HiddenDotSegment), "{path}");
+        }
+        for path in ["/a%2Fb", "/a..%2Fb", "/...%2F", "/a;..", "/%2F", "/.a;b", "/..a%5C"] {
+            assert_eq!(normalize_path(path).as_deref(), Ok(path));
         }
     }
 

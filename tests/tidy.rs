@@ -30,6 +30,7 @@ const PURE: &[&str] = &[
     "src/invalidation/standing.rs",
     "src/invalidation/tag.rs",
     "src/invalidation/target.rs",
+    "src/layers/claims.rs",
     "src/webhooks/signature.rs",
 ];
 

@@ -226,7 +226,7 @@ fn store_article(routes: &Table, log: &Arc<Log>, store: &Memory, path: &str) {
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: Duration::ZERO,
     };
-    let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), terms, Selecting::default());
+    let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), &[], terms, Selecting::default());
     let carried = log.carry(&log.begin_fetch(), tags);
     store.insert(Arc::new(Stored::new(key, response, Bytes::copy_from_slice(path.as_bytes()), carried)));
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use http::header::SET_COOKIE;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Uri};
 use tower::{Service, ServiceExt};
 
 use super::fill::{Fill, Pending};
 use super::freshen::Confirmation;
 use super::service::{Candidates, Errand};
-use super::{Rooms, change, receive, refresh, serve};
+use super::{Rooms, change, partial, receive, refresh, serve};
 use crate::clock::Timestamp;
 use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Outbound, RequestBody, Routed};
 use crate::invalidation::{Fetch, Standing};
@@ -19,8 +20,9 @@ use crate::respond::Failure;
 use crate::routes::CacheRule;
 use crate::semantics::precondition::{self, Verdict};
 use crate::semantics::storing::Exchanged;
+use crate::semantics::targeted::{self, SURROGATE_CONTROL};
 use crate::semantics::{
-    CacheStatus, ForwardReason, NotStored, SetCookie, StoredResponse, method, reuse, validation,
+    CacheStatus, ForwardReason, NotStored, SetCookie, StoredResponse, fields, method, reuse, validation,
 };
 use crate::store::Stored;
 
@@ -35,14 +37,15 @@ where
             change::run(rooms, forward, routed, reason).await
         }
         Errand::Pass { reason, detail } => pass(rooms, forward, routed, reason, detail).await,
-        Errand::Fetch { reason, key, candidates } => {
-            fetch(rooms, forward, routed, Quest { reason, key, candidates }).await
+        Errand::Part { reason, key } => partial::fetch(rooms, forward, routed, reason, key).await,
+        Errand::Fetch { reason, key, candidates, part } => {
+            fetch(rooms, forward, routed, Quest { reason, key, candidates, part }).await
         }
     }
 }
 
 /// Forwards a request the cache takes no part in.
-async fn pass<F>(
+pub(super) async fn pass<F>(
     rooms: &Rooms,
     forward: F,
     mut routed: Routed,
@@ -78,10 +81,12 @@ pub(super) fn passed(reason: ForwardReason, status: StatusCode, detail: Option<N
 }
 
 /// What is fetched, and why.
-struct Quest {
-    reason: ForwardReason,
-    key: Key,
-    candidates: Candidates,
+pub(super) struct Quest {
+    pub(super) reason: ForwardReason,
+    pub(super) key: Key,
+    pub(super) candidates: Candidates,
+    /// A beginning of it that is stored.
+    pub(super) part: Option<Arc<Stored>>,
 }
 
 /// Fetches a response that may be stored, or asks whether a stored one still holds.
@@ -107,9 +112,13 @@ where
             // What cannot be validated is fetched anew.
             quest.candidates.clear();
         }
+        quest.part.take_if(|part| {
+            part.carried.standing(&rooms.log) == Standing::Dead || !partial::ask_for_rest(part, &mut headers)
+        });
         // A QUERY has its content, read and in the key; nothing else that comes here has any.
         let content = routed.request.body.copy().unwrap_or_else(RequestBody::empty);
-        let outbound = outbound(&routed, headers, content);
+        let mut outbound = outbound(&routed, headers, content);
+        leave_out_what_the_key_does(rule, &mut outbound.request.head.uri);
         let response = forward.clone().oneshot(outbound).await;
         let received_at = rooms.clock.now();
         let failed = match &response {
@@ -134,6 +143,13 @@ where
         let fields = receive::fields(&head.headers, received_at);
         let exchanged = Exchanged { requested_at, received_at };
         let received = Received { status: head.status, fields, body, exchanged };
+        if let Some(part) = quest.part.take_if(|_| is_part_or_none(received.status)) {
+            match partial::complete(rooms, &routed, rule, &quest.key, &part, received, fetch) {
+                Some(answer) => return answer,
+                // It cannot be completed: asked again, for the whole.
+                None => continue,
+            }
+        }
         if received.status == StatusCode::NOT_MODIFIED && !quest.candidates.is_empty() {
             let named = quest.candidates.iter().map(|stored| &stored.response);
             let Some(index) = validation::confirmed(named, &received.fields) else {
@@ -157,16 +173,21 @@ where
     }
 }
 
+/// What an origin answers to a request for a part: that part, or that there is none.
+fn is_part_or_none(status: StatusCode) -> bool {
+    matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE)
+}
+
 /// A response from the origin.
-struct Received {
-    status: StatusCode,
-    fields: HeaderMap,
-    body: OriginBody,
-    exchanged: Exchanged,
+pub(super) struct Received {
+    pub(super) status: StatusCode,
+    pub(super) fields: HeaderMap,
+    pub(super) body: OriginBody,
+    pub(super) exchanged: Exchanged,
 }
 
 /// A response to be stored, if it may be; in any case streamed to the client.
-fn keep(
+pub(super) fn keep(
     rooms: &Arc<Rooms>,
     routed: &Routed,
     rule: &CacheRule,
@@ -190,11 +211,7 @@ fn keep(
     let note = quest.note(status, Ok(&response), exchanged.received_at);
     let verdict = precondition::evaluate(&response, &routed.request.head.headers);
     let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
-    let rooms = Arc::clone(rooms);
-    let fill = Fill::new(
-        body,
-        Pending { rooms, key: quest.key, response, carried, fetch, body: Vec::new(), trailers: None },
-    );
+    let fill = Fill::new(body, Pending::new(rooms, quest.key, response, carried, fetch));
     match verdict {
         Verdict::Send => answer(routed, status, fields, AnswerBody::Fill(Box::new(fill)), note),
         Verdict::NotModified => {
@@ -289,7 +306,31 @@ pub(super) fn stored_method(routed: &Routed) -> &Method {
 
 /// The request as it goes to the origin.
 pub(super) fn outbound(routed: &Routed, headers: HeaderMap, body: RequestBody) -> Outbound {
-    Outbound { request: routed.request.with(headers, body), upstream: routed.route.upstream }
+    Outbound {
+        request: routed.request.with(headers, body),
+        upstream: routed.route.upstream,
+        heeds_surrogate_control: targets(routed).contains(&SURROGATE_CONTROL),
+    }
+}
+
+/// Of the target's query the origin sees what the key has.
+pub(super) fn leave_out_what_the_key_does(rule: &CacheRule, target: &mut Uri) {
+    let Some(query) = target.query() else { return };
+    let keyed = rule.key.keyed_query(query);
+    if keyed.as_deref() == Some(query) {
+        return;
+    }
+    let path = target.path();
+    let text = keyed.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    // Parts of a target make a target.
+    if let Ok(shorter) = PathAndQuery::try_from(text) {
+        *target = shorter.into();
+    }
+}
+
+/// The targeted fields that are heard.
+fn targets(routed: &Routed) -> &[HeaderName] {
+    routed.rule().map(|rule| &*rule.policy.targeted_fields).unwrap_or_default()
 }
 
 fn tell_failure(error: &OriginError, routed: &Routed) {
@@ -319,6 +360,7 @@ pub(super) fn answer(
 ) -> Answer {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    *response.headers_mut() = fields;
+    *response.headers_mut() =
+        fields::without_where(fields, |name| targeted::ends_here(name, targets(routed)));
     Answer::new(response, routed, note)
 }

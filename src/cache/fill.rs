@@ -10,10 +10,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRAILER};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
-use super::Rooms;
+use super::{Rooms, partial};
 use crate::exchange::BodyError;
 use crate::invalidation::{Carried, Fetch};
 use crate::keys::Key;
@@ -27,6 +27,8 @@ const MAX_UPFRONT_BYTES: u64 = 1024 * 1024;
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Fill {
+    /// What is there already and goes first.
+    ahead: Option<Bytes>,
     origin: OriginBody,
     /// `None` once it is stored or given up.
     pending: Option<Pending>,
@@ -43,13 +45,24 @@ pub(super) struct Pending {
     pub(super) fetch: Fetch,
     pub(super) body: Vec<u8>,
     pub(super) trailers: Option<Arc<HeaderMap>>,
+    /// A stored part that this one may be joined to.
+    pub(super) joins: Option<Arc<Stored>>,
 }
 
 impl Fill {
-    pub(super) fn new(origin: OriginBody, mut pending: Pending) -> Self {
+    pub(super) fn new(origin: OriginBody, pending: Pending) -> Self {
+        Self::continuing(Bytes::new(), origin, Some(pending))
+    }
+
+    /// A body that begins with what is stored and goes on with what the origin sends.
+    pub(super) fn continuing(ahead: Bytes, origin: OriginBody, mut pending: Option<Pending>) -> Self {
         let expected = origin.size_hint().exact().unwrap_or(0).min(MAX_UPFRONT_BYTES);
-        pending.body.reserve_exact(usize::try_from(expected).unwrap_or(0));
-        let mut fill = Self { origin, pending: Some(pending) };
+        if let Some(pending) = &mut pending {
+            pending.body.reserve_exact(ahead.len() + usize::try_from(expected).unwrap_or(0));
+        }
+        let mut fill = Self { ahead: None, origin, pending };
+        fill.remember(&ahead);
+        fill.ahead = Some(ahead).filter(|ahead| !ahead.is_empty());
         if fill.origin.is_end_stream() {
             fill.complete();
         }
@@ -82,9 +95,20 @@ impl Fill {
 }
 
 impl Pending {
+    pub(super) fn new(
+        rooms: &Arc<Rooms>,
+        key: Key,
+        response: StoredResponse,
+        carried: Carried,
+        fetch: Fetch,
+    ) -> Self {
+        let rooms = Arc::clone(rooms);
+        Self { rooms, key, response, carried, fetch, body: Vec::new(), trailers: None, joins: None }
+    }
+
     /// Stores the response.
     fn store(self) {
-        let Self { rooms, key, mut response, carried, fetch, body, trailers } = self;
+        let Self { rooms, key, mut response, carried, fetch, body, trailers, joins } = self;
         if !response.headers.contains_key(CONTENT_LENGTH) && !body.is_empty() {
             response.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
@@ -97,7 +121,12 @@ impl Pending {
         }
         // `Bytes::from` keeps what a vector has room for; a stored body takes what it weighs.
         let body = Bytes::from(body.into_boxed_slice());
-        rooms.keep(Arc::new(Stored::new(key, response, body, carried).with_trailers(trailers)));
+        let mut stored = Stored::new(key, response, body, carried).with_trailers(trailers);
+        if stored.response.status == StatusCode::PARTIAL_CONTENT {
+            let Some(joined) = partial::joined(&rooms, stored, joins.as_deref()) else { return };
+            stored = joined;
+        }
+        rooms.keep(Arc::new(stored));
         drop(fetch);
     }
 }
@@ -111,6 +140,9 @@ impl Body for Fill {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(ahead) = this.ahead.take() {
+            return Poll::Ready(Some(Ok(Frame::data(ahead))));
+        }
         let frame = ready!(Pin::new(&mut this.origin).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
@@ -131,10 +163,17 @@ impl Body for Fill {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.origin.is_end_stream()
+        self.ahead.is_none() && self.origin.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.origin.size_hint()
+        let ahead = self.ahead.as_ref().map_or(0, |ahead| ahead.len() as u64);
+        let origin = self.origin.size_hint();
+        let mut whole = SizeHint::new();
+        if let Some(upper) = origin.upper() {
+            whole.set_upper(upper.saturating_add(ahead));
+        }
+        whole.set_lower(origin.lower().saturating_add(ahead));
+        whole
     }
 }

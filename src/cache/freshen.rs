@@ -11,7 +11,6 @@ use crate::exchange::Routed;
 use crate::invalidation::{Fetch, Standing};
 use crate::keys::Key;
 use crate::routes::CacheRule;
-use crate::semantics::stored_response::storable_fields;
 use crate::semantics::storing::{self, Exchanged};
 use crate::semantics::validation::HeadSays;
 use crate::semantics::{NotStored, StoredResponse, validation};
@@ -33,7 +32,7 @@ pub(super) struct Confirmation<'a> {
 impl Confirmation<'_> {
     /// The stored response as it is from now on; or why it is none any more: then it is gone from the store.
     pub(super) fn freshen(&self, stored: &Stored) -> Result<Arc<Stored>, NotStored> {
-        let fields = self.freshened(&stored.response.headers);
+        let fields = self.freshened(&stored.response);
         let status = stored.response.status;
         let response = receive::storable(
             stored_method(self.routed),
@@ -78,7 +77,7 @@ impl Confirmation<'_> {
 
     fn freshen_other(&self, stored: &Stored) {
         let StoredResponse { status, headers, selecting, .. } = &stored.response;
-        let fields = self.freshened(headers);
+        let fields = self.freshened(&stored.response);
         if !fields.get_all(VARY).iter().eq(headers.get_all(VARY).iter()) {
             // Which requests it is for now depends on fields of a request that nobody remembers.
             return self.forget(stored);
@@ -93,20 +92,16 @@ impl Confirmation<'_> {
             self.exchanged,
         ) {
             Ok(terms) => {
-                let storable = StoredResponse::new(
-                    *status,
-                    storable_fields(fields.clone(), &self.rule.policy),
-                    terms,
-                    selecting.clone(),
-                );
+                let storable =
+                    receive::storable_response(self.rule, *status, &fields, terms, selecting.clone());
                 self.replace(stored, storable, &fields);
             }
             Err(_) => self.forget(stored),
         }
     }
 
-    fn freshened(&self, stored: &HeaderMap) -> HeaderMap {
-        validation::freshened_fields(stored, self.fields, self.rule.policy.set_cookie)
+    fn freshened(&self, stored: &StoredResponse) -> HeaderMap {
+        validation::freshened_fields(&stored.all_fields(), self.fields, self.rule.policy.set_cookie)
     }
 
     fn replace(&self, stored: &Stored, response: StoredResponse, fields: &HeaderMap) -> Arc<Stored> {

@@ -6,6 +6,8 @@ mod explain;
 mod fetch;
 mod fill;
 mod freshen;
+mod part;
+mod partial;
 mod post;
 mod query;
 mod receive;

@@ -87,11 +87,7 @@ impl Candidate {
         };
         let received_at = response.terms.received_at;
         let note = fetched(CacheWord::Miss, reason, status, Ok(&response), received_at);
-        let rooms = Arc::clone(rooms);
-        let fill = Fill::new(
-            body,
-            Pending { rooms, key, response, carried, fetch, body: Vec::new(), trailers: None },
-        );
+        let fill = Fill::new(body, Pending::new(rooms, key, response, carried, fetch));
         answer(routed, status, fields, AnswerBody::Fill(Box::new(fill)), note)
     }
 }

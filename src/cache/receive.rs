@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 
 use http::header::{CONTENT_LENGTH, DATE, VIA};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use crate::clock::Timestamp;
 use crate::exchange::Routed;
 use crate::invalidation::{Tag, apply};
 use crate::keys::{Key, partition_text};
+use crate::layers::claims;
 use crate::layers::forward::via_value;
 use crate::origin::OriginBody;
 use crate::routes::{CacheRule, Template};
@@ -18,19 +19,16 @@ use crate::semantics::fields::end_to_end;
 use crate::semantics::stored_response::storable_fields;
 use crate::semantics::storing::{self, Exchanged};
 use crate::semantics::vary::Selecting;
-use crate::semantics::{NotStored, StoredResponse, response_tags};
+use crate::semantics::{NotStored, StoredResponse, Terms, dates, response_tags};
 use crate::store::MemoryLimits;
 
-/// The fields that travel on: end-to-end, with `Via`, and with the `Date` of their receipt if they had none
-/// (RFC 9110 §6.6.1), lest a later hit be dated as of its sending.
+/// The fields that travel on: end-to-end, with `Via`, and with the `Date` of their receipt if they had none, or none
+/// that can be read (RFC 9110 §6.6.1), lest a later hit be dated as of its sending.
 pub(super) fn fields(from_origin: &HeaderMap, received_at: Timestamp) -> HeaderMap {
     let mut fields = end_to_end(from_origin);
     fields.append(VIA, via_value(http::Version::HTTP_11));
-    if !fields.contains_key(DATE) {
-        let date = httpdate::fmt_http_date(received_at.to_system_time());
-        if let Ok(date) = HeaderValue::try_from(date) {
-            fields.insert(DATE, date);
-        }
+    if dates::field(&fields, DATE, received_at).is_none() {
+        fields.insert(DATE, dates::to_value(received_at));
     }
     fields
 }
@@ -53,8 +51,25 @@ pub(super) fn storable(
         // An invalidation of one that is not remembered would not reach it.
         return Err(NotStored::CacheGroups);
     }
-    let selecting = Selecting::of(fields, &request.headers).ok_or(NotStored::VaryStar)?;
-    Ok(StoredResponse::new(status, storable_fields(fields.clone(), &rule.policy), terms, selecting))
+    let selecting =
+        Selecting::of(fields, &request.headers, rule.policy.liberal).ok_or(NotStored::VaryStar)?;
+    // The origin chose by what was written on the way to it, and no request that comes here has it.
+    if selecting.names().any(claims::tells_of_the_way) {
+        return Err(NotStored::VaryStar);
+    }
+    Ok(storable_response(rule, status, fields, terms, selecting))
+}
+
+/// The response as it is stored.
+pub(super) fn storable_response(
+    rule: &CacheRule,
+    status: StatusCode,
+    fields: &HeaderMap,
+    terms: Terms,
+    selecting: Selecting,
+) -> StoredResponse {
+    let fields = storable_fields(fields.clone(), &rule.policy);
+    StoredResponse::new(status, fields, &rule.policy.targeted_fields, terms, selecting)
 }
 
 /// Whether the route wants such a response to be stored.

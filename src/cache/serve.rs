@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::header::{AGE, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+use super::part;
 use crate::clock::Timestamp;
 use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Routed};
 use crate::respond::Failure;
@@ -19,6 +20,18 @@ pub(super) fn hit(stored: &Arc<Stored>, routed: &Routed, now: Timestamp) -> Answ
     let ttl_secs = Some(terms.ttl_secs(now));
     let status = CacheStatus { hit: true, ttl_secs, ..CacheStatus::default() };
     from_store(stored, routed, now, word, status)
+}
+
+/// The answer to a request that what was made of a stored response satisfies.
+pub(super) fn hit_with(
+    response: Response<AnswerBody>,
+    stored: &Stored,
+    routed: &Routed,
+    now: Timestamp,
+) -> Answer {
+    let ttl_secs = Some(stored.response.terms.ttl_secs(now));
+    let status = CacheStatus { hit: true, ttl_secs, ..CacheStatus::default() };
+    aged(response, stored, routed, now, CacheWord::Hit, status)
 }
 
 /// The answer to a request that the origin failed to answer, from a response that is no longer fresh (RFC 5861 §4).
@@ -48,14 +61,14 @@ pub(super) fn from_store(
 ) -> Answer {
     let request = &routed.request.head;
     let held = &stored.response;
-    let mut response = match precondition::evaluate(held, &request.headers) {
+    let response = match precondition::evaluate(held, &request.headers) {
         Verdict::NotModified => {
             let mut response = Response::new(AnswerBody::Empty);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             *response.headers_mut() = precondition::not_modified_fields(&held.headers);
             response
         }
-        Verdict::Send => {
+        Verdict::Send => part::respond(stored, request).unwrap_or_else(|| {
             let trailers = stored.trailers.as_ref().filter(|_| routed.request.takes_trailers);
             let body = match (&request.method, trailers) {
                 (&Method::HEAD, _) => AnswerBody::Empty,
@@ -70,8 +83,21 @@ pub(super) fn from_store(
                 response.headers_mut().remove(CONTENT_LENGTH);
             }
             response
-        }
+        }),
     };
+    aged(response, stored, routed, now, word, status)
+}
+
+/// What was made of a stored response, with how old that is.
+fn aged(
+    mut response: Response<AnswerBody>,
+    stored: &Stored,
+    routed: &Routed,
+    now: Timestamp,
+    word: CacheWord,
+    status: CacheStatus,
+) -> Answer {
+    let held = &stored.response;
     response.headers_mut().insert(AGE, HeaderValue::from(held.terms.current_age(now).as_secs()));
     let note = Note {
         word,

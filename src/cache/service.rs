@@ -7,14 +7,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::RANGE;
 use http::{Method, Response};
 use http_body::Body;
 use smallvec::{SmallVec, smallvec};
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
-use super::{fetch, query, refresh, serve};
+use super::{fetch, partial, query, refresh, serve};
 use crate::clock::Clock;
 use crate::exchange::{Answer, Outbound, Routed};
 use crate::invalidation::{Invalidator, Log, Standing};
@@ -145,7 +144,11 @@ pub(super) enum Errand {
         key: Key,
         /// Worth asking after.
         candidates: Candidates,
+        /// A beginning of it that is stored.
+        part: Option<Arc<Stored>>,
     },
+    /// What the request's `Range` asks for may be stored beside what lies under `key`.
+    Part { reason: ForwardReason, key: Key },
 }
 
 /// Stored responses that the origin may confirm: the selected one, or, where none was, some that may hold for this
@@ -193,24 +196,35 @@ impl Rooms {
             verdict @ (Reuse::Serve | Reuse::ServeStale) => {
                 let Some(stored) = selected else {
                     let candidates = smallvec![];
-                    return Found::Errand(Errand::Fetch { reason: ForwardReason::Miss, key, candidates });
+                    return Found::Errand(Errand::Fetch {
+                        reason: ForwardReason::Miss,
+                        key,
+                        candidates,
+                        part: None,
+                    });
                 };
                 let answer = serve::hit(stored, routed, now);
                 if verdict == Reuse::Serve {
                     return Found::Answer(answer);
                 }
                 let candidates = smallvec![Arc::clone(stored)];
-                let errand = Errand::Fetch { reason: ForwardReason::Stale, key, candidates };
+                let errand = Errand::Fetch { reason: ForwardReason::Stale, key, candidates, part: None };
                 Found::Stale { answer, stored: Arc::clone(stored), errand }
             }
             Reuse::Validate(reason) => {
                 let candidates = selected.cloned().into_iter().collect();
-                Found::Errand(Errand::Fetch { reason, key, candidates })
+                Found::Errand(Errand::Fetch { reason, key, candidates, part: None })
             }
             Reuse::Forward(reason) => {
-                let offered = variants.as_deref().filter(|_| rule.policy.offer_variants);
+                let part = self.find_part(routed, rule, &key, now);
+                if partial::wants_part(routed) {
+                    let answer = part.as_deref().and_then(|part| partial::hit(part, routed, now));
+                    let reason = if part.is_some() { ForwardReason::Partial } else { reason };
+                    return answer.map_or(Found::Errand(Errand::Part { reason, key }), Found::Answer);
+                }
+                let offered = variants.as_deref().filter(|_| rule.policy.liberal);
                 let candidates = offered.map(|variants| self.candidates(variants, routed));
-                Found::Errand(Errand::Fetch { reason, key, candidates: candidates.unwrap_or_default() })
+                Found::Errand(Errand::Fetch { reason, key, candidates: candidates.unwrap_or_default(), part })
             }
             Reuse::Refuse => Found::Answer(serve::only_if_cached(routed)),
         }
@@ -274,8 +288,8 @@ pub(super) fn participates(routed: &Routed) -> Result<(), ForwardReason> {
     if !routed.request.body.is_end_stream() {
         return Err(ForwardReason::Bypass);
     }
-    // Ranges are made by the origin; conditions on writing are for it to judge.
-    if request.headers.contains_key(RANGE) || precondition::forwards(&request.headers) {
+    // Conditions on writing are for the origin to judge.
+    if precondition::forwards(&request.headers) {
         return Err(ForwardReason::Request);
     }
     Ok(())

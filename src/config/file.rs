@@ -24,7 +24,8 @@ pub(super) use server::{
     Upstream, UpstreamTimeouts,
 };
 
-use super::read::{Entries, List, Optional, Required, section};
+use super::read::{Entries, List, OneOrMany, Optional, Required, Word, section};
+use http::HeaderName;
 
 section! {
     /// The configuration of Staleproof, an HTTP caching reverse proxy.
@@ -49,6 +50,9 @@ section! {
         routes: Required<List<Route>>,
         /// Whether what is unsafe in practice is kept from being stored. Default: safe.
         compliance: Optional<ComplianceWord>,
+        /// Response fields that take the place of `Cache-Control` and `Expires` here, the first that speaks (RFC 9213).
+        /// Default: `[Staleproof-Cache-Control, CDN-Cache-Control]`. `[]`: none.
+        targeted_fields: Optional<OneOrMany<Word<HeaderName>>>,
         /// What all responses show of the cache, unless their route says otherwise.
         status_fields: Optional<StatusFieldsSection>,
         /// Who may say that something changed, by name.

@@ -7,8 +7,8 @@ use crate::keys::Constructor;
 use crate::routes::Table;
 use crate::store::MemoryLimits;
 use crate::webhooks::Hook;
-use http::HeaderValue;
 use http::uri::Authority;
+use http::{HeaderName, HeaderValue};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,8 +40,10 @@ pub struct Plan {
 pub struct Server {
     /// Where clients connect; at least one.
     pub listen: Vec<SocketAddr>,
-    /// Peers whose Forwarded / X-Forwarded-* are believed.
+    /// Peers that are believed on who the client is, and which scheme it used.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Request fields that reach origins though apps may take them for the truth about the request.
+    pub forward_fields: Arc<[HeaderName]>,
     /// Requests served at once; more get 503.
     pub max_in_flight: usize,
     /// Connections open at once.
@@ -170,7 +172,7 @@ impl Upstream {
 /// The Host the origin sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostRewrite {
-    /// As the client sent it.
+    /// The one the client asked for.
     Preserve,
     /// The server's own authority.
     Server,

@@ -202,8 +202,9 @@ mod tests {
                 HeaderMap::from_iter([(http::HeaderName::from_static(name), value)])
             };
             let selecting =
-                Selecting::of(&field("vary", "accept-language"), &field("accept-language", lang)).unwrap();
-            let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), terms, selecting);
+                Selecting::of(&field("vary", "accept-language"), &field("accept-language", lang), false)
+                    .unwrap();
+            let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), &[], terms, selecting);
             let key = Key { text: key.into(), partition: Arc::default() };
             let carried = self.log.carry(fetch, tags(names));
             let stored = Arc::new(Stored::new(key, response, Bytes::from_static(b"body"), carried));

@@ -76,6 +76,14 @@ impl Carried {
         Some(Self::new(appended.position, cells, self.tag_bytes))
     }
 
+    /// What a response carries that is made of this one's bytes and of another's: the older position, and the tags of
+    /// both.
+    pub fn joined(mut self, other: &Self) -> Self {
+        let mut cells = std::mem::take(&mut self.cells).into_vec();
+        cells.extend(other.cells.iter().cloned());
+        Self::new(self.as_of.min(other.as_of), cells, self.tag_bytes + other.tag_bytes)
+    }
+
     /// Whether this is one of its tags.
     pub fn carries(&self, cell: &Arc<TagCell>) -> bool {
         self.cells.binary_search_by_key(&Arc::as_ptr(cell), Arc::as_ptr).is_ok()
@@ -134,6 +142,21 @@ mod tests {
         assert_eq!(carried.standing(&log), Standing::Usable);
         log.append(&[tag("b")]);
         assert_eq!(carried.standing(&log), Standing::Dead);
+    }
+
+    #[test]
+    fn of_joined_bytes_the_older_count_and_the_tags_of_both() {
+        let log = log();
+        let old = log.carry(&log.begin_fetch(), [tag("a")]);
+        log.append(&[tag("b")]);
+        let new = || log.carry(&log.begin_fetch(), [tag("b")]);
+        assert_eq!(new().standing(&log), Standing::Usable);
+        // The old bytes may be of what was invalidated as b.
+        assert_eq!(new().joined(&old).standing(&log), Standing::Dead);
+        let later = log.carry(&log.begin_fetch(), [tag("c")]).joined(&old);
+        assert_eq!(later.standing(&log), Standing::Usable);
+        log.append(&[tag("a")]);
+        assert_eq!(later.standing(&log), Standing::Dead);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The injective text form of keys.
 //!
 //! ```text
-//! key       = head "|" partition "|" ( suffix / digest ) [ "|" content ]
+//! key       = head "|" partition "|" ( suffix / digest ) [ "|" content ] [ "|parts" ]
 //! content   = "content=" text *( "," name "=" list ) / "#" 64HEXDIG
 //! head      = [ namespace ":" ] id ":v" version
 //! partition = suffix

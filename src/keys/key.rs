@@ -35,6 +35,9 @@ pub struct KeyInput<'a> {
     pub now: Timestamp,
 }
 
+/// The section that tells parts from the whole. No other section can be read so.
+const PARTS: &str = "|parts";
+
 /// A built key. Equal iff the text is equal; the text is the identity. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Key {
@@ -66,6 +69,17 @@ impl Key {
     /// The part of the text behind the partition: everything that tells the members of a partition apart.
     pub fn suffix(&self) -> &str {
         self.section(2)
+    }
+
+    /// The key that parts of the response lie under.
+    pub fn for_parts(&self) -> Self {
+        Self { text: format!("{}{PARTS}", self.text).into(), partition: Arc::clone(&self.partition) }
+    }
+
+    /// The key that the whole response lies under, of which this may be the [key of its parts](Self::for_parts).
+    pub fn for_whole(&self) -> Self {
+        let text = self.text.strip_suffix(PARTS).map_or_else(|| Arc::clone(&self.text), Arc::from);
+        Self { text, partition: Arc::clone(&self.partition) }
     }
 
     /// This key for a request with content: it has one more section, with the content and all that describes it (the

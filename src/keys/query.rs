@@ -1,9 +1,10 @@
-//! The query: which of its parameters take part in a key.
+//! The query: which of its parameters take part in a key, and so reach the origin.
 //!
 //! Parameters are read as forms write them (WHATWG URL §5.1): `name=value` with `&` between them. They stay as they
 //! were sent; decoded names are for comparing only. Nothing is lost: two queries have the same parameters only if
 //! they are the same text.
 
+use super::{Constructor, Source};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, percent_encode};
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -80,6 +81,23 @@ impl QuerySelection {
     }
 }
 
+impl Constructor {
+    /// The parameters that take part in the key, as they were sent and in their order; `None` if none does.
+    ///
+    /// Nothing else of a query may reach the origin: what it makes of the rest would be stored for all who send another
+    /// rest, or none.
+    pub fn keyed_query(&self, query: &str) -> Option<String> {
+        let is_taken = |name: &[u8]| {
+            self.fields.iter().any(|field| match &field.source {
+                Source::Query(selection) => selection.takes(name),
+                _ => false,
+            })
+        };
+        let kept: Vec<_> = query.split('&').filter(|param| is_taken(&parse_one(param).name)).collect();
+        (!kept.is_empty()).then(|| kept.join("&"))
+    }
+}
+
 /// One parameter as it was sent.
 #[derive(Debug, PartialEq)]
 pub(super) struct Param<'q> {
@@ -93,14 +111,15 @@ pub(super) struct Param<'q> {
 pub(super) type Params<'q> = SmallVec<[Param<'q>; 8]>;
 
 pub(super) fn parse(query: Option<&str>) -> Params<'_> {
-    let parse_one = |param| {
-        let (raw_name, raw_value) = match str::split_once(param, '=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (param, None),
-        };
-        Param { raw_name, name: decode_form(raw_name), raw_value }
-    };
     query.map(|query| query.split('&').map(parse_one).collect()).unwrap_or_default()
+}
+
+fn parse_one(param: &str) -> Param<'_> {
+    let (raw_name, raw_value) = match param.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (param, None),
+    };
+    Param { raw_name, name: decode_form(raw_name), raw_value }
 }
 
 /// Percent-encoding and `+` for a space undone.
@@ -135,6 +154,7 @@ fn names(pattern: &str, name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::testing::{constructor, field};
 
     fn check(selection: &QuerySelection, query: &str, expected: &[&str]) {
         let params = parse(Some(query));
@@ -184,6 +204,27 @@ mod tests {
         check(&selection, "debug=1&debugger=1&x_=1&x_a&x=1&%78_b", &["debugger", "x"]);
         let selection = QuerySelection { only: Some(list(&["x_a", "y"])), ..selection };
         check(&selection, "y&x_a", &["y"]);
+    }
+
+    #[test]
+    fn the_origin_is_told_what_the_key_has() {
+        let check = |key: &Constructor, query, expected: Option<&str>| {
+            assert_eq!(key.keyed_query(query).as_deref(), expected, "{query}");
+        };
+        let everything = Constructor::safe_default("", false);
+        for query in ["", "&", "b=2&a=1&%61&", "a;b=1", "utm_source=x"] {
+            check(&everything, query, Some(query));
+        }
+        let default = Constructor::safe_default("", true);
+        check(&default, "b=2&utm_content=x;callback=evil&a=1&%75tm_x", Some("b=2&a=1"));
+        check(&default, "utm_x=1&", Some(""));
+        check(&default, "utm_x=1", None);
+        let only =
+            |name: &str| Source::Query(QuerySelection { only: Some(list(&[name])), ..Default::default() });
+        let narrow = constructor(vec![field("page", only("page")), field("size", only("size"))]);
+        check(&narrow, "evil&size=2&page=1&page=2", Some("size=2&page=1&page=2"));
+        let none = constructor(vec![field("path", Source::WholePath)]);
+        check(&none, "a=1", None);
     }
 
     #[test]

@@ -8,47 +8,34 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TE, TRANSFER_ENCODING, VIA};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, TE, TRANSFER_ENCODING, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 use http_body::Body;
 use tower::{Layer, Service};
 
+use super::claims;
 use crate::exchange::{Normalized, Outbound};
 use crate::origin::ToOrigin;
-use crate::semantics::fields::end_to_end;
+use crate::semantics::fields::{end_to_end, without_where};
+use crate::semantics::targeted::SURROGATE_CAPABILITY;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
-/// Fields by which a client could make some apps believe in another target, method or address than the one
-/// the key was built from. Only a trusted proxy may send them.
-const NOT_FROM_STRANGERS: [&str; 12] = [
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-server",
-    "x-forwarded-path",
-    "x-forwarded-scheme",
-    "x-forwarded-ssl",
-    "x-original-url",
-    "x-original-host",
-    "x-rewrite-url",
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-];
-
 /// Makes [`Forward`].
 #[derive(Clone, Debug)]
 pub struct ForwardLayer {
     instance: Arc<str>,
+    forward_fields: Arc<[HeaderName]>,
 }
 
 impl ForwardLayer {
-    /// `instance`: this process's token in `CDN-Loop` (RFC 8586).
-    pub fn new(instance: Arc<str>) -> Self {
-        Self { instance }
+    /// `instance`: this process's token in `CDN-Loop` (RFC 8586); `forward_fields`: those that are let through though
+    /// others of their kind are not.
+    pub fn new(instance: Arc<str>, forward_fields: Arc<[HeaderName]>) -> Self {
+        Self { instance, forward_fields }
     }
 }
 
@@ -56,7 +43,8 @@ impl<S> Layer<S> for ForwardLayer {
     type Service = Forward<S>;
 
     fn layer(&self, inner: S) -> Forward<S> {
-        Forward { inner, instance: Arc::clone(&self.instance) }
+        let Self { instance, forward_fields } = self.clone();
+        Forward { inner, instance, forward_fields }
     }
 }
 
@@ -65,6 +53,7 @@ impl<S> Layer<S> for ForwardLayer {
 pub struct Forward<S> {
     inner: S,
     instance: Arc<str>,
+    forward_fields: Arc<[HeaderName]>,
 }
 
 impl<S: Service<ToOrigin>> Service<Outbound> for Forward<S> {
@@ -76,8 +65,11 @@ impl<S: Service<ToOrigin>> Service<Outbound> for Forward<S> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, Outbound { request, upstream }: Outbound) -> S::Future {
-        let headers = onward(&request, &self.instance);
+    fn call(&mut self, Outbound { request, upstream, heeds_surrogate_control }: Outbound) -> S::Future {
+        let mut headers = onward(&request, &self.instance, &self.forward_fields);
+        if heeds_surrogate_control {
+            headers.append("surrogate-capability", HeaderValue::from_static(SURROGATE_CAPABILITY));
+        }
         let Normalized { head, body, interims, .. } = request;
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
@@ -88,13 +80,10 @@ impl<S: Service<ToOrigin>> Service<Outbound> for Forward<S> {
 }
 
 /// The fields that travel on.
-fn onward(request: &Normalized, instance: &str) -> HeaderMap {
-    let mut fields = end_to_end(&request.head.headers);
-    if !request.trusted {
-        for name in NOT_FROM_STRANGERS {
-            fields.remove(name);
-        }
-    }
+fn onward(request: &Normalized, instance: &str, forward_fields: &[HeaderName]) -> HeaderMap {
+    let mut fields = without_where(end_to_end(&request.head.headers), |name| {
+        !claims::passes(name, request.trusted, forward_fields)
+    });
     fields.remove("staleproof-token");
     // Without a body nothing can be waited for; "A server that receives a 100-continue expectation in an HTTP/1.0
     // request MUST ignore that expectation." (RFC 9110 §10.1.1)
@@ -111,10 +100,6 @@ fn onward(request: &Normalized, instance: &str) -> HeaderMap {
     if !request.body.is_end_stream() && request.body.size_hint().exact().is_none() {
         fields.remove(CONTENT_LENGTH);
         fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    let host = request.head.headers.get(HOST).cloned().or_else(|| HeaderValue::from_str(&request.host).ok());
-    if let Some(host) = host {
-        fields.insert(HOST, host);
     }
     via(request, &mut fields);
     forwarded(request, &mut fields);
@@ -134,35 +119,34 @@ pub(crate) fn via_value(version: Version) -> HeaderValue {
     HeaderValue::from_static(if version == Version::HTTP_10 { "1.0 staleproof" } else { "1.1 staleproof" })
 }
 
-/// RFC 7239, and the older fields for the same. What a stranger says is overwritten, what a trusted proxy says
-/// is carried on.
+/// RFC 7239, and the older fields for the same: host and scheme as the key has them, and the way as far as it is known
+/// from those who can be trusted.
 fn forwarded(request: &Normalized, fields: &mut HeaderMap) {
-    let peer = request.peer.ip().to_canonical();
-    let mut element = String::with_capacity(64);
-    // Writing to a String cannot fail.
-    let _ = match peer {
-        IpAddr::V4(address) => write!(element, "for={address}"),
-        IpAddr::V6(address) => write!(element, "for=\"[{address}]\""),
-    };
-    let _ = write!(element, ";host=\"{}\";proto={}", request.host, request.scheme.as_str());
-    let address = HeaderValue::try_from(peer.to_string()).ok();
-    let element = HeaderValue::try_from(element).ok();
-    let mut put = |name: HeaderName, value: Option<HeaderValue>, told: Told| {
-        let Some(value) = value else { return };
-        match told {
-            Told::ByEveryHop if request.trusted => drop(fields.append(name, value)),
-            Told::ByTheFirst if request.trusted && fields.contains_key(&name) => {}
-            Told::ByEveryHop | Told::ByTheFirst => drop(fields.insert(name, value)),
+    let mut elements = String::with_capacity(64);
+    let mut addresses = String::with_capacity(32);
+    for (index, hop) in request.hops.iter().enumerate() {
+        if index > 0 {
+            elements.push_str(", ");
+            addresses.push_str(", ");
         }
-    };
-    put(FORWARDED, element, Told::ByEveryHop);
-    put(X_FORWARDED_FOR, address, Told::ByEveryHop);
-    put(X_FORWARDED_PROTO, Some(HeaderValue::from_static(request.scheme.as_str())), Told::ByTheFirst);
-    put(X_FORWARDED_HOST, HeaderValue::from_str(&request.host).ok(), Told::ByTheFirst);
-}
-
-/// Whether each hop adds to a field, or the hop next to the client says it for all.
-enum Told {
-    ByEveryHop,
-    ByTheFirst,
+        // Writing to a String cannot fail.
+        let _ = match hop {
+            IpAddr::V4(address) => write!(elements, "for={address}"),
+            IpAddr::V6(address) => write!(elements, "for=\"[{address}]\""),
+        };
+        if index == 0 {
+            let _ = write!(elements, ";host=\"{}\";proto={}", request.host, request.scheme.as_str());
+        }
+        let _ = write!(addresses, "{hop}");
+    }
+    for (name, value) in [
+        (FORWARDED, HeaderValue::try_from(elements)),
+        (X_FORWARDED_FOR, HeaderValue::try_from(addresses)),
+        (X_FORWARDED_HOST, HeaderValue::try_from(&*request.host)),
+        (X_FORWARDED_PROTO, Ok(HeaderValue::from_static(request.scheme.as_str()))),
+    ] {
+        if let Ok(value) = value {
+            fields.insert(name, value);
+        }
+    }
 }

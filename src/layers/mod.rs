@@ -1,6 +1,7 @@
 //! The layers above and below the cache, one file each. Their order is `stack.rs`'s.
 
 pub mod admit;
+pub(crate) mod claims;
 mod early;
 pub mod forward;
 pub mod normalize;

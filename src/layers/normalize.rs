@@ -1,7 +1,7 @@
 //! Normalize: what no key may be built from is refused here.
 //!
 //! Routing, the key and the origin all see one and the same host and target: a missing, repeated or contradictory
-//! `Host` is refused (RFC 9112 §3.2), the path is normalised (RFC 3986 §6.2.2) for the key *and* for the origin,
+//! `Host` is refused (RFC 9112 §3.2), host and path are normalised (RFC 3986 §6.2.2) for the key *and* for the origin,
 //! and what a client says of itself counts only if it comes through a trusted proxy.
 
 use std::borrow::Cow;
@@ -12,12 +12,13 @@ use std::task::{Context, Poll};
 
 use http::header::{CONNECTION, FORWARDED, HOST};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use ipnet::IpNet;
+use smallvec::smallvec;
 use tower::{Layer, Service};
 
 use super::Early;
-use crate::exchange::{Answer, Arrival, Normalized, Scheme};
+use crate::exchange::{Answer, Arrival, Hops, Normalized, Scheme};
 use crate::respond::Failure;
 use crate::semantics::fields::{self, end_to_end, transfer_is_understood};
 use crate::uri;
@@ -75,8 +76,9 @@ where
                 let request = &arrival.request;
                 Early::now(Answer::refused(failure.respond(request.method(), request.headers())))
             }
-            Ok(Checked { host, target, scheme, client, trusted }) => {
+            Ok(Checked { host, target, scheme, hops, trusted }) => {
                 let Arrival { request, peer, interims } = arrival;
+                let client = hops.first().copied().unwrap_or_else(|| peer.ip());
                 let (mut head, body) = request.into_parts();
                 let takes_trailers =
                     head.version >= Version::HTTP_11 && fields::takes_trailers(&head.headers);
@@ -87,13 +89,14 @@ where
                 if names_fields(&head.headers) {
                     head.headers = end_to_end(&head.headers);
                 }
+                write_host(&host, &mut head.headers);
                 Early::later(self.inner.call(Normalized {
                     head,
                     body,
                     host,
                     scheme,
-                    peer,
                     client,
+                    hops,
                     trusted,
                     interims,
                     takes_trailers,
@@ -110,7 +113,7 @@ struct Checked {
     /// The normalised target, if it is not the one that came.
     target: Option<Uri>,
     scheme: Scheme,
-    client: IpAddr,
+    hops: Hops,
     trusted: bool,
 }
 
@@ -120,6 +123,10 @@ impl Ground {
         let headers = request.headers();
         if *request.method() == Method::CONNECT {
             return Err(Failure::NotImplemented("CONNECT is not supported: this is not a forward proxy."));
+        }
+        // What comes back shows all that proxies in front added, cookies and addresses among it (RFC 9110 §9.3.8).
+        if *request.method() == Method::TRACE {
+            return Err(Failure::NotImplemented("TRACE is not supported."));
         }
         // hyper takes off the outermost coding only, and the origin would get a body it cannot read.
         if !transfer_is_understood(headers) {
@@ -139,9 +146,9 @@ impl Ground {
         let scheme = if trusted { forwarded_scheme(headers) } else { Scheme::Http };
         Ok(Checked {
             host: host(request.uri(), headers, request.version(), scheme)?,
-            target: target(request.uri())?,
+            target: target(request.method(), request.uri(), scheme)?,
             scheme,
-            client: if trusted { self.forwarded_client(headers, peer) } else { peer },
+            hops: if trusted { self.forwarded_hops(headers, peer) } else { smallvec![peer] },
             trusted,
         })
     }
@@ -150,24 +157,26 @@ impl Ground {
         self.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// The client as the trusted proxies name it: from the right, the first address that is not one of them.
-    fn forwarded_client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+    /// The way as the trusted proxies name it. It begins with the client: from the right, the first address that is not
+    /// one of them.
+    fn forwarded_hops(&self, headers: &HeaderMap, peer: IpAddr) -> Hops {
         let lines = if headers.contains_key("x-forwarded-for") {
             headers.get_all("x-forwarded-for")
         } else {
             headers.get_all(FORWARDED)
         };
-        let hops: Vec<_> =
+        let said: Vec<_> =
             lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).collect();
-        let mut client = peer;
-        for hop in hops.into_iter().rev() {
+        let mut hops: Hops = smallvec![peer];
+        for hop in said.into_iter().rev() {
             let Some(address) = hop_address(hop) else { break };
-            client = address;
+            hops.push(address);
             if !self.trusts(address) {
                 break;
             }
         }
-        client
+        hops.reverse();
+        hops
     }
 }
 
@@ -207,12 +216,31 @@ fn host(
         .map_err(|_| Failure::BadRequest("The Host field is not valid."))
 }
 
+/// Makes the field say what was made of it. Of two spellings of one host, with one key, the origin would otherwise see
+/// the one that happened to be asked for first, and may answer with it: in links, in redirects.
+fn write_host(host: &str, headers: &mut HeaderMap) {
+    if headers.get(HOST).is_none_or(|field| field != host)
+        && let Ok(field) = HeaderValue::from_str(host)
+    {
+        headers.insert(HOST, field);
+    }
+}
+
 /// The target in origin-form with path and query normalised; `None` if it is so already.
-fn target(uri: &Uri) -> Result<Option<Uri>, Failure<'static>> {
+fn target(method: &Method, uri: &Uri, scheme: Scheme) -> Result<Option<Uri>, Failure<'static>> {
     const INVALID: Failure<'static> = Failure::BadRequest("The request target is not valid.");
     // `OPTIONS *` speaks of the server as a whole (RFC 9112 §3.2.4).
     if uri.path() == "*" {
-        return Ok(None);
+        return if *method == Method::OPTIONS { Ok(None) } else { Err(INVALID) };
+    }
+    // "a request for an "https" resource MUST be rejected unless it has been received over a connection that has been
+    // secured" (RFC 9110 §7.4); other schemes are not HTTP's, and a host without one is for CONNECT.
+    let is_ours = match uri.scheme_str() {
+        None => uri.authority().is_none(),
+        Some(named) => named.eq_ignore_ascii_case("http") || named.eq_ignore_ascii_case(scheme.as_str()),
+    };
+    if !is_ours {
+        return Err(INVALID);
     }
     let path = uri::normalize_path(uri.path()).map_err(|_| INVALID)?;
     let query = uri.query().map(uri::normalize_query);
@@ -320,6 +348,18 @@ mod tests {
     }
 
     #[test]
+    fn a_target_of_another_scheme_or_form_is_refused() {
+        for bad in ["ftp://a.test/x", "https://a.test/x", "a.test:80", "*"] {
+            let checked = check(STRANGER, bad, &[("host", "a.test")]);
+            assert!(matches!(checked, Err(Failure::BadRequest(_))), "{bad}");
+        }
+        let secured = [("host", "a.test"), ("x-forwarded-proto", "https")];
+        for good in ["HTTPS://a.test/x", "http://a.test/x"] {
+            assert_eq!(check(PROXY, good, &secured).unwrap().target.unwrap(), "/x", "{good}");
+        }
+    }
+
+    #[test]
     fn path_and_query_are_normalised() {
         let target =
             |target| check(STRANGER, target, &[("host", "a")]).unwrap().target.map(|uri| uri.to_string());
@@ -333,17 +373,21 @@ mod tests {
     fn a_stranger_cannot_say_who_it_is() {
         let fields = [("host", "a"), ("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https")];
         let checked = check(STRANGER, "/", &fields).unwrap();
-        assert_eq!((checked.client.to_string().as_str(), checked.scheme), ("192.0.2.1", Scheme::Http));
+        assert_eq!((&checked.hops[..], checked.scheme), (&["192.0.2.1".parse().unwrap()][..], Scheme::Http));
     }
 
     #[test]
     fn the_client_is_the_rightmost_address_that_no_trusted_proxy_has() {
-        let client =
-            |name, value| check(PROXY, "/", &[("host", "a"), (name, value)]).unwrap().client.to_string();
-        assert_eq!(client("x-forwarded-for", "198.51.100.1, 203.0.113.9, 10.2.2.2"), "203.0.113.9");
-        assert_eq!(client("x-forwarded-for", "203.0.113.9:4711"), "203.0.113.9");
-        assert_eq!(client("x-forwarded-for", "unknown"), "10.1.1.1");
-        assert_eq!(client("forwarded", "for=\"[2001:db8::1]:80\";proto=https"), "2001:db8::1");
+        let hops = |name, value| {
+            let hops = check(PROXY, "/", &[("host", "a"), (name, value)]).unwrap().hops;
+            hops.iter().map(IpAddr::to_string).collect::<Vec<_>>()
+        };
+        let said = "198.51.100.1, 203.0.113.9, 10.2.2.2";
+        assert_eq!(hops("x-forwarded-for", said), ["203.0.113.9", "10.2.2.2", "10.1.1.1"]);
+        assert_eq!(hops("x-forwarded-for", "10.3.3.3"), ["10.3.3.3", "10.1.1.1"]);
+        assert_eq!(hops("x-forwarded-for", "203.0.113.9:4711"), ["203.0.113.9", "10.1.1.1"]);
+        assert_eq!(hops("x-forwarded-for", "unknown"), ["10.1.1.1"]);
+        assert_eq!(hops("forwarded", "for=\"[2001:db8::1]:80\";proto=https"), ["2001:db8::1", "10.1.1.1"]);
         let checked =
             check(PROXY, "/", &[("host", "a"), ("forwarded", "for=203.0.113.9;proto=https")]).unwrap();
         assert_eq!(checked.scheme, Scheme::Https);

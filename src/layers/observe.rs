@@ -5,12 +5,13 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::sync::OwnedSemaphorePermit;
@@ -39,6 +40,18 @@ pub struct Observer {
     pub access_log: AccessLog,
     /// The counts.
     pub metrics: Arc<Metrics>,
+}
+
+impl Observer {
+    /// A request came whose head could not be read; it was told `status`, and no layer ever saw it.
+    pub fn unread(&self, peer: SocketAddr, status: StatusCode) {
+        self.tell(&Record::unread(self.clock.now(), peer.ip().to_canonical(), status));
+    }
+
+    fn tell(&self, record: &Record) {
+        self.access_log.write(record);
+        self.metrics.exchange(record.cache.unwrap_or("-"), record.status.as_u16(), record.bytes);
+    }
 }
 
 /// Makes [`Observe`].
@@ -91,8 +104,8 @@ where
                 at: self.observer.clock.now(),
                 took: std::time::Duration::ZERO,
                 client: arrival.peer.ip().to_canonical(),
-                method: request.method().clone(),
-                target: request.uri().clone(),
+                method: Some(request.method().clone()),
+                target: Some(request.uri().clone()),
                 host: request.headers().get(http::header::HOST).cloned(),
                 // What stands if the client leaves before there is an answer; nginx's word for it.
                 status: CLIENT_CLOSED_REQUEST,
@@ -109,9 +122,9 @@ where
 }
 
 /// 499: never sent, since nobody is there to read it.
-const CLIENT_CLOSED_REQUEST: http::StatusCode = match http::StatusCode::from_u16(499) {
+const CLIENT_CLOSED_REQUEST: StatusCode = match StatusCode::from_u16(499) {
     Ok(status) => status,
-    Err(_) => http::StatusCode::BAD_REQUEST,
+    Err(_) => StatusCode::BAD_REQUEST,
 };
 
 pin_project! {
@@ -203,12 +216,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.record.took = self.stopwatch.elapsed();
-        self.observer.access_log.write(&self.record);
-        self.observer.metrics.exchange(
-            self.record.cache.unwrap_or("-"),
-            self.record.status.as_u16(),
-            self.record.bytes,
-        );
+        self.observer.tell(&self.record);
     }
 }
 

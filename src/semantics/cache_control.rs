@@ -25,8 +25,6 @@ pub struct ResponseDirectives {
     pub stale_if_error: Option<u32>,
 }
 
-const TARGETED: [&str; 3] = ["staleproof-cache-control", "cdn-cache-control", "surrogate-control"];
-
 const NO_STORE: u16 = 1 << 0;
 const NO_CACHE: u16 = 1 << 1;
 const PRIVATE: u16 = 1 << 3;
@@ -40,21 +38,20 @@ const ONLY_IF_CACHED: u16 = 1 << 10;
 const INVALID_S_MAXAGE: u16 = 1 << 11;
 
 impl ResponseDirectives {
-    /// The directives of all Cache-Control lines together.
-    ///
-    /// Fields that are aimed at caches such as this one (RFC 9213, Surrogate-Control) are heard where they
-    /// forbid to store or to reuse; they permit nothing.
+    /// The directives of all Cache-Control lines together. What fields aimed at caches such as this one say instead is
+    /// for [`Statement`](super::targeted::Statement) to find.
     pub fn of(response: &HeaderMap) -> Self {
         let mut directives = Self::default();
         for line in response.get_all(CACHE_CONTROL) {
             read(line.as_bytes(), |directive| directives.add(directive));
         }
-        let mut targeted = Self::default();
-        for line in TARGETED.iter().flat_map(|name| response.get_all(*name)) {
-            read(line.as_bytes(), |directive| targeted.add(directive));
-        }
-        directives.bits |= targeted.bits & (NO_STORE | PRIVATE | NO_CACHE);
         directives
+    }
+
+    /// Adds one directive; the fields that it names, if it is a qualified form.
+    pub(super) fn add_directive(&mut self, name: &[u8], argument: Option<&[u8]>) -> Vec<HeaderName> {
+        self.add(Some(Directive { name, argument }));
+        Directive { name, argument }.withholds()
     }
 
     fn add(&mut self, directive: Option<Directive<'_>>) {
@@ -133,10 +130,7 @@ pub(super) fn withheld_fields(response: &HeaderMap) -> Vec<HeaderName> {
     let mut names = Vec::new();
     for line in response.get_all(CACHE_CONTROL) {
         read(line.as_bytes(), |directive| {
-            let Some(Directive { name, argument: Some(list) }) = directive else { return };
-            if name.eq_ignore_ascii_case(b"private") || name.eq_ignore_ascii_case(b"no-cache") {
-                names.extend(withheld(list).into_iter().flatten());
-            }
+            names.extend(directive.map(|directive| directive.withholds()).unwrap_or_default());
         });
     }
     names
@@ -253,6 +247,15 @@ pub(super) fn delta_seconds(digits: &[u8]) -> Option<u32> {
 struct Directive<'a> {
     name: &'a [u8],
     argument: Option<&'a [u8]>,
+}
+
+impl Directive<'_> {
+    /// The fields that a qualified `private` or `no-cache` names.
+    fn withholds(&self) -> Vec<HeaderName> {
+        let qualifies =
+            self.name.eq_ignore_ascii_case(b"private") || self.name.eq_ignore_ascii_case(b"no-cache");
+        self.argument.filter(|_| qualifies).and_then(withheld).unwrap_or_default()
+    }
 }
 
 /// Tells `say` each directive of one field line, in order; `None` once if the rest cannot be read because a
@@ -502,18 +505,6 @@ mod tests {
         assert!(!response(&["s-maxage=5, s-maxage=x"]).has_valid_s_maxage());
         assert!(!response(&["max-age=5"]).has_valid_s_maxage());
         assert_eq!(response(&["s-maxage=x"]).s_maxage, Some(0));
-    }
-
-    #[test]
-    fn targeted_fields_forbid_but_do_not_permit() {
-        for name in TARGETED {
-            let of = |value: &str| {
-                let lines = [("cache-control", "max-age=60"), (name, value)];
-                ResponseDirectives::of(&crate::semantics::samples::fields(&lines))
-            };
-            assert!(of("no-store").no_store() && of("private").private() && of("no-cache").no_cache());
-            assert_eq!(of("public, max-age=3600, s-maxage=3600"), response(&["max-age=60"]));
-        }
     }
 
     #[test]

@@ -82,10 +82,15 @@ pub fn expectation_is_understood(headers: &HeaderMap) -> bool {
 
 /// `headers` without the fields `named`; order is kept (`HeaderMap::remove` would change it).
 pub(super) fn without(headers: HeaderMap, named: &[HeaderName]) -> HeaderMap {
-    if !named.iter().any(|name| headers.contains_key(name)) {
+    without_where(headers, |name| named.contains(name))
+}
+
+/// `headers` without the fields whose names are `unwanted`; order is kept.
+pub fn without_where(headers: HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    if !headers.keys().any(&unwanted) {
         return headers;
     }
-    only(&headers, |name| !named.contains(name))
+    only(&headers, |name| !unwanted(name))
 }
 
 /// The fields whose names are `kept`, in their order.
@@ -118,10 +123,9 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// message means, or hide from us that it is not to be shared.
 fn is_for_all_recipients(name: &HeaderName) -> bool {
     const PREFIXES: [&str; 5] = ["accept", "cache-", "content-", "if-", "x-forwarded-"];
-    const NAMES: [&str; 27] = [
+    const NAMES: [&str; 25] = [
         "age",
         "authorization",
-        "cdn-cache-control",
         "cookie",
         "date",
         // "An intermediary MUST NOT remove this header field if it is present in a request." (RFC 8470 §5.1)
@@ -138,7 +142,6 @@ fn is_for_all_recipients(name: &HeaderName) -> bool {
         "range",
         "referer",
         "set-cookie",
-        "staleproof-cache-control",
         "surrogate-control",
         "surrogate-key",
         "user-agent",
@@ -149,7 +152,9 @@ fn is_for_all_recipients(name: &HeaderName) -> bool {
         "xkey",
     ];
     let name = name.as_str();
-    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    // Targeted fields have such names (RFC 9213 §3).
+    let is_targeted = name.ends_with("-cache-control");
+    is_targeted || NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@
 //! Clocks that run backwards make no response younger than it was when it arrived.
 
 use super::Terms;
-use super::cache_control::{ResponseDirectives, delta_seconds};
+use super::cache_control::delta_seconds;
 use super::dates;
 use super::storing::{Exchanged, LifetimeSource};
+use super::targeted::Statement;
 use crate::clock::Timestamp;
 use http::HeaderMap;
 use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
@@ -40,7 +41,7 @@ impl Terms {
 
 /// The lifetime the origin states (§4.2.1): the first of `s-maxage`, `max-age` and `Expires` minus `Date`.
 pub(super) fn stated_lifetime(
-    directives: &ResponseDirectives,
+    Statement { directives, targeted, .. }: &Statement,
     headers: &HeaderMap,
     exchanged: Exchanged,
 ) -> Option<(Duration, LifetimeSource)> {
@@ -55,6 +56,10 @@ pub(super) fn stated_lifetime(
     }
     // "If the Expires response header field is present, use its value minus the value of the Date
     // response header field"
+    if targeted.is_some() {
+        // It is for those that the targeted field is not for (RFC 9213 §2.2).
+        return None;
+    }
     let mut lines = headers.get_all(EXPIRES).iter().peekable();
     lines.peek()?;
     // Of several lines the earliest counts, and one that is no date is "a time in the past" (§5.3).
@@ -104,10 +109,15 @@ fn date_value(headers: &HeaderMap, exchanged: Exchanged) -> Timestamp {
 mod tests {
     use super::*;
     use crate::semantics::samples::{at, date, fields, terms};
+    use crate::semantics::targeted::CDN_CACHE_CONTROL;
 
     fn check_stated(received: &[(&str, &str)], expected: Option<(u64, LifetimeSource)>) {
         let headers = fields(received);
-        let stated = stated_lifetime(&ResponseDirectives::of(&headers), &headers, exchanged(100.0, 100.0));
+        let stated = stated_lifetime(
+            &Statement::of(&headers, &[CDN_CACHE_CONTROL]),
+            &headers,
+            exchanged(100.0, 100.0),
+        );
         let expected = expected.map(|(seconds, source)| (Duration::from_secs(seconds), source));
         assert_eq!(stated, expected, "{received:?}");
     }
@@ -126,6 +136,20 @@ mod tests {
         check_stated(&[("cache-control", "max-age=0"), ("expires", &date(500))], Some((0, MaxAge)));
         check_stated(&[("cache-control", "public"), ("expires", &date(500))], Some((400, Expires)));
         check_stated(&[("cache-control", "public")], None);
+    }
+
+    #[test]
+    fn beside_a_targeted_field_neither_cache_control_nor_expires_counts() {
+        let future = ("expires", &*date(500));
+        let check = |targeted, expected| {
+            check_stated(
+                &[("cache-control", "max-age=1"), future, ("cdn-cache-control", targeted)],
+                expected,
+            );
+        };
+        check("max-age=60", Some((60, LifetimeSource::MaxAge)));
+        check("public", None);
+        check("max-age=60,", Some((1, LifetimeSource::MaxAge)));
     }
 
     #[test]

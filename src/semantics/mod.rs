@@ -1,7 +1,7 @@
 //! What the RFCs say about storing and reusing responses: RFC 9110, RFC 9111, RFC 9211.
 //!
 //! Read it in the RFC's order. A response comes from the origin: [`fields`] says which of its fields
-//! travel on, [`cache_control`], [`dates`] and [`entity_tag`] what they state, [`storing`] whether it may be kept
+//! travel on, [`targeted`], [`cache_control`], [`dates`] and [`entity_tag`] what they state, [`storing`] whether it may be kept
 //! and on what [`Terms`] (§3), or why [`not_stored`]; [`stored_response`] is what is remembered of it. A request
 //! comes in: [`vary`] says which stored response it selects (§4.1), [`freshness`] how old that is
 //! (§4.2), [`reuse`] whether it may be served, has to be validated or does not help (§4). [`validation`] makes
@@ -28,12 +28,14 @@ pub mod not_stored;
 pub mod policy;
 pub mod post;
 pub mod precondition;
+pub mod range;
 pub mod response_tags;
 pub mod reuse;
 #[cfg(test)]
 mod samples;
 pub mod stored_response;
 pub mod storing;
+pub mod targeted;
 pub mod validation;
 pub mod vary;
 

@@ -31,7 +31,7 @@ pub enum NotStored {
     NoFreshness,
     /// It would have to be validated before every use and has no validator.
     NoValidator,
-    /// `Vary` is `*` or cannot be read.
+    /// `Vary` is `*`, cannot be read, or names a field that tells the origin who sent the request.
     VaryStar,
     /// It belongs to more cache groups, or to ones with longer names, than are remembered.
     CacheGroups,

@@ -4,25 +4,50 @@
 //! own. Nothing here makes a cache keep what the origin forbade to keep: `no-store`, `private` and `Authorization`
 //! (RFC 9111 §3) are never overridden.
 
+use super::targeted::{CDN_CACHE_CONTROL, STALEPROOF_CACHE_CONTROL};
+use http::HeaderName;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What one route allows beyond, or short of, RFC 9111.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Policy {
+    /// The fields that may take the place of `Cache-Control`, the first that speaks (RFC 9213 §2.2).
+    pub targeted_fields: Arc<[HeaderName]>,
     /// How long responses are fresh.
     pub ttl: TtlPolicy,
     /// How long they may be served stale.
     pub stale: StalePolicy,
-    /// Whether the origin may confirm, by its tag, a response that the request does not select. By HTTP's rules a
-    /// strong tag names one representation; but many apps give one to all of a page's languages and users.
-    pub offer_variants: bool,
+    /// Whether apps are trusted to mean what HTTP says of variants: a strong tag names one representation, so that the
+    /// origin may confirm one that the request does not select (many give one tag to all of a page's languages and
+    /// users); neither the order of equal languages nor white space in a list matters (many read it as a preference).
+    pub liberal: bool,
     /// What becomes of responses that set cookies.
     pub set_cookie: SetCookie,
     /// Whether a body is stored that ended with the connection: "complete regardless of the number of message body
     /// octets received" (RFC 9112 §8), so that a truncated one cannot be told from a whole one.
     pub store_close_delimited: bool,
+    /// Whether 405 and 414 are stored as other heuristically cacheable codes are (RFC 9110 §15.1). They speak of the
+    /// method and the length of one request, and whoever finds out how to provoke one takes a page away from everyone:
+    /// without this, a 405 is stored if it states a lifetime, and a 414 never.
+    pub store_request_errors: bool,
     /// Whether a request may ask for less, or more, than the cache would serve.
     pub client_directives: ClientDirectives,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            targeted_fields: [STALEPROOF_CACHE_CONTROL, CDN_CACHE_CONTROL].into(),
+            ttl: TtlPolicy::default(),
+            stale: StalePolicy::default(),
+            liberal: false,
+            set_cookie: SetCookie::default(),
+            store_close_delimited: false,
+            store_request_errors: false,
+            client_directives: ClientDirectives::default(),
+        }
+    }
 }
 
 /// The four words of `ttl:`, applied in this order:
@@ -62,7 +87,8 @@ pub struct StalePolicy {
 /// Responses with `Set-Cookie`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SetCookie {
-    /// Not stored unless the response says `public`; then stored as it is.
+    /// Not stored, whatever else the response says: `public` says that it may be shared, and frameworks and CDN settings
+    /// put it on whole sites; they put a session's cookie on the same response without knowing of it.
     #[default]
     Refuse,
     /// Stored without the field (the client that caused the fetch still gets it).

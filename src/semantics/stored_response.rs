@@ -2,15 +2,16 @@
 //!
 //! Knows neither the key it is stored under, nor its content, nor its tags.
 
-use super::cache_control::withheld_fields;
 use super::policy::{Policy, SetCookie};
 use super::storing::Terms;
+use super::targeted::{self, Statement};
 use super::vary::Selecting;
 use super::{EntityTag, dates, fields};
 use crate::clock::Timestamp;
 use bytes::{Bytes, BytesMut};
 use http::header::{AGE, DATE, LAST_MODIFIED, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use std::borrow::Cow;
 
 /// A stored response without its content.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct StoredResponse {
     pub status: StatusCode,
     /// End-to-end fields, ready to be sent (without `Age`); `Date` present.
     pub headers: HeaderMap,
+    /// The fields that end here. A 304 may leave them as they are, and they still decide then.
+    pub for_us: HeaderMap,
     /// How long and under which conditions it may be reused.
     pub terms: Terms,
     /// Which requests it is for.
@@ -29,12 +32,20 @@ pub struct StoredResponse {
 }
 
 impl StoredResponse {
-    /// A response as it is stored. `headers` are its [`storable_fields`].
+    /// A response as it is stored. `headers` are its [`storable_fields`], `targets` the policy's targeted fields.
     ///
     /// The values are copied into one piece of memory of their own: as they came, they kept alive the whole
     /// buffer that the connection read them into.
-    pub fn new(status: StatusCode, headers: HeaderMap, terms: Terms, selecting: Selecting) -> Self {
-        let headers = packed(fields::without(headers, &[AGE]));
+    pub fn new(
+        status: StatusCode,
+        headers: HeaderMap,
+        targets: &[HeaderName],
+        terms: Terms,
+        selecting: Selecting,
+    ) -> Self {
+        let headers = fields::without(headers, &[AGE]);
+        let for_us = fields::only(&headers, |name| targeted::ends_here(name, targets));
+        let headers = packed(fields::without_where(headers, |name| targeted::ends_here(name, targets)));
         let last_modified = dates::field(&headers, LAST_MODIFIED, terms.received_at);
         // "the Last-Modified header field is not present": then Date, then the time of receipt (§4.3.2)
         let modified_for_conditions = if headers.contains_key(LAST_MODIFIED) {
@@ -43,7 +54,22 @@ impl StoredResponse {
             dates::field(&headers, DATE, terms.received_at).or(Some(terms.received_at))
         };
         let entity_tag = EntityTag::of(&headers);
-        Self { status, headers, terms, selecting, entity_tag, last_modified, modified_for_conditions }
+        Self { status, headers, for_us, terms, selecting, entity_tag, last_modified, modified_for_conditions }
+    }
+
+    /// The same with other fields to be sent. Those that validate it stay as they are.
+    pub fn with_headers(self, headers: HeaderMap) -> Self {
+        Self { headers: packed(headers), ..self }
+    }
+
+    /// All its fields, those that end here too: what a 304 updates.
+    pub fn all_fields(&self) -> Cow<'_, HeaderMap> {
+        if self.for_us.is_empty() {
+            return Cow::Borrowed(&self.headers);
+        }
+        let mut all = self.headers.clone();
+        all.extend(self.for_us.clone());
+        Cow::Owned(all)
     }
 
     /// Its entity tag, if it has a valid one.
@@ -68,7 +94,10 @@ impl StoredResponse {
 
     /// The bytes it occupies, closely enough for a memory limit: itself, its fields, its selecting fields.
     pub fn byte_size(&self) -> usize {
-        size_of::<Self>() + fields_byte_size(&self.headers) + self.selecting.byte_size()
+        size_of::<Self>()
+            + fields_byte_size(&self.headers)
+            + fields_byte_size(&self.for_us)
+            + self.selecting.byte_size()
     }
 }
 
@@ -83,7 +112,7 @@ pub fn fields_byte_size(fields: &HeaderMap) -> usize {
 /// `private` or `no-cache` names, and not `Set-Cookie` where the policy strips it. The client that caused the fetch gets
 /// them all the same. Order is kept.
 pub fn storable_fields(headers: HeaderMap, policy: &Policy) -> HeaderMap {
-    let mut omitted = withheld_fields(&headers);
+    let mut omitted = Statement::of(&headers, &policy.targeted_fields).withheld;
     omitted.push(AGE);
     if policy.set_cookie == SetCookie::Strip {
         omitted.push(SET_COOKIE);

@@ -6,8 +6,9 @@
 
 pub use super::not_stored::NotStored;
 
-use super::cache_control::{RequestDirectives, ResponseDirectives, withheld_fields};
+use super::cache_control::RequestDirectives;
 use super::policy::{ClientDirectives, Policy, SetCookie, TtlPolicy};
+use super::targeted::Statement;
 use super::{EntityTag, dates, freshness, reuse, vary};
 use crate::clock::Timestamp;
 use http::header::{AUTHORIZATION, LAST_MODIFIED, SET_COOKIE};
@@ -105,7 +106,8 @@ pub fn terms_told(
     tell: impl FnMut(&'static str, Option<NotStored>),
 ) -> Result<Terms, NotStored> {
     let mut rules = Rules(tell);
-    let directives = ResponseDirectives::of(headers);
+    let statement = Statement::of(headers, &policy.targeted_fields);
+    let directives = &statement.directives;
 
     // "A cache MUST NOT store a response to a request unless:
     // the request method is understood by the cache;"
@@ -120,8 +122,12 @@ pub fn terms_told(
         *method == Method::GET && reuse::has_content(request),
         "a GET has no content",
     )?;
-    // "the response status code is final;"
-    rules.refuse(NotStored::Status, status.is_informational(), "the status code is final (§3)")?;
+    // "the response status code is final;" and one of HTTP's: others are to be taken for an error (RFC 9110 §15).
+    rules.refuse(
+        NotStored::Status,
+        !(200..600).contains(&status.as_u16()),
+        "the status code is final (§3), and below 600",
+    )?;
     // "if the response status code is 206 or 304, or the must-understand cache directive is present: the
     // cache understands the response status code;"
     rules.refuse(NotStored::Partial, status == StatusCode::PARTIAL_CONTENT, "it is not a part (§3.3)")?;
@@ -129,6 +135,17 @@ pub fn terms_told(
         NotStored::Status,
         is_about_this_exchange(status),
         "the status code is not about this one exchange",
+    )?;
+    let stated = freshness::stated_lifetime(&statement, headers, exchanged);
+    let may_be_provoked = match status {
+        StatusCode::URI_TOO_LONG => true,
+        StatusCode::METHOD_NOT_ALLOWED => stated.is_none(),
+        _ => false,
+    };
+    rules.refuse(
+        NotStored::Status,
+        may_be_provoked && !policy.store_request_errors,
+        "one request is not refused for another's length or method",
     )?;
     rules.refuse(
         NotStored::MustUnderstand,
@@ -163,23 +180,23 @@ pub fn terms_told(
     // "the response contains at least one of the following: a public response directive; … an Expires
     // header field; a max-age response directive; … an s-maxage response directive; … or a status code that is
     // defined as heuristically cacheable"; and beyond that, something that makes a lifetime of it
-    let lifetime = lifetime(status, &directives, headers, &policy.ttl, exchanged);
+    let lifetime = lifetime(status, &statement, headers, &policy.ttl, exchanged);
     let (lifetime, lifetime_from) =
         rules.ask(lifetime, "it is known how long it is fresh (§4.2.1, §4.2.2)")?;
     // "Responses to POST requests are only cacheable when they include explicit freshness information" (RFC 9110 §9.3.3)
     rules.refuse(
         NotStored::NoFreshness,
-        *method == Method::POST && freshness::stated_lifetime(&directives, headers, exchanged).is_none(),
+        *method == Method::POST && stated.is_none(),
         "a POST's answer states its freshness (RFC 9110 §9.3.3)",
     )?;
 
     // "A stored response with a Vary header field value containing a member "*" always fails to match" (§4.1)
     rules.refuse(NotStored::VaryStar, !vary::is_selectable(headers), "Vary can be met (§4.1)")?;
-    let sets_cookie = headers.contains_key(SET_COOKIE) && !withheld_fields(headers).contains(&SET_COOKIE);
+    let sets_cookie = headers.contains_key(SET_COOKIE) && !statement.withheld.contains(&SET_COOKIE);
     rules.refuse(
         NotStored::SetCookie,
-        policy.set_cookie == SetCookie::Refuse && sets_cookie && !directives.public(),
-        "it sets no cookie, or may be shared with it",
+        policy.set_cookie == SetCookie::Refuse && sets_cookie,
+        "it sets no cookie, or the route allows it",
     )?;
 
     // §4.2.4, §5.2.2.2, §5.2.2.8, §5.2.2.10
@@ -231,12 +248,13 @@ impl<T: FnMut(&'static str, Option<NotStored>)> Rules<T> {
 /// The freshness lifetime as [`TtlPolicy`] has it.
 fn lifetime(
     status: StatusCode,
-    directives: &ResponseDirectives,
+    statement: &Statement,
     headers: &HeaderMap,
     ttl: &TtlPolicy,
     exchanged: Exchanged,
 ) -> Result<(Duration, LifetimeSource), NotStored> {
-    let stated = freshness::stated_lifetime(directives, headers, exchanged);
+    let directives = &statement.directives;
+    let stated = freshness::stated_lifetime(statement, headers, exchanged);
     // "heuristics can only be used on responses without explicit freshness whose status codes are defined as
     // heuristically cacheable and on responses without explicit freshness that have been explicitly
     // marked as cacheable (e.g., with a public response directive)" (§4.2.2); so can policies
@@ -278,8 +296,10 @@ fn is_heuristically_cacheable(status: StatusCode) -> bool {
 fn is_about_this_exchange(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
+        // Reset Content: of the form that one client sent; and some send content with it, which it may not have.
+        205
         // Not Modified, Proxy Authentication Required, Request Timeout, Precondition Failed, Content Too Large
-        304 | 407 | 408 | 412 | 413
+        | 304 | 407 | 408 | 412 | 413
         // Range Not Satisfiable, Expectation Failed, Misdirected Request, Too Early, Upgrade Required
         | 416 | 417 | 421 | 425 | 426
         // "MUST NOT be stored by a cache" (RFC 6585): Precondition Required, Too Many Requests,
@@ -290,7 +310,7 @@ fn is_about_this_exchange(status: StatusCode) -> bool {
 
 /// The final status codes of RFC 9110 §15 that are stored at all: none of them has caching rules of its own.
 fn is_understood(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200..=205 | 300..=303 | 307 | 308 | 400..=406 | 409..=411 | 414 | 415 | 422 | 500..=505)
+    matches!(status.as_u16(), 200..=204 | 300..=303 | 307 | 308 | 400..=406 | 409..=411 | 414 | 415 | 422 | 500..=505)
 }
 
 #[cfg(test)]
@@ -393,8 +413,28 @@ mod tests {
 
     #[test]
     fn codes_about_one_exchange_are_never_stored() {
-        for status in [100, 103, 304, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431, 511] {
+        for status in
+            [100, 103, 205, 304, 407, 408, 412, 413, 416, 417, 421, 425, 426, 428, 429, 431, 511, 600, 999]
+        {
             Case::status(status).check_cc("max-age=60, public", Err(No::Status));
+        }
+    }
+
+    #[test]
+    fn what_a_client_can_provoke_is_stored_only_where_the_rfc_is_taken_at_its_word() {
+        let unchanged_since_0 = [("last-modified", &*date(0)), ("date", &*date(1000))];
+        let default = TtlPolicy { default: secs(300), ..TtlPolicy::default() };
+        for (status, stated) in [(405, Ok(60)), (414, Err(No::Status))] {
+            let case = |store_request_errors, ttl: &TtlPolicy| {
+                let policy = Policy { store_request_errors, ttl: ttl.clone(), ..Policy::default() };
+                Case { status, policy, ..get() }
+            };
+            case(false, &default).check(&[], Err(No::Status));
+            case(false, &default).check_cc("public", Err(No::Status));
+            case(false, &default).check_cc("max-age=60", stated);
+            case(true, &default).check(&[], Ok(300));
+            case(true, &TtlPolicy::default()).check(&unchanged_since_0, Ok(100));
+            case(true, &default).check_cc("max-age=60", Ok(60));
         }
     }
 
@@ -453,7 +493,7 @@ mod tests {
     #[test]
     fn without_stated_freshness_only_some_codes_are_stored() {
         let unchanged_since_0 = [("last-modified", &*date(0)), ("date", &*date(1000))];
-        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501] {
+        for status in [200, 203, 204, 300, 301, 308, 404, 410, 501] {
             Case::status(status).check(&unchanged_since_0, Ok(100));
             Case::status(status).check(&[], Err(No::NoFreshness));
         }
@@ -469,7 +509,7 @@ mod tests {
     fn the_default_ttl_never_keeps_an_error_that_is_not_a_stable_one() {
         let default =
             |status| Case { status, ..Case::ttl(TtlPolicy { default: secs(300), ..TtlPolicy::default() }) };
-        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414] {
+        for status in [200, 203, 204, 300, 301, 308, 404, 410] {
             default(status).check(&[], Ok(300));
         }
         for status in [302, 401, 403, 422, 500, 502, 503, 504] {
@@ -523,14 +563,17 @@ mod tests {
     }
 
     #[test]
-    fn cookies_are_not_shared_unless_somebody_says_so() {
+    fn cookies_are_not_shared_unless_the_route_says_so() {
         let with = |set_cookie| Case { policy: Policy { set_cookie, ..Policy::default() }, ..get() };
         let response = [("cache-control", "max-age=60"), ("set-cookie", "a=b")];
         with(SetCookie::Refuse).check(&response, Err(No::SetCookie));
         with(SetCookie::Strip).check(&response, Ok(60));
         with(SetCookie::Store).check(&response, Ok(60));
-        with(SetCookie::Refuse)
-            .check(&[("cache-control", "max-age=60, public"), ("set-cookie", "a=b")], Ok(60));
+        for directives in ["max-age=60, public", "s-maxage=60, public, must-revalidate"] {
+            let response = [("cache-control", directives), ("set-cookie", "a=b")];
+            with(SetCookie::Refuse).check(&response, Err(No::SetCookie));
+            with(SetCookie::Store).check(&response, Ok(60));
+        }
         // It is not stored at all: its response may be.
         for list in ["private=\"set-cookie\"", "no-cache=\"Set-Cookie, x-user\""] {
             let cache_control = format!("max-age=60, {list}");

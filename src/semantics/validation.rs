@@ -240,9 +240,12 @@ mod tests {
             let asked =
                 |language, coding| fields(&[("accept-language", language), ("accept-encoding", coding)]);
             let mut stored = stored(&[("etag", etag)]);
-            stored.selecting =
-                crate::semantics::vary::Selecting::of(&fields(&[("vary", vary)]), &asked("en", "gzip"))
-                    .unwrap();
+            stored.selecting = crate::semantics::vary::Selecting::of(
+                &fields(&[("vary", vary)]),
+                &asked("en", "gzip"),
+                false,
+            )
+            .unwrap();
             assert_eq!(may_be_confirmed_for(&stored, &asked("fr", "br")), expected, "{etag} {vary}");
             assert_eq!(may_be_confirmed_for(&stored, &asked("fr", "gzip")), etag.starts_with('"'));
         };

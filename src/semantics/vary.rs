@@ -3,7 +3,7 @@
 //! A cache key leads to a few variants. One is *selected* when every field its `Vary` names is as it was in the
 //! request that stored it. Knows nothing of what the fields mean, of time or of stores.
 
-use http::header::{HeaderName, VARY};
+use http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue};
 
 /// The selecting fields a response named in `Vary`, with the values of the request that fetched it.
@@ -20,20 +20,39 @@ pub struct Selecting {
 struct Field {
     name: HeaderName,
     value: Option<Box<[u8]>>,
+    /// Another request's value that is not the same may still mean the same.
+    liberal: Option<Liberal>,
+}
+
+/// By what a value is told that is written otherwise and means the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Liberal {
+    /// The value in its [normal form](normal).
+    normal: Box<[u8]>,
+    /// The language of the response, if this is `Accept-Language`.
+    language: Option<Box<[u8]>>,
 }
 
 impl Selecting {
     /// `None` if `Vary` has a `*` anywhere, or a member that is no field name: never reused.
     ///
+    /// `liberal`: a request also selects the response if its fields are written otherwise and mean the same, by HTTP's
+    /// rules if not by every app's: white space around the members of a list, the order and case of languages (RFC 9110
+    /// §12.5.4), and if the one language that it prefers is the response's `Content-Language`.
+    ///
     /// `request` must have the fields that [`selects`](Self::selects) will be asked about: those of the
     /// client's request, not what the proxy made of them.
-    pub fn of(response: &HeaderMap, request: &HeaderMap) -> Option<Self> {
+    pub fn of(response: &HeaderMap, request: &HeaderMap, liberal: bool) -> Option<Self> {
         let mut names = names(response).collect::<Option<Vec<_>>>()?;
         names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
         names.dedup();
         let fields = names.into_iter().map(|name| {
             let value = combined(request, &name);
-            Field { name, value }
+            let liberal = value.as_deref().filter(|_| liberal).map(|value| Liberal {
+                normal: normal(&name, value),
+                language: (name == ACCEPT_LANGUAGE).then(|| language(response)).flatten(),
+            });
+            Field { name, value, liberal }
         });
         Some(Self { fields: fields.collect() })
     }
@@ -56,8 +75,10 @@ impl Selecting {
 
     /// The bytes it occupies on the heap, closely enough.
     pub fn byte_size(&self) -> usize {
-        let texts =
-            |field: &Field| field.name.as_str().len() + field.value.as_ref().map_or(0, |value| value.len());
+        let texts = |field: &Field| {
+            let value = field.value.as_ref().map_or(0, |value| value.len());
+            field.name.as_str().len() + value * if field.liberal.is_some() { 2 } else { 1 }
+        };
         size_of_val(&*self.fields) + self.fields.iter().map(texts).sum::<usize>()
     }
 }
@@ -66,9 +87,78 @@ impl Field {
     fn is_met_by(&self, request: &HeaderMap) -> bool {
         match &self.value {
             None => !request.contains_key(&self.name),
-            Some(stored) => is_combined(stored, request, &self.name),
+            Some(stored) => {
+                is_combined(stored, request, &self.name)
+                    || self.liberal.as_ref().is_some_and(|liberal| liberal.is_met_by(request, &self.name))
+            }
         }
     }
+}
+
+impl Liberal {
+    fn is_met_by(&self, request: &HeaderMap, name: &HeaderName) -> bool {
+        let Some(presented) = combined(request, name) else { return false };
+        normal(name, &presented) == self.normal
+            || self.language.as_deref().is_some_and(|language| prefers(&presented, language))
+    }
+}
+
+/// A list with its members as they were, and nothing around them; languages in lower case, the preferred ones first.
+fn normal(name: &HeaderName, value: &[u8]) -> Box<[u8]> {
+    let listed = || members(value).collect::<Vec<_>>().join(&b","[..]);
+    let normal = if *name == ACCEPT_LANGUAGE { languages(value).unwrap_or_else(listed) } else { listed() };
+    normal.into_boxed_slice()
+}
+
+/// `None` if any of the weights cannot be read.
+fn languages(value: &[u8]) -> Option<Vec<u8>> {
+    let mut ranges = members(value).map(language_range).collect::<Option<Vec<_>>>()?;
+    ranges.sort_unstable_by(|(tag, weight), (other, than)| than.cmp(weight).then_with(|| tag.cmp(other)));
+    let ranges =
+        ranges.into_iter().map(|(tag, weight)| [&tag[..], b";", weight.to_string().as_bytes()].concat());
+    Some(ranges.collect::<Vec<_>>().join(&b","[..]))
+}
+
+/// Whether a request prefers this language to all others: the origin, which has it, would choose it again.
+fn prefers(accept_language: &[u8], language: &[u8]) -> bool {
+    let ranges = members(accept_language).map(language_range).collect::<Option<Vec<_>>>().unwrap_or_default();
+    let highest = ranges.iter().map(|(_, weight)| *weight).max().unwrap_or_default();
+    let mut best = ranges.iter().filter(|(_, weight)| *weight == highest);
+    highest > 0 && matches!((best.next(), best.next()), (Some((tag, _)), None) if tag == language)
+}
+
+/// The one language that a response says it is in, in lower case.
+fn language(response: &HeaderMap) -> Option<Box<[u8]>> {
+    let mut lines = response.get_all(CONTENT_LANGUAGE).iter();
+    let (line, None) = (lines.next()?.as_bytes(), lines.next()) else { return None };
+    let mut tags = members(line);
+    let (tag, None) = (tags.next()?, tags.next()) else { return None };
+    Some(tag.to_ascii_lowercase().into())
+}
+
+/// The members of a list; a comma within quotes does not end one.
+fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    let members = list.split(move |&byte| {
+        quoted ^= byte == b'"';
+        byte == b',' && !quoted
+    });
+    members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+}
+
+/// A language range in lower case and its weight in thousandths (RFC 9110 §12.4.2).
+fn language_range(member: &[u8]) -> Option<(Vec<u8>, u16)> {
+    let mut parts = member.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+    let tag = parts.next()?.to_ascii_lowercase();
+    let weight = match (parts.next(), parts.next()) {
+        (None, _) => 1.0,
+        (Some(weight), None) => {
+            let weight = weight.strip_prefix(b"q=").or_else(|| weight.strip_prefix(b"Q="))?;
+            std::str::from_utf8(weight).ok()?.parse::<f32>().ok()?
+        }
+        (Some(_), Some(_)) => return None,
+    };
+    (0.0..=1.0).contains(&weight).then(|| (tag, (weight * 1000.0).round() as u16))
 }
 
 /// Whether any request at all can select a response with this `Vary`.
@@ -117,13 +207,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(vary: &str, stored_by: &[(&str, &str)], presented: &[(&str, &str)], selected: bool) {
-        let selecting = Selecting::of(&fields(&[("vary", vary)]), &fields(stored_by)).unwrap();
+        let selecting = Selecting::of(&fields(&[("vary", vary)]), &fields(stored_by), false).unwrap();
         assert_eq!(selecting.selects(&fields(presented)), selected, "{vary}: {stored_by:?} {presented:?}");
     }
 
     #[test]
     fn without_vary_every_request_selects() {
-        let selecting = Selecting::of(&HeaderMap::new(), &fields(&[("a", "1")])).unwrap();
+        let selecting = Selecting::of(&HeaderMap::new(), &fields(&[("a", "1")]), false).unwrap();
         assert!(selecting.selects(&HeaderMap::new()));
         assert_eq!((selecting.byte_size(), selecting), (0, Selecting::default()));
     }
@@ -174,19 +264,67 @@ mod tests {
             &["foo", " *"],
         ] {
             let lines: Vec<_> = lines.iter().map(|line| ("vary", *line)).collect();
-            assert_eq!(Selecting::of(&fields(&lines), &HeaderMap::new()), None, "{lines:?}");
+            assert_eq!(Selecting::of(&fields(&lines), &HeaderMap::new(), false), None, "{lines:?}");
             assert!(!is_selectable(&fields(&lines)));
         }
-        assert_eq!(Selecting::of(&fields(&[("vary", "foo bar")]), &HeaderMap::new()), None);
-        assert_eq!(Selecting::of(&fields(&[("vary", "\"foo\"")]), &HeaderMap::new()), None);
+        assert_eq!(Selecting::of(&fields(&[("vary", "foo bar")]), &HeaderMap::new(), false), None);
+        assert_eq!(Selecting::of(&fields(&[("vary", "\"foo\"")]), &HeaderMap::new(), false), None);
     }
 
     #[test]
     fn names_are_sorted_and_stand_once() {
         let request = fields(&[("a", "1"), ("b", "2")]);
-        let one = Selecting::of(&fields(&[("vary", "b,A,,B"), ("vary", "a")]), &request).unwrap();
+        let one = Selecting::of(&fields(&[("vary", "b,A,,B"), ("vary", "a")]), &request, false).unwrap();
         assert_eq!(one.names().map(HeaderName::as_str).collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(Some(one), Selecting::of(&fields(&[("vary", "a, b")]), &request));
+        assert_eq!(Some(one), Selecting::of(&fields(&[("vary", "a, b")]), &request, false));
+    }
+
+    /// Whether a liberal reading selects, and whether a strict one does.
+    fn check_liberal(name: &str, stored_by: &str, presented: &str, expected: (bool, bool)) {
+        let response = fields(&[("vary", name), ("content-language", "De")]);
+        let selects = |liberal| {
+            let selecting = Selecting::of(&response, &fields(&[(name, stored_by)]), liberal).unwrap();
+            selecting.selects(&fields(&[(name, presented)]))
+        };
+        assert_eq!((selects(true), selects(false)), expected, "{name}: {stored_by} {presented}");
+    }
+
+    #[test]
+    fn white_space_in_lists_matters_to_the_strict_alone() {
+        check_liberal("foo", "1,2", "1, 2", (true, false));
+        check_liberal("foo", "1,2", "1 ,\t2,", (true, false));
+        check_liberal("foo", "1,2", "2,1", (false, false));
+        check_liberal("foo", "1,2", "12", (false, false));
+        check_liberal("foo", "\"1,2\"", "\"1, 2\"", (false, false));
+        check_liberal("foo", "a", "A", (false, false));
+    }
+
+    #[test]
+    fn equal_languages_have_no_order() {
+        let check = |stored_by: &str, presented: &str, liberal| {
+            check_liberal("accept-language", stored_by, presented, (liberal, false));
+        };
+        check("en, fr", "fr,EN", true);
+        check("en, fr;q=0.5", "fr; q=0.50, en;q=1", true);
+        check("en, fr;q=0.5", "fr, en;q=0.5", false);
+        check("en, fr", "en, fr, it", false);
+        check("en;q=x", "en;q=0", false);
+        check("en;q=x, fr", "en;q=x,fr", true);
+    }
+
+    #[test]
+    fn the_language_preferred_to_all_others_would_be_chosen_again() {
+        let check = |presented: &str, liberal| {
+            check_liberal("accept-language", "en, de", presented, (liberal, false));
+        };
+        check("de", true);
+        check("fr;q=0.5, de;q=1.0", true);
+        check("fr;q=0.5, DE;q=0.7", true);
+        check("fr, de;q=0.9", false);
+        check("fr, de", false); // both alike
+        check("de-AT", false);
+        check("de;q=0", false);
+        check("de, fr;q=much", false);
     }
 
     proptest! {
@@ -197,9 +335,9 @@ mod tests {
         ) {
             let request = |lines: &[String]| fields(&lines.iter().map(|line| ("foo", &**line)).collect::<Vec<_>>());
             let vary = fields(&[("vary", "foo")]);
-            let stored = Selecting::of(&vary, &request(&one)).unwrap();
+            let stored = Selecting::of(&vary, &request(&one), false).unwrap();
             prop_assert!(stored.selects(&request(&one)));
-            let presented = Selecting::of(&vary, &request(&other)).unwrap();
+            let presented = Selecting::of(&vary, &request(&other), false).unwrap();
             prop_assert_eq!(stored.selects(&request(&other)), stored == presented);
         }
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -16,20 +16,24 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::connection;
 use crate::config;
 use crate::exchange::Outlet;
+use crate::respond;
 
 /// Accepts connections and serves each in a task of its own.
-pub(super) struct Accept<F> {
+pub(super) struct Accept<F, U> {
     pub(super) listener: TcpListener,
     pub(super) settings: Arc<config::Server>,
     /// One permit per connection. Without one nothing is accepted: what waits, waits in the backlog.
     pub(super) free: Arc<Semaphore>,
     /// Makes the service of a connection; the outlet is where its interim responses go.
     pub(super) service: F,
+    /// Hears of requests whose heads could not be read, and what they were told: the service never sees them.
+    pub(super) unread: U,
 }
 
-impl<F, S, B> Accept<F>
+impl<F, U, S, B> Accept<F, U>
 where
     F: Fn(SocketAddr, &Arc<Outlet>) -> S,
+    U: Fn(SocketAddr, StatusCode) + Clone + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Send + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
@@ -68,8 +72,14 @@ where
         let _ = stream.set_nodelay(true);
         let outlet = Arc::<Outlet>::default();
         let (service, settings) = ((self.service)(peer, &outlet), Arc::clone(&self.settings));
+        let unread = self.unread.clone();
         tokio::spawn(async move {
-            connection::serve(stream, peer, service, outlet, &settings, watcher).await;
+            if let Err(error) = connection::serve(stream, service, outlet, &settings, watcher).await {
+                tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a client connection ended");
+                if let Some(status) = respond::answered_by_hyper(&error) {
+                    unread(peer, status);
+                }
+            }
             drop(permit);
         });
     }

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -25,14 +24,17 @@ use crate::config;
 use crate::exchange::Outlet;
 
 /// Serves one connection until it ends or the server drains.
+///
+/// # Errors
+/// Why it ended otherwise than between two requests.
 pub(super) async fn serve<S, B>(
     stream: TcpStream,
-    peer: SocketAddr,
     service: S,
     outlet: Arc<Outlet>,
     settings: &config::Server,
     watcher: Watcher,
-) where
+) -> hyper::Result<()>
+where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
@@ -45,9 +47,7 @@ pub(super) async fn serve<S, B>(
         .max_buf_size(settings.max_head_bytes.max(64 * 1024))
         // Not `pipeline_flush`: with it, hyper does not flush its answer to a head it cannot parse.
         .serve_connection(io, service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a client connection ended");
-    }
+    watcher.watch(connection).await
 }
 
 /// A stream whose writes may be held up for a while, and not for ever: a client that does not read would keep

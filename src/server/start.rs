@@ -117,6 +117,8 @@ pub struct Assembled {
     pub stack: Stack,
     /// What is stored, what was invalidated, and who carries out purges.
     pub rooms: Arc<Rooms>,
+    /// Where observations go.
+    pub observer: Arc<Observer>,
     /// The counts.
     pub metrics: Arc<Metrics>,
     /// The connections to the origins.
@@ -151,8 +153,9 @@ pub fn assemble(plan: &Plan, clock: &Clock) -> Result<Assembled, StartError> {
         unsafe_exchanges: Arc::new(Semaphore::new(plan.server.max_in_flight.min(Semaphore::MAX_PERMITS))),
     });
     let origin = Origin::new(&plan.upstreams, Arc::clone(&metrics));
-    let stack = stack::build(plan, observer, CacheLayer::new(Arc::clone(&rooms)), origin.clone(), &instance);
-    Ok(Assembled { stack, rooms, metrics, origin })
+    let cache = CacheLayer::new(Arc::clone(&rooms));
+    let stack = stack::build(plan, Arc::clone(&observer), cache, origin.clone(), &instance);
+    Ok(Assembled { stack, rooms, observer, metrics, origin })
 }
 
 impl Bound {
@@ -161,7 +164,7 @@ impl Bound {
     /// # Errors
     /// [`StartError::AccessLog`].
     pub fn start(self, plan: Plan, clock: Clock) -> Result<Started, StartError> {
-        let Assembled { stack, rooms, metrics, origin } = assemble(&plan, &clock)?;
+        let Assembled { stack, rooms, observer, metrics, origin } = assemble(&plan, &clock)?;
         let ready = Arc::new(AtomicBool::new(true));
         let settings = Arc::new(plan.server.clone());
         let grace = plan.server.shutdown_grace;
@@ -182,8 +185,10 @@ impl Bound {
                     interims.before(stack.clone().call(arrival))
                 })
             };
+            let observer = Arc::clone(&observer);
+            let unread = move |peer, status| observer.unread(peer, status);
             let (settings, free) = (Arc::clone(&settings), Arc::clone(&free));
-            tokio::spawn(Accept { listener, settings, free, service }.run(stopping.clone()))
+            tokio::spawn(Accept { listener, settings, free, service, unread }.run(stopping.clone()))
         });
         let public = public.collect();
 
@@ -199,7 +204,9 @@ impl Bound {
             })
         };
         let free = permits(MAX_ADMIN_CONNECTIONS);
-        let admin = tokio::spawn(Accept { listener: self.admin, settings, free, service }.run(stopping));
+        let admin = tokio::spawn(
+            Accept { listener: self.admin, settings, free, service, unread: |_, _| () }.run(stopping),
+        );
 
         let forgetful = Arc::clone(&rooms.log);
         let housekeeping = tokio::spawn(async move {

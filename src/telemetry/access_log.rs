@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 
 use crate::clock::Timestamp;
@@ -29,10 +30,10 @@ pub struct Record {
     pub took: Duration,
     /// The peer, or what a trusted proxy calls the client.
     pub client: IpAddr,
-    /// The request's method.
-    pub method: Method,
-    /// The request's target as it was sent.
-    pub target: Uri,
+    /// The request's method; `None` if its head could not be read.
+    pub method: Option<Method>,
+    /// The request's target as it was sent; `None` if its head could not be read.
+    pub target: Option<Uri>,
     /// The host, if the request had a field for it.
     pub host: Option<http::HeaderValue>,
     /// The response's status.
@@ -49,6 +50,27 @@ pub struct Record {
     pub forward: Option<&'static str>,
     /// Why the response was not stored, or whatever else there is to say.
     pub detail: Option<&'static str>,
+}
+
+impl Record {
+    /// Of a request whose head could not be read, so that nothing is known but who sent it and what it was told.
+    pub fn unread(at: Timestamp, client: IpAddr, status: StatusCode) -> Self {
+        Self {
+            at,
+            took: Duration::ZERO,
+            client,
+            method: None,
+            target: None,
+            host: None,
+            status,
+            bytes: 0,
+            complete: true,
+            route: None,
+            cache: None,
+            forward: None,
+            detail: Some("unreadable"),
+        }
+    }
 }
 
 /// The sending end of the log.
@@ -130,8 +152,8 @@ fn text(record: &Record) -> String {
         "{at:?} {client} {method} {target:?} {status} {bytes}B {took:.1}ms {cache} {why} route={route}{cut}",
         at = record.at,
         client = record.client,
-        method = record.method,
-        target = record.target.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
+        method = record.method.as_ref().map_or("-", Method::as_str),
+        target = record.target.as_ref().map_or("-", path_and_query),
         status = record.status.as_u16(),
         bytes = record.bytes,
         took = record.took.as_secs_f64() * 1000.0,
@@ -143,14 +165,18 @@ fn text(record: &Record) -> String {
     line
 }
 
+fn path_and_query(target: &Uri) -> &str {
+    target.path_and_query().map_or("/", PathAndQuery::as_str)
+}
+
 /// One JSON object per line.
 fn json(record: &Record) -> String {
     let mut line = serde_json::json!({
         "time": format!("{:?}", record.at),
         "client": record.client.to_string(),
-        "method": record.method.as_str(),
+        "method": record.method.as_ref().map(Method::as_str),
         "host": record.host.as_ref().map(|host| String::from_utf8_lossy(host.as_bytes())),
-        "target": record.target.to_string(),
+        "target": record.target.as_ref().map(Uri::to_string),
         "status": record.status.as_u16(),
         "bytes": record.bytes,
         "seconds": record.took.as_secs_f64(),
@@ -174,8 +200,8 @@ mod tests {
             at: Timestamp::from_secs(1_000_000_000),
             took: Duration::from_micros(1500),
             client: IpAddr::from([192, 0, 2, 1]),
-            method: Method::GET,
-            target: target.parse().unwrap(),
+            method: Some(Method::GET),
+            target: Some(target.parse().unwrap()),
             host: Some(http::HeaderValue::from_bytes(b"a.test\xff").unwrap()),
             status: StatusCode::OK,
             bytes: 5,
@@ -193,6 +219,16 @@ mod tests {
             text(&record("/users/1?a=b")),
             "2001-09-09T01:46:40.000Z 192.0.2.1 GET \"/users/1?a=b\" 200 5B 1.5ms MISS uri-miss route=users\n"
         );
+    }
+
+    #[test]
+    fn a_request_that_could_not_be_read_has_a_line() {
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let unread = Record::unread(Timestamp::from_secs(1_000_000_000), client, StatusCode::BAD_REQUEST);
+        let line = text(&unread);
+        assert_eq!(line, "2001-09-09T01:46:40.000Z 192.0.2.1 - \"-\" 400 0B 0.0ms - unreadable route=-\n");
+        let parsed: serde_json::Value = serde_json::from_str(&json(&unread)).unwrap();
+        assert_eq!((&parsed["method"], &parsed["status"]), (&serde_json::Value::Null, &400.into()));
     }
 
     #[test]

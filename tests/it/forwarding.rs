@@ -78,16 +78,75 @@ async fn a_stranger_cannot_say_where_it_comes_from() {
     assert!(!request.contains("admin") && !request.contains("DELETE"), "{request}");
 }
 
+/// What the app may take for the truth about a request must be what its key was built from.
 #[tokio::test]
-async fn a_trusted_proxy_is_believed() {
+async fn a_client_claims_nothing_that_its_key_does_not_have() {
+    const CLAIMS: &str = "X_Forwarded_Host X.Forwarded.Host Content_Length Transfer_Encoding X_HTTP_Method_Override \
+        X-Forwarded X-Forwarded-Uri X-Forwarded-Method X-Forwarded-Prefix X-Forwarded-User X-Original-URI \
+        X-Original-Method X-Rewrite-URL X-Host X-HTTP-Host-Override X-HTTP-Path-Override X-URL-Scheme \
+        Front-End-HTTPS X-Script-Name Script-Name X-Middleware-Subrequest Proxy X-Real-IP True-Client-IP \
+        CF-Connecting-IP Client-IP X-HTTP-Method Surrogate-Capability";
     let origin = Origin::start().await;
     origin.on("/a", [Reply::ok("", "hello")]);
-    let routes = "routes:\n  - { name: all, match: { path: \"/{*rest}\" }, upstream: app }\n";
-    let proxy = Proxy::with_sections(&origin, "  trusted_proxies: [127.0.0.0/8]\n", "", routes).await;
-    proxy.get_with("/a", "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\n").await;
+    let proxy = Proxy::in_front_of(&origin).await;
+    let lies: String = CLAIMS.split(' ').map(|name| format!("{name}: evil\r\n")).collect();
+    for method in ["GET", "POST"] {
+        let response = proxy.request(method, "/a", &format!("{lies}X-Requested-With: app\r\n"), "").await;
+        assert_eq!(response.status, 200);
+        let request = origin.last();
+        assert!(!request.contains("evil"), "{request}");
+        assert_eq!(line(&request, "x-requested-with"), "app");
+    }
+}
+
+/// `routes:` for everything.
+const EVERYTHING: &str = "routes:\n  - { name: all, match: { path: \"/{*rest}\" }, upstream: app }\n";
+
+#[tokio::test]
+async fn a_trusted_proxy_is_believed_on_the_client_and_its_scheme() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("", "hello")]);
+    let proxy = Proxy::with_sections(&origin, "  trusted_proxies: [127.0.0.0/8]\n", "", EVERYTHING).await;
+    let fields = "X-Forwarded-For: 6.6.6.6, 203.0.113.9, 127.0.0.2\r\nX-Forwarded-Proto: https\r\nForwarded: for=x;host=evil\r\n";
+    proxy.get_with("/a", fields).await;
     let request = origin.last();
-    assert_eq!(line(&request, "x-forwarded-for"), "203.0.113.9 | 127.0.0.1");
+    // What the client itself says of the way to it is hearsay.
+    assert_eq!(line(&request, "x-forwarded-for"), "203.0.113.9, 127.0.0.2, 127.0.0.1");
+    let forwarded = "for=203.0.113.9;host=\"a.test\";proto=https, for=127.0.0.2, for=127.0.0.1";
+    assert_eq!(line(&request, "forwarded"), forwarded);
     assert_eq!(line(&request, "x-forwarded-proto"), "https");
+}
+
+/// It passes on what it does not know, and a client's claims with it.
+#[tokio::test]
+async fn a_trusted_proxy_claims_no_other_target_either() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("Cache-Control: max-age=60\r\n", "hello")]);
+    let proxy = Proxy::with_sections(&origin, "  trusted_proxies: [127.0.0.0/8]\n", "", EVERYTHING).await;
+    let lies = "X-Forwarded-Host: evil\r\nX-Forwarded-Proto: nothttps\r\nX-Original-URL: /evil\r\n\
+        X-HTTP-Method-Override: EVIL\r\nX-Rewrite-URL: /evil\r\nX-Forwarded-Prefix: /evil\r\n";
+    proxy.get_with("/a", lies).await;
+    let request = origin.last();
+    assert!(!request.to_lowercase().contains("evil"), "{request}");
+    assert_eq!(line(&request, "x-forwarded-host"), "a.test");
+    assert_eq!(line(&request, "x-forwarded-proto"), "http");
+}
+
+#[tokio::test]
+async fn the_operator_may_let_fields_pass() {
+    for (trusted, prefix) in [("[127.0.0.0/8]", "/shop"), ("[]", "")] {
+        let origin = Origin::start().await;
+        origin.on("/a", [Reply::ok("", "hello")]);
+        let server =
+            format!("  trusted_proxies: {trusted}\n  forward_fields: [X-Forwarded-Prefix, api_key]\n");
+        let proxy = Proxy::with_sections(&origin, &server, "", EVERYTHING).await;
+        let fields = "X-Forwarded-Prefix: /shop\r\napi_key: 1\r\nX_Forwarded_Prefix: /evil\r\n";
+        proxy.get_with("/a", fields).await;
+        let request = origin.last();
+        assert_eq!(line(&request, "x-forwarded-prefix"), prefix);
+        assert_eq!(line(&request, "api_key"), "1");
+        assert!(!request.contains("evil"), "{request}");
+    }
 }
 
 #[tokio::test]
@@ -98,6 +157,27 @@ async fn the_origin_sees_the_target_the_key_was_built_from() {
     proxy.get("/a/../b/%7Ec?x=%7E%2f").await;
     assert!(origin.last().starts_with("GET /b/~c?x=~%2F HTTP/1.1\r\n"), "{}", origin.last());
     assert_eq!(proxy.get("/b/~c?x=~%2F").await.x_cache(), "HIT");
+}
+
+/// What is stored for a host must not show how the first client happened to write it.
+#[tokio::test]
+async fn the_origin_sees_the_host_the_key_was_built_from() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("Vary: Host\r\nCache-Control: max-age=60\r\n", "hello")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    let requests = [
+        "GET /a HTTP/1.1\r\nHost: A.TEST:0080\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: a.test:\r\n\r\n",
+        "GET http://A.test:80/a HTTP/1.1\r\nHost: a.test:80\r\n\r\n",
+        "GET http://a.test/a HTTP/1.0\r\n\r\n",
+    ];
+    for (request, word) in requests.into_iter().zip(["MISS", "HIT", "HIT", "HIT"]) {
+        assert_eq!(crate::support::send(proxy.address, request).await.x_cache(), word, "{request}");
+        assert_eq!((line(&origin.last(), "host").as_str(), origin.count()), ("a.test", 1), "{request}");
+    }
+    // Also where the cache takes no part.
+    crate::support::send(proxy.address, "POST /a HTTP/1.1\r\nHost: A.TEST:80\r\n\r\n").await;
+    assert_eq!(line(&origin.last(), "host"), "a.test");
 }
 
 #[tokio::test]

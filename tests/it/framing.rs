@@ -19,12 +19,58 @@ async fn a_request_that_can_be_read_in_two_ways_is_refused() {
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
         ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 501),
+        ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        ("GET ftp://a/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 400),
+        ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /static/..%2faccount HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /static/..;/account HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ] {
         let response = send(proxy.address, request).await;
         assert_eq!(response.status, status, "{request:?}");
     }
     assert_eq!(origin.count(), 0);
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_read_is_counted_all_the_same() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::in_front_of(&origin).await;
+    let too_large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    for (number, (request, status)) in
+        [("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400), (&too_large, 431)].into_iter().enumerate()
+    {
+        assert_eq!(send(proxy.address, request).await.status, status);
+        let counted = format!("requests_total{{cache=\"-\",status=\"4xx\"}} {}\n", number + 1);
+        // Counted when the connection has ended, which we may hear of first.
+        while !send(proxy.admin, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.body.contains(&counted) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// RFC 9112 §6.1: hyper takes the chunks and forgets the length, so the only thing left to do is what must be done.
+#[tokio::test]
+async fn a_request_with_two_lengths_has_the_framing_of_its_chunks_and_is_its_connections_last() {
+    for lengths in
+        ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5"]
+    {
+        let origin = Origin::start().await;
+        origin.on("/a", [Reply::ok("", "hello")]);
+        let proxy = Proxy::in_front_of(&origin).await;
+        let mut client = proxy.connect().await;
+        let request = format!("POST /a HTTP/1.1\r\nHost: a.test\r\n{lengths}\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+        client.write(format!("{request}GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n")).await;
+        let response = client.response().await;
+        assert_eq!((response.status, response.field("connection").as_str()), (200, "close"), "{response:?}");
+        let [request] = &origin.requests()[..] else { panic!("{:?}", origin.requests()) };
+        let head = request.to_lowercase();
+        assert!(
+            head.contains("transfer-encoding: chunked\r\n") && !head.contains("content-length"),
+            "{head}"
+        );
+    }
 }
 
 #[tokio::test]

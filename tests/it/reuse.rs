@@ -156,16 +156,64 @@ async fn a_route_with_the_cache_off_stores_nothing() {
     assert_eq!(origin.count(), 2);
 }
 
+/// RFC 9110 §6.6.1.
+#[tokio::test]
+async fn a_date_that_nobody_can_read_gives_way_to_that_of_its_receipt() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("Cache-Control: max-age=60\r\nDate: garbage\r\n", "hello")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    let first = proxy.get("/a").await.field("date");
+    assert!(first.ends_with(" GMT"), "{first}");
+    proxy.later(10);
+    let second = proxy.get("/a").await;
+    assert_eq!((second.field("date"), second.field("age").as_str()), (first, "10"));
+}
+
 #[tokio::test]
 async fn tracking_parameters_make_no_difference_where_the_route_says_so() {
     let origin = Origin::start().await;
-    origin.on("/a?utm_source=x&b=2&a=1", [Reply::ok(FRESH, "hello")]);
+    origin.on("/a?b=2&a=1", [Reply::ok(FRESH, "hello")]);
     let routes =
         "  - { name: all, match: { path: \"/{*rest}\" }, upstream: app, cache: { drop_tracking: true } }\n";
     let proxy = Proxy::with_routes(&origin, routes).await;
     proxy.get("/a?utm_source=x&b=2&a=1").await;
     assert_eq!(proxy.get("/a?a=1&b=2&gclid=y").await.x_cache(), "HIT");
     assert_eq!(origin.count(), 1);
+}
+
+/// It would be stored for all who send it otherwise: what it puts on a page, or does to its origin.
+#[tokio::test]
+async fn what_the_key_leaves_out_of_the_query_does_not_reach_the_origin() {
+    let origin = Origin::start().await;
+    origin.on("/t/a", [Reply::ok(FRESH, "hello")]);
+    origin.on(
+        "/k/a?page=2",
+        [
+            Reply::ok("Cache-Control: max-age=60\r\nETag: \"1\"\r\n", "two"),
+            Reply::raw("HTTP/1.1 304 Not Modified\r\n\r\n"),
+        ],
+    );
+    let proxy = Proxy::with_yaml(
+        &origin,
+        "keys: { k: { fields: { path: { whole_path: true }, page: { query: page } } } }\nroutes:\n  \
+           - { name: t, match: { path: \"/t/{*rest}\" }, upstream: app, cache: { drop_tracking: true } }\n  \
+           - { name: k, match: { path: \"/k/{*rest}\" }, upstream: app, cache: { key: k } }\n",
+    )
+    .await;
+    let too_long = format!("/t/a?utm_x={}", "A".repeat(4000));
+    for (target, word) in [("/t/a?utm_content=x;callback=evil", "MISS"), (&too_long, "HIT"), ("/t/a", "HIT")]
+    {
+        let response = proxy.get(target).await;
+        assert_eq!((response.status, response.x_cache().as_str()), (200, word), "{target}");
+    }
+    assert!(origin.last().starts_with("GET /t/a HTTP/1.1\r\n"), "{}", origin.last());
+    assert_eq!(proxy.get("/k/a?evil=1&page=2&evil").await.x_cache(), "MISS");
+    proxy.later(100);
+    assert_eq!(proxy.get("/k/a?page=2&evil=2").await.x_cache(), "REFRESH");
+    assert!(!origin.requests().iter().any(|request| request.contains("evil")), "{:?}", origin.requests());
+    // What is not stored is no danger to others.
+    proxy.request("POST", "/k/a?page=2&form=1", "", "x").await;
+    assert!(origin.last().starts_with("POST /k/a?page=2&form=1 "), "{}", origin.last());
 }
 
 #[tokio::test]

@@ -2,6 +2,18 @@
 
 use crate::support::{Origin, Proxy, Reply};
 
+/// What the origin sees there is written by the proxy, and not in what the next client sends.
+#[tokio::test]
+async fn what_depends_on_who_sent_the_request_is_not_stored() {
+    for (name, word) in [("X-Forwarded-For", "MISS"), ("forwarded", "MISS"), ("X-Forwarded-Proto", "HIT")] {
+        let origin = Origin::start().await;
+        origin.on("/a", [Reply::ok(&format!("Cache-Control: max-age=60\r\nVary: {name}\r\n"), "hello")]);
+        let proxy = Proxy::in_front_of(&origin).await;
+        proxy.get("/a").await;
+        assert_eq!(proxy.get("/a").await.x_cache(), word, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn each_language_has_its_own_variant() {
     let origin = Origin::start().await;

@@ -74,7 +74,8 @@ impl<'f> Routes<'f> {
             let upstream = section.upstream.value();
             let upstream = upstream.and_then(|name| upstreams.find(name, section.upstream.span(), problems));
             let compliance = file.compliance.value_or(ComplianceWord::Safe);
-            let cache = Cache { keys, route: section, captures: captures.as_deref(), compliance };
+            let captures_known = captures.as_deref();
+            let cache = Cache { keys, file, route: section, captures: captures_known, compliance };
             let cache = cache.compile(problems);
             let key = match &cache {
                 Some(None) => KeyOfRoute::None,
@@ -235,6 +236,7 @@ fn field_condition<T>(
 /// A route's `cache:` and what it needs to know of its surroundings.
 struct Cache<'c, 'k> {
     keys: &'c Keys<'k>,
+    file: &'c file::File,
     route: &'c RouteSection,
     /// `None`: nobody knows.
     captures: Option<&'c [String]>,
@@ -255,13 +257,17 @@ impl Cache<'_, '_> {
         };
         let liberal = section.compliance.value_or(self.compliance) == ComplianceWord::Rfc9111;
         let set_cookie = if liberal { SetCookieWord::Store } else { SetCookieWord::Refuse };
+        let targets = section.targeted_fields.value().or(self.file.targeted_fields.value());
+        let targets = targets.map(|list| items(list).map(|(name, _)| name.0.clone()).collect());
         let policy = Policy {
+            targeted_fields: targets.unwrap_or_else(|| Policy::default().targeted_fields),
             ttl: ttl(section, problems),
             stale: StalePolicy {
                 while_revalidate: section.stale_while_revalidate.value().map(|word| word.0),
                 if_error: section.stale_if_error.value().map(|word| word.0),
             },
-            offer_variants: liberal,
+            liberal,
+            store_request_errors: liberal,
             store_close_delimited: flag(&section.store_close_delimited, liberal),
             set_cookie: match section.set_cookie.value_or(set_cookie) {
                 SetCookieWord::Refuse => SetCookie::Refuse,

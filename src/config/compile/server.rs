@@ -1,15 +1,18 @@
 //! `server:`, `admin:`, `upstreams:` and `store:`. The defaults are chosen so that nothing is without a bound.
 
+use super::super::diagnostics::quote;
 use super::super::read::{Either, Given, OneOrMany, Optional, OptionalExt, Text, Word};
 use super::super::scalars::{Capacity, Number, Size};
 use super::super::{AccessLog, Admin, HostRewrite, Scope, Secret, Server, Token, Upstream, file, machine};
 use super::{
     KIB, MIB, Problems, Span, check_name, count, duration, items, length, size, tell_repeated, timeout,
 };
+use crate::layers::claims;
 use crate::store::MemoryLimits;
-use http::HeaderValue;
 use http::uri::Authority;
+use http::{HeaderName, HeaderValue};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -84,6 +87,7 @@ fn server(section: &file::Server, problems: &mut Problems) -> Server {
     Server {
         listen: Vec::new(),
         trusted_proxies: items(trusted_proxies).map(|(network, _)| **network).collect(),
+        forward_fields: forward_fields(&section.forward_fields, problems),
         max_in_flight: count(&section.max_in_flight, 10_000),
         max_connections: count(&section.max_connections, 20_000),
         max_request_body_bytes: size(&section.max_request_body, 100 * MIB),
@@ -98,6 +102,24 @@ fn server(section: &file::Server, problems: &mut Problems) -> Server {
             file::AccessLogFormat::Json => AccessLog::Json,
         },
     }
+}
+
+fn forward_fields(
+    given: &Optional<OneOrMany<Word<HeaderName>>>,
+    problems: &mut Problems,
+) -> Arc<[HeaderName]> {
+    let given = given.value().map(|list| &**list).unwrap_or_default();
+    for (Word(name), span) in items(given) {
+        let shown = quote(name.as_str());
+        if claims::is_ours(name) {
+            problems
+                .add(span, format!("{shown} is for this proxy to write: it says what the key was built from"))
+                .help("if a proxy in front rewrites the host, let it preserve it");
+        } else if claims::passes(name, false, &[]) {
+            problems.add(span, format!("{shown} reaches the app anyway")).help("leave it out");
+        }
+    }
+    items(given).map(|(Word(name), _)| name.clone()).collect()
 }
 
 fn check_head(head: &Optional<Word<Size>>, problems: &mut Problems) {

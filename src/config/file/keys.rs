@@ -55,7 +55,8 @@ section! {
         path: Optional<OneOrMany<Text>>,
         /// `true`: the whole path, normalised.
         whole_path: Optional<Word<True>>,
-        /// Query parameters: a name, a list, `"*"` for all, or a mapping.
+        /// Query parameters: a name, a list, `"*"` for all, or a mapping. What no key field takes of the query the app does not see,
+        /// unless the answer cannot be stored: it would be stored for all who send it otherwise.
         query: Optional<Either<OneOrMany<Text>, QuerySection>>,
         /// A request field, such as accept-language.
         header: Optional<Word<HeaderName>>,

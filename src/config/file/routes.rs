@@ -4,7 +4,7 @@ use super::KeyConstructor;
 use crate::config::read::{Either, Entries, OneOrMany, Optional, Required, Text, Word, choice, section};
 use crate::config::scalars::{Size, Statuses, True};
 use crate::routes::{HostPattern, PathPattern, Template};
-use http::Method;
+use http::{HeaderName, Method};
 use regex::Regex;
 use std::time::Duration;
 
@@ -66,8 +66,8 @@ section! {
         /// The key: a name from `keys`, or a key written here. Default: scheme, host, path and sorted query; the
         /// captures of the path are its partition.
         key: Optional<Either<Text, KeyConstructor>>,
-        /// Whether the default key leaves out utm_*, gclid, fbclid and their kin. Only without `key`.
-        /// Default: false.
+        /// Whether the default key leaves out utm_*, gclid, fbclid and their kin; the app does not see them then. Only
+        /// without `key`. Default: false.
         drop_tracking: Optional<Word<bool>>,
         /// How long responses are fresh. A plain duration is short for `{ default: … }`.
         ttl: Optional<Either<Word<Duration>, Ttl>>,
@@ -83,7 +83,11 @@ section! {
         store_if: Optional<StoreConditionSection>,
         /// Responses are not stored if this holds.
         store_unless: Optional<StoreConditionSection>,
-        /// The defaults of the settings below. Default: as at the top of the file.
+        /// Response fields that take the place of `Cache-Control` here, the first that speaks. Default: as at the top of
+        /// the file.
+        targeted_fields: Optional<OneOrMany<Word<HeaderName>>>,
+        /// The defaults of the settings below; also, `safe` does not store what clients can provoke (414, and 405
+        /// without a lifetime of its own). Default: as at the top of the file.
         compliance: Optional<ComplianceWord>,
         /// What happens to responses with `Set-Cookie`. Default: refuse; with `compliance: rfc9111` store.
         set_cookie: Optional<SetCookieWord>,
@@ -149,7 +153,7 @@ choice! {
 choice! {
     /// What happens to responses with `Set-Cookie`.
     enum SetCookieWord {
-        /// They are not stored, unless they are `public`.
+        /// They are not stored.
         Refuse = "refuse",
         /// They are stored without the field; the client whose request fetched them still gets it.
         Strip = "strip",

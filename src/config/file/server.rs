@@ -2,6 +2,7 @@
 
 use crate::config::read::{Either, List, OneOrMany, Optional, Required, Text, Word, choice, section};
 use crate::config::scalars::{Capacity, Count, OriginUrl, Size, Timeout};
+use http::HeaderName;
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,9 +12,13 @@ section! {
     struct Server {
         /// Where clients connect: an address with a port, or a list of them. Default: `0.0.0.0:8080`.
         listen: Optional<OneOrMany<Word<SocketAddr>>>,
-        /// Proxies in front whose `Forwarded` and `X-Forwarded-*` fields are believed: addresses or networks. From
-        /// everyone else these fields are replaced. Default: none.
+        /// Proxies in front whose `X-Forwarded-For` and `X-Forwarded-Proto`, or `Forwarded`, are believed: addresses or
+        /// networks. Default: none.
         trusted_proxies: Optional<OneOrMany<Word<IpNet>>>,
+        /// Request fields that reach the app though it may take them for the truth about the request, such as
+        /// `x-forwarded-prefix` or `x-real-ip`: from trusted proxies only, which must set or remove them on every
+        /// request. Or though their names have more than letters, digits and hyphens. Default: none.
+        forward_fields: Optional<OneOrMany<Word<HeaderName>>>,
         /// Requests served at once; more get 503 at once. Default: 10000.
         max_in_flight: Optional<Word<Count>>,
         /// Connections open at once. Default: 20000.
@@ -94,7 +99,7 @@ section! {
     struct Upstream {
         /// Its servers: `http://host:port`, one or a list. Requests are spread over them.
         servers: Required<OneOrMany<Word<OriginUrl>>>,
-        /// The `Host` it sees: `preserve` (as the client sent it), `server` (the server's own), or
+        /// The `Host` it sees: `preserve` (the one the client asked for), `server` (the server's own), or
         /// `{ fixed: name }`. Default: preserve.
         host: Optional<Either<HostWord, FixedHost>>,
         /// How long it may take.
@@ -113,7 +118,7 @@ section! {
 choice! {
     /// The `Host` an application sees.
     enum HostWord {
-        /// As the client sent it.
+        /// The one the client asked for.
         Preserve = "preserve",
         /// The server's own host and port.
         Server = "server",

@@ -1,0 +1,247 @@
+//! Partial responses: a 206 is stored, answers what lies within it, and is completed (RFC 9111 §3.3, §3.4).
+//!
+//! Parts lie under a key of their own beside the whole's, so that nothing that wants a whole ever meets one. There is one
+//! part for each set of selecting fields; what touches it and is of the same representation is joined to it.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_LENGTH, IF_RANGE, RANGE};
+use http::{HeaderMap, Method, Response, StatusCode};
+use tower::{Service, ServiceExt};
+
+use super::fetch::{
+    self, Quest, Received, answer, fetched, leave_out_what_the_key_does, origin_failed, outbound,
+};
+use super::fill::{Fill, Pending};
+use super::service::Candidates;
+use super::{Rooms, part, receive, serve};
+use crate::clock::Timestamp;
+use crate::exchange::{Answer, AnswerBody, CacheWord, Outbound, RequestBody, Routed};
+use crate::invalidation::{Fetch, Standing};
+use crate::keys::Key;
+use crate::origin::{OriginBody, OriginError};
+use crate::routes::CacheRule;
+use crate::semantics::range::{self, ContentRange};
+use crate::semantics::storing::Exchanged;
+use crate::semantics::{ForwardReason, NotStored, Reuse, StoredResponse, fields, reuse};
+use crate::store::Stored;
+
+impl Rooms {
+    /// The stored part that a request may be answered from or completed with, if there is one.
+    pub(super) fn find_part(
+        &self,
+        routed: &Routed,
+        rule: &CacheRule,
+        key: &Key,
+        now: Timestamp,
+    ) -> Option<Arc<Stored>> {
+        let request = &routed.request.head;
+        if request.method != Method::GET {
+            return None;
+        }
+        let variants = self.store.get(&key.for_parts().text)?;
+        let (selected, exist) = self.select(&variants, routed);
+        let stored = selected?;
+        let directives = rule.policy.client_directives;
+        let verdict =
+            reuse::reuse(Some(&stored.response), exist, &request.method, &request.headers, directives, now);
+        (verdict == Reuse::Serve).then(|| Arc::clone(stored))
+    }
+}
+
+/// The answer from a stored part, if all that is asked for is in it.
+pub(super) fn hit(stored: &Stored, routed: &Routed, now: Timestamp) -> Option<Answer> {
+    let response = part::respond(stored, &routed.request.head)?;
+    Some(serve::hit_with(response, stored, routed, now))
+}
+
+/// Fetches what a request with `Range` asks for, and stores it: a part, or the whole if the origin sends that.
+pub(super) async fn fetch<F>(
+    rooms: &Arc<Rooms>,
+    forward: F,
+    routed: Routed,
+    reason: ForwardReason,
+    key: Key,
+) -> Answer
+where
+    F: Service<Outbound, Response = Response<OriginBody>, Error = OriginError>,
+{
+    let Some(rule) = routed.rule() else {
+        return fetch::pass(rooms, forward, routed, ForwardReason::Bypass, None).await;
+    };
+    let fetch = rooms.log.begin_fetch();
+    let requested_at = rooms.clock.now();
+    let mut outbound = outbound(&routed, routed.request.head.headers.clone(), RequestBody::empty());
+    leave_out_what_the_key_does(rule, &mut outbound.request.head.uri);
+    let response = match forward.oneshot(outbound).await {
+        Ok(response) => response,
+        Err(error) => return origin_failed(&error, &routed, CacheWord::Miss, reason),
+    };
+    let exchanged = Exchanged { requested_at, received_at: rooms.clock.now() };
+    let (head, body) = response.into_parts();
+    let received_fields = receive::fields(&head.headers, exchanged.received_at);
+    let received = Received { status: head.status, fields: received_fields, body, exchanged };
+    if received.status != StatusCode::PARTIAL_CONTENT {
+        let quest = Quest { reason, key, candidates: Candidates::new(), part: None };
+        return fetch::keep(rooms, &routed, rule, quest, received, fetch);
+    }
+    let Received { fields, body, .. } = received;
+    match storable(rooms, &routed, rule, &fields, &body, exchanged) {
+        Ok(response) => {
+            let note = fetched(CacheWord::Miss, reason, head.status, Ok(&response), exchanged.received_at);
+            let carried = rooms.log.carry(&fetch, receive::tags(&routed, rule, &key, &fields));
+            let joins = rooms
+                .store
+                .peek(&key.for_parts().text)
+                .and_then(|variants| rooms.select(&variants, &routed).0.cloned());
+            let pending = Pending { joins, ..Pending::new(rooms, key.for_parts(), response, carried, fetch) };
+            answer(&routed, head.status, fields, AnswerBody::Fill(Box::new(Fill::new(body, pending))), note)
+        }
+        Err(why) => {
+            let note = fetched(CacheWord::Miss, reason, head.status, Err(why), exchanged.received_at);
+            answer(&routed, head.status, fields, AnswerBody::Origin(body), note)
+        }
+    }
+}
+
+/// Whether a 206 may be stored: as the whole might (§3.3), if it says which bytes it has.
+fn storable(
+    rooms: &Rooms,
+    routed: &Routed,
+    rule: &CacheRule,
+    fields: &HeaderMap,
+    body: &OriginBody,
+    exchanged: Exchanged,
+) -> Result<StoredResponse, NotStored> {
+    let has = ContentRange::of(fields).ok_or(NotStored::Partial)?;
+    let announced = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let length = has.bytes.end - has.bytes.start;
+    let fields = match announced {
+        // Less came than was meant to: the rest of it is as good as broken off.
+        Some(announced) if announced < length && announced > 0 && rule.policy.liberal => {
+            let bytes = has.bytes.start..has.bytes.start + announced;
+            with_content_range(fields, &ContentRange { bytes, ..has })
+        }
+        Some(announced) if announced != length => return Err(NotStored::Partial),
+        _ => fields.clone(),
+    };
+    receive::fits(body, &fields, rule, rooms.store.limits())?;
+    let mut response = receive::storable(&Method::GET, routed, rule, StatusCode::OK, &fields, exchanged)?;
+    response.status = StatusCode::PARTIAL_CONTENT;
+    Ok(response)
+}
+
+fn with_content_range(headers: &HeaderMap, range: &ContentRange) -> HeaderMap {
+    let mut headers = headers.clone();
+    if let Some(value) = range.to_value() {
+        headers.insert(http::header::CONTENT_RANGE, value);
+    }
+    headers
+}
+
+/// Asks for what is missing after a stored beginning, instead of for the whole (§3.4). `false`: nothing can be missing after
+/// this part that could be joined to it.
+pub(super) fn ask_for_rest(part: &Stored, request: &mut HeaderMap) -> bool {
+    let missing = ContentRange::of(&part.response.headers).and_then(|has| has.missing());
+    let tag = part.response.entity_tag().filter(|tag| !tag.is_weak());
+    let (Some(missing), Some(tag)) = (missing, tag) else { return false };
+    request.insert(RANGE, missing);
+    request.insert(IF_RANGE, tag.as_value().clone());
+    true
+}
+
+/// The rest has come: the client gets the whole, and the whole is stored. `None`: it is not the rest of this.
+pub(super) fn complete(
+    rooms: &Arc<Rooms>,
+    routed: &Routed,
+    rule: &CacheRule,
+    key: &Key,
+    part: &Stored,
+    received: Received,
+    fetch: Fetch,
+) -> Option<Answer> {
+    let Received { fields, body, exchanged, .. } = received;
+    let (has, rest) = (ContentRange::of(&part.response.headers)?, ContentRange::of(&fields)?);
+    let fits = rest.bytes == (has.bytes.end..has.complete) && rest.complete == has.complete;
+    // What was purged meanwhile is not to be joined to anything.
+    let stands = part.carried.standing(&rooms.log) != Standing::Dead;
+    if !fits || !stands || !range::is_same_representation(&part.response, &fields) {
+        return None;
+    }
+    // "the header fields of the combined response" are the stored ones, updated by the new ones (§3.4)
+    let mut fields = fields::without_where(fields, range::describes_whole);
+    fields.insert(CONTENT_LENGTH, has.complete.into());
+    let reason = ForwardReason::Partial;
+    let response = receive::storable(&Method::GET, routed, rule, StatusCode::OK, &fields, exchanged);
+    let note = fetched(
+        CacheWord::Miss,
+        reason,
+        StatusCode::PARTIAL_CONTENT,
+        response.as_ref().map_err(|why| *why),
+        exchanged.received_at,
+    );
+    let pending = response.ok().map(|response| {
+        let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, key, &fields));
+        // Of two fetches the older counts: an invalidation after it may have been meant for its bytes.
+        let carried = carried.joined(&part.carried);
+        Pending::new(rooms, key.clone(), response, carried, fetch)
+    });
+    let fill = Fill::continuing(part.body.clone(), body, pending);
+    Some(answer(routed, StatusCode::OK, fields, AnswerBody::Fill(Box::new(fill)), note))
+}
+
+/// A part that has just come, with what it touches of a stored one. Under the whole's key if nothing is missing any more.
+/// `None`: it did not have the bytes that it said.
+pub(super) fn joined(rooms: &Rooms, part: Stored, other: Option<&Stored>) -> Option<Stored> {
+    let said = ContentRange::of(&part.response.headers)?;
+    if said.bytes.end - said.bytes.start != part.body.len() as u64 {
+        return None;
+    }
+    let joined = match other.and_then(|other| Some((join(rooms, &part, other)?, other))) {
+        None => part,
+        Some(((has, body), other)) => {
+            let Stored { key, response, carried, .. } = part;
+            let mut fields = with_content_range(&response.headers, &has);
+            fields.insert(CONTENT_LENGTH, body.len().into());
+            Stored::new(key, response.with_headers(fields), body.into(), carried.joined(&other.carried))
+        }
+    };
+    let is_complete = ContentRange::of(&joined.response.headers)?.is_complete();
+    Some(if is_complete { as_whole(joined) } else { joined })
+}
+
+/// The bytes of both together, if they are of the same representation and nothing is missing between them.
+fn join(rooms: &Rooms, new: &Stored, old: &Stored) -> Option<(ContentRange, Vec<u8>)> {
+    let stands = old.carried.standing(&rooms.log) != Standing::Dead;
+    if !stands || !range::is_same_representation(&old.response, &new.response.headers) {
+        return None;
+    }
+    let (new_has, old_has) =
+        (ContentRange::of(&new.response.headers)?, ContentRange::of(&old.response.headers)?);
+    let has = new_has.joined(&old_has)?;
+    let length = has.bytes.end - has.bytes.start;
+    if length > rooms.store.limits().max_object_bytes {
+        return None;
+    }
+    let mut body = vec![0; usize::try_from(length).ok()?];
+    for (part, range) in [(old, &old_has), (new, &new_has)] {
+        let start = usize::try_from(range.bytes.start - has.bytes.start).ok()?;
+        body.get_mut(start..start.checked_add(part.body.len())?)?.copy_from_slice(&part.body);
+    }
+    Some((has, body))
+}
+
+fn as_whole(stored: Stored) -> Stored {
+    let Stored { key, response, body, carried, .. } = stored;
+    let mut fields = fields::without_where(response.headers.clone(), range::describes_whole);
+    fields.insert(CONTENT_LENGTH, body.len().into());
+    let mut response = response.with_headers(fields);
+    response.status = StatusCode::OK;
+    Stored::new(key.for_whole(), response, body, carried)
+}
+
+/// Whether the request may be answered with a part at all.
+pub(super) fn wants_part(routed: &Routed) -> bool {
+    let request = &routed.request.head;
+    request.method == Method::GET && request.headers.contains_key(RANGE)
+}
