@@ -89,6 +89,7 @@ impl Admin {
             invalidator,
             routes,
             searches: Searches::default(),
+            upstream_hosts: Vec::new(),
             clock: clock.clone(),
             unsafe_exchanges: Arc::new(Semaphore::new(1)),
         });

@@ -95,7 +95,9 @@ pub(super) fn target(routed: &Routed) -> &str {
 /// The tags of all that the answer says has changed.
 fn tags_changed(rooms: &Rooms, routed: &Routed, status: StatusCode, fields: &HeaderMap) -> Vec<Tag> {
     let request = &routed.request;
-    let uris = invalidation::invalidated(&request.head.method, &request.host, target(routed), status, fields);
+    let own = rooms.upstream_hosts.get(routed.route.upstream).map(Vec::as_slice).unwrap_or_default();
+    let hosts: Vec<&str> = std::iter::once(&*request.host).chain(own.iter().map(|host| &**host)).collect();
+    let uris = invalidation::invalidated(&request.head.method, &hosts, target(routed), status, fields);
     let mut tags: Vec<_> = uris.iter().flat_map(|uri| tags_of_uri(rooms, routed, uri)).collect();
     // A route that caches nothing may still change what others cache.
     if routed.rule().is_none_or(|rule| rule.groups) {
@@ -104,7 +106,7 @@ fn tags_changed(rooms: &Rooms, routed: &Routed, status: StatusCode, fields: &Hea
                 let scheme = request.scheme.as_str();
                 tags.extend(apply::tags_of_invalidated_groups(scheme, &request.host, &groups));
             }
-            Groups::TooMany => tags.push(Tag::host(&request.host)),
+            Groups::TooMany => tags.extend(rooms.invalidator.tags_of_host(&request.host)),
         }
     }
     tags

@@ -9,11 +9,11 @@ use percent_encoding::percent_decode_str;
 use crate::clock::Timestamp;
 use crate::exchange::Routed;
 use crate::invalidation::{Tag, apply};
-use crate::keys::Key;
+use crate::keys::{Key, partition_text};
 use crate::layers::claims;
 use crate::layers::forward::via_value;
 use crate::origin::OriginBody;
-use crate::routes::CacheRule;
+use crate::routes::{CacheRule, Template};
 use crate::semantics::cache_groups::{self, Groups};
 use crate::semantics::fields::end_to_end;
 use crate::semantics::stored_response::storable_fields;
@@ -101,12 +101,17 @@ pub(super) fn tags(routed: &Routed, rule: &CacheRule, key: &Key, fields: &Header
     let request = &routed.request;
     let uri = &request.head.uri;
     let resource = rule.key.resource(&request.host, uri.path(), uri.query(), &routed.captures);
-    let own = rule.tags.iter().filter_map(|template| {
-        template.render(|name| {
-            let raw = routed.captures.raw(uri.path(), name)?;
-            // Tags are compared with what webhooks and people write.
-            Some(Cow::Owned(percent_decode_str(raw).decode_utf8_lossy().into_owned()))
-        })
+    // Tags are compared with what webhooks and people write. What is not UTF-8 can be written in two ways, as it is in
+    // partitions.
+    let decoded = |raw: &str| Cow::Owned(partition_text(raw));
+    let lossy = |raw: &str| Cow::Owned(percent_decode_str(raw).decode_utf8_lossy().into_owned());
+    let render = |template: &Template, written: &dyn Fn(&str) -> Cow<'static, str>| {
+        template.render(|name| Some(written(routed.captures.raw(uri.path(), name)?)))
+    };
+    let own = rule.tags.iter().flat_map(|template| {
+        let written = render(template, &decoded);
+        let other = render(template, &lossy).filter(|other| Some(other) != written.as_ref());
+        written.into_iter().chain(other)
     });
     let tags = own.chain(response_tags::of(fields));
     let mut tags = apply::tags_of(&routed.route, key, &rule.key, &resource, &request.host, tags);

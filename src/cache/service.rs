@@ -37,6 +37,8 @@ pub struct Rooms {
     pub routes: Arc<Table>,
     /// Where to look for what answers several queries.
     pub searches: Searches,
+    /// By what hosts the servers of each upstream may know themselves, as the plan numbers them.
+    pub upstream_hosts: Vec<Vec<Box<str>>>,
     /// What time it is.
     pub clock: Clock,
     /// Free places for unsafe requests. They run on without their clients, so no connection and no permit of

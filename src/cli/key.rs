@@ -4,14 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 
 use clap::Args;
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{AskedArgs, ConfigFile, Failure, print};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Plan;
-use crate::keys::Key as CacheKey;
+use crate::keys::{Key as CacheKey, partition_text};
 use crate::routes::{CacheRule, Route};
 use crate::semantics::reuse::cacheable_request;
 
@@ -59,7 +58,7 @@ impl Key {
             Ok(built) => built,
             Err(problem) => return Ok(unkeyed(problem.to_string())),
         };
-        let tag = |name: &str| Some(percent_decode_str(routed.captures.raw(path, name)?).decode_utf8_lossy());
+        let tag = |name: &str| Some(Cow::Owned(partition_text(routed.captures.raw(path, name)?)));
         let tags: Vec<_> = rule.tags.iter().filter_map(|template| template.render(tag)).collect();
         let resource =
             format!("{scheme}://{host}{path}{}", query.map_or(String::new(), |query| format!("?{query}")));

@@ -158,6 +158,17 @@ pub struct Upstream {
     pub max_response_head_bytes: usize,
 }
 
+impl Upstream {
+    /// The hosts that its servers may name in their answers for themselves.
+    pub fn own_hosts(&self) -> Vec<Box<str>> {
+        let fixed = match &self.host {
+            HostRewrite::Fixed(host) => host.to_str().ok(),
+            HostRewrite::Preserve | HostRewrite::Server => None,
+        };
+        self.servers.iter().map(Authority::as_str).chain(fixed).map(Into::into).collect()
+    }
+}
+
 /// The Host the origin sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostRewrite {

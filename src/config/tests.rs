@@ -348,6 +348,28 @@ mod meaning {
     }
 
     #[test]
+    fn a_long_chain_of_keys_is_told_once_and_soon() {
+        let chain = |length: usize| {
+            let keys = (1..length).map(|n| format!("  k{n}: {{ extends: k{} }}\n", n - 1));
+            let keys: String = keys.collect();
+            let last = length - 1;
+            format!(
+                "upstreams: {{ app: {{ servers: 'http://127.0.0.1:1' }} }}\n\
+                 keys:\n  k0: {{ fields: {{ a: {{ header: a }} }} }}\n{keys}\
+                 routes: [{{ name: one, match: {{ path: / }}, upstream: app, cache: {{ key: k{last} }} }}]\n"
+            )
+        };
+        let problems = |length| match compile_text("keys.yaml", &chain(length), &|_| None) {
+            Ok(_) => String::new(),
+            Err(problems) => problems.to_string(),
+        };
+        assert_eq!(problems(32), "");
+        assert!(problems(33).contains("`k32` extends more than 31 keys"), "{}", problems(33));
+        let told = problems(5000);
+        assert_eq!(told.matches("extends more than").count(), 1, "{told}");
+    }
+
+    #[test]
     fn extends_takes_over_what_is_not_said_anew() {
         let keys = "keys:\n\
             \x20 base: { namespace: n, version: 2, max_suffix_length: 9, on_overflow: reject, id: b, \

@@ -79,6 +79,11 @@ impl Invalidator {
         naming::tags_of_uri(&self.routes, host, path, query)
     }
 
+    /// What may be served for a host (normalised) carries one of these.
+    pub fn tags_of_host(&self, host: &str) -> Vec<Tag> {
+        naming::tags_of_normal_host(host, &self.routes)
+    }
+
     fn append(&self, tags: Option<&[Tag]>) -> Purged {
         self.append_and_reclaim(tags).1
     }

@@ -28,6 +28,9 @@ pub struct SelectorError {
     pub message: String,
 }
 
+/// How many brackets, parentheses and negations a JSONPath may have.
+const MAX_OPENINGS: usize = 64;
+
 impl Selector {
     /// Parses a JSONPath such as `$.data.id` or `$.items[*].slug`.
     ///
@@ -37,6 +40,12 @@ impl Selector {
         if !text.starts_with('$') {
             let message = format!("a JSONPath begins with $: write \"$.{text}\"");
             return Err(SelectorError { at: 0, message });
+        }
+        // What nests is parsed by recursion.
+        let mut openings = text.match_indices(['(', '[', '!']);
+        if let Some((at, _)) = openings.nth(MAX_OPENINGS) {
+            let message = format!("more than {MAX_OPENINGS} brackets, parentheses and negations; write less");
+            return Err(SelectorError { at, message });
         }
         let path = JsonPath::parse(text)
             .map_err(|error| SelectorError { at: error.position(), message: error.message().to_owned() })?;
@@ -258,6 +267,11 @@ mod tests {
 
     #[test]
     fn what_is_no_path_is_refused_with_what_to_write() {
+        for nested in ["(", "!(", "@[?", "length("] {
+            for times in [10, MAX_OPENINGS, 40_000] {
+                assert!(Selector::parse(&format!("$[?{}", nested.repeat(times))).is_err());
+            }
+        }
         assert!(Selector::parse("data.id").unwrap_err().message.contains("$.data.id"));
         let error = Selector::parse("$.data[").unwrap_err();
         assert!(error.at > 0 && error.at <= 7, "{error:?}");

@@ -62,6 +62,7 @@ pub struct Log {
     hasher: Hasher,
     /// The positions at which the fetches under way began, with their number.
     under_way: Mutex<BTreeMap<Position, usize>>,
+    /// In [places](Tag::places).
     max_uncarried_per_shard: usize,
 }
 
@@ -125,7 +126,8 @@ impl Appended {
 }
 
 impl Log {
-    /// An empty log. Of the tags that nothing stored carries, about `max_uncarried` are remembered at most.
+    /// An empty log. Of the tags that nothing stored carries, about `max_uncarried` are remembered at most; fewer, if
+    /// they are long.
     pub fn new(max_uncarried: usize) -> Self {
         let shards = (max_uncarried / MIN_SWEEP).clamp(1, MAX_SHARDS);
         let max_uncarried_per_shard = max_uncarried.div_ceil(shards);
@@ -165,7 +167,16 @@ impl Log {
     ///
     /// `fetch` must live until this returns: what it may need is kept for it only so long.
     pub fn carry(&self, fetch: &Fetch, tags: impl IntoIterator<Item = Tag>) -> Carried {
-        Carried::new(fetch.as_of, tags.into_iter().map(|tag| self.cell(tag)).collect())
+        let mut tag_bytes = 0;
+        let cells = tags.into_iter().map(|tag| {
+            let bytes = tag.byte_size();
+            let cell = self.cell(tag);
+            // Those who carry it share in it. All but one of the references are theirs.
+            tag_bytes += bytes / Arc::strong_count(&cell).saturating_sub(1).max(1);
+            cell
+        });
+        let cells = cells.collect();
+        Carried::new(fetch.as_of, cells, tag_bytes)
     }
 
     /// Invalidates all that carries any of these tags. When this returns, it has happened.
@@ -238,12 +249,14 @@ impl Log {
     fn sweep(&self, cells: &mut Cells) {
         let settled = self.settled();
         let mut uncarried = 0;
-        cells.table.retain(|_, cell| {
+        cells.table.retain(|tag, cell| {
             // Nobody else holds it, nor can anybody come to: that takes the lock that is held here. And if an
             // append has held it, what that wrote is seen.
             let Some(cell) = Arc::get_mut(cell) else { return true };
             let keep = cell.hard() > settled;
-            uncarried += usize::from(keep);
+            if keep {
+                uncarried += tag.places();
+            }
             keep
         });
         if uncarried > self.max_uncarried_per_shard {
@@ -253,7 +266,9 @@ impl Log {
             cells.table.retain(|_, cell| Arc::get_mut(cell).is_none_or(|cell| cell.hard() > raised));
         }
         let least = MIN_SWEEP.min(self.max_uncarried_per_shard.max(1));
-        cells.sweep_at = (cells.table.len() * 2).max(least);
+        // No later than when as many may have come that nothing carries as are remembered at most.
+        let more = cells.table.len().min(self.max_uncarried_per_shard);
+        cells.sweep_at = (cells.table.len() + more).max(least);
         if cells.table.capacity() > 4 * cells.sweep_at {
             cells.table.shrink_to(cells.sweep_at);
         }

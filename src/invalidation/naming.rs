@@ -44,14 +44,16 @@ pub fn tags_of(
 ) -> Vec<Tag> {
     let mut tags = vec![
         Tag::url(resource),
-        Tag::host(uri::without_default_port(host)),
+        Tag::host(host),
         // Who names no port means all of them.
         Tag::host(uri::without_port(host)),
         Tag::route(&route.name),
         // By id: constructors of one id share what is stored, so each of them names all of it.
         Tag::key(&constructor.id),
-        Tag::namespace(&constructor.namespace),
     ];
+    if !constructor.namespace.is_empty() {
+        tags.push(Tag::namespace(&constructor.namespace));
+    }
     for part in partitions(key) {
         tags.push(Tag::key_partition(&constructor.id, part.iter().copied()));
         tags.push(Tag::route_partition(&route.name, part));
@@ -217,7 +219,12 @@ fn tags_of_host(host: &str, table: &Table) -> Result<Vec<Tag>, PurgeError> {
     // Which port is the default depends on the scheme, which is not named here.
     let normal = uri::normalize_authority(host, "http");
     let normal = normal.map_err(|why| PurgeError::Invalid(format!("{host:?}: {why}; write example.com")))?;
-    let host = uri::without_default_port(&normal);
+    Ok(tags_of_normal_host(&normal, table))
+}
+
+/// The same for a host that is normalised.
+pub(super) fn tags_of_normal_host(host: &str, table: &Table) -> Vec<Tag> {
+    let host = uri::without_default_port(host);
     let mut tags = vec![Tag::host(host)];
     for (_, rule) in rules(table).filter(|(_, rule)| is_shared_with_host(&rule.key, host, table)) {
         let tag = Tag::key(&rule.key.id);
@@ -225,7 +232,7 @@ fn tags_of_host(host: &str, table: &Table) -> Result<Vec<Tag>, PurgeError> {
             tags.push(tag);
         }
     }
-    Ok(tags)
+    tags
 }
 
 fn known_route<'t>(name: &str, table: &'t Table) -> Result<&'t Arc<Route>, PurgeError> {

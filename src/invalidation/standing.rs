@@ -16,6 +16,8 @@ pub struct Carried {
     pub cells: Box<[Arc<TagCell>]>,
     /// The head it was last found usable against. Only an optimisation: losing a write means looking again.
     checked: AtomicU64,
+    /// Its share of its tags and their cells, in bytes.
+    tag_bytes: usize,
     /// The key under which its tags know it.
     stored_under: OnceLock<Arc<str>>,
 }
@@ -33,10 +35,11 @@ pub enum Standing {
 const NEVER: u64 = u64::MAX;
 
 impl Carried {
-    pub(super) fn new(as_of: Position, mut cells: Vec<Arc<TagCell>>) -> Self {
+    pub(super) fn new(as_of: Position, mut cells: Vec<Arc<TagCell>>, tag_bytes: usize) -> Self {
         cells.sort_unstable_by_key(Arc::as_ptr);
         cells.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        Self { as_of, cells: cells.into(), checked: AtomicU64::new(NEVER), stored_under: OnceLock::new() }
+        let (checked, stored_under) = (AtomicU64::new(NEVER), OnceLock::new());
+        Self { as_of, cells: cells.into(), checked, tag_bytes, stored_under }
     }
 
     /// Two atomic loads while the log has not moved since the last look; one more per tag when it has.
@@ -69,7 +72,8 @@ impl Carried {
             return None;
         }
         // They are ordered, and each is there once.
-        Some(Self::new(appended.position, std::mem::take(&mut self.cells).into_vec()))
+        let cells = std::mem::take(&mut self.cells).into_vec();
+        Some(Self::new(appended.position, cells, self.tag_bytes))
     }
 
     /// What a response carries that is made of this one's bytes and of another's: the older position, and the tags of
@@ -77,7 +81,7 @@ impl Carried {
     pub fn joined(mut self, other: &Self) -> Self {
         let mut cells = std::mem::take(&mut self.cells).into_vec();
         cells.extend(other.cells.iter().cloned());
-        Self::new(self.as_of.min(other.as_of), cells)
+        Self::new(self.as_of.min(other.as_of), cells, self.tag_bytes + other.tag_bytes)
     }
 
     /// Whether this is one of its tags.
@@ -97,11 +101,11 @@ impl Carried {
         }
     }
 
-    /// The bytes this accounts for: the references, and a place in each tag's members.
+    /// The bytes this accounts for: the references, a place in each tag's members, and its share of the tags.
     pub fn byte_size(&self) -> usize {
         // Key, number and the table's free room.
         const MEMBER_BYTES: usize = (size_of::<Arc<str>>() + size_of::<usize>()) * 2;
-        self.cells.len() * (size_of::<Arc<TagCell>>() + MEMBER_BYTES)
+        self.cells.len() * (size_of::<Arc<TagCell>>() + MEMBER_BYTES) + self.tag_bytes
     }
 }
 
@@ -257,6 +261,37 @@ mod tests {
         assert_eq!(named.cells.len(), 2);
         let carried_of_those = named.cells.iter().filter(|(cell, _)| carried.carries(cell)).count();
         assert_eq!(carried_of_those, 1);
+    }
+
+    #[test]
+    fn long_tags_that_nobody_carries_take_more_of_the_room() {
+        for (length, is_raised) in [(10, false), (200, true), (30_000, true)] {
+            let log = Arc::new(Log::new(100));
+            let fetch = log.begin_fetch();
+            for n in 0..150 {
+                log.append(&[tag(&format!("{n}{}", "x".repeat(length)))]);
+            }
+            assert_eq!(log.floor() > fetch.as_of(), is_raised, "{length}");
+        }
+    }
+
+    #[test]
+    fn tags_are_weighed_by_those_who_carry_them() {
+        let log = log();
+        let fetch = log.begin_fetch();
+        let none = log.carry(&fetch, []).byte_size();
+        let weigh = |name: &str| {
+            let carried = log.carry(&fetch, [tag(name)]);
+            (carried.byte_size() - none, carried)
+        };
+        let (short, _short) = weigh("a");
+        let (long, _long) = weigh(&"b".repeat(200));
+        assert_eq!(long - short, 199);
+        // Longer ones do not come: they are digests.
+        let (longer, _longer) = weigh(&"c".repeat(30_000));
+        assert!(longer < long);
+        let (again, _again) = weigh("a");
+        assert!(again < short, "{again} {short}");
     }
 
     #[test]

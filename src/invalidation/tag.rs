@@ -8,9 +8,15 @@ use std::sync::{Arc, Mutex};
 use super::Position;
 use super::log::lock;
 use crate::keys::escape;
+use crate::uri::without_default_port;
 
-/// The name of a group: `url:…`, `any-query:…`, `host:…`, `route:…`, `key:…`, `namespace:…`, `tag:…`, `group:…`, `key-partition:…`,
-/// `route-partition:…`. Readable, and injective: what is inside can never look like another kind's delimiter.
+/// How long the text of a tag may be, in bytes.
+const MAX_BYTES: usize = 256;
+
+/// The name of a group: `url:…`, `any-query:…`, `host:…`, `route:…`, `key:…`, `namespace:…`, `tag:…`, `group:…`,
+/// `key-partition:…`, `route-partition:…`. Readable, and injective: what is inside can never look like another kind's
+/// delimiter. A long one has a digest of 256 bits in the place of its name (`url#…`), since clients choose URLs and
+/// partition values.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tag(Arc<str>);
 
@@ -25,9 +31,9 @@ impl Tag {
         Self::of("any-query", resource)
     }
 
-    /// All that was fetched for a host (lower-case, with its port unless it is the default).
+    /// All that was fetched for a host (normalised; without a port that may be the default).
     pub fn host(host: &str) -> Self {
-        Self::of("host", host)
+        Self::of("host", without_default_port(host))
     }
 
     /// All that was fetched by a route.
@@ -59,7 +65,7 @@ impl Tag {
             text.push('|');
         }
         escape(name, &mut text);
-        Self(text.into())
+        Self::short(text)
     }
 
     /// What agrees in these partition fields under a key constructor. Their order makes no difference.
@@ -74,7 +80,28 @@ impl Tag {
 
     fn of(kind: &str, name: &str) -> Self {
         // Only the first colon counts, and no kind contains one.
-        Self(format!("{kind}:{name}").into())
+        Self::short(format!("{kind}:{name}"))
+    }
+
+    fn short(text: String) -> Self {
+        if text.len() <= MAX_BYTES {
+            return Self(text.into());
+        }
+        let kind = text.split(':').next().unwrap_or_default();
+        Self(format!("{kind}#{}", blake3::hash(text.as_bytes()).to_hex()).into())
+    }
+
+    /// The bytes that it and its cell account for, whoever carries them.
+    pub(super) fn byte_size(&self) -> usize {
+        // The counts of two `Arc`s, and the log's references to both with the table's free room.
+        const OVERHEAD: usize =
+            4 * size_of::<usize>() + 2 * (size_of::<Arc<str>>() + size_of::<Arc<TagCell>>());
+        self.0.len() + size_of::<TagCell>() + OVERHEAD
+    }
+
+    /// In how many places of the log it stands, so to speak: a long one takes the room of several.
+    pub(super) fn places(&self) -> usize {
+        1 + self.0.len() / 64
     }
 
     fn partition<'a>(kind: &str, owner: &str, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
@@ -90,7 +117,7 @@ impl Tag {
             text.push('=');
             escape(value, &mut text);
         }
-        Self(text.into())
+        Self::short(text)
     }
 }
 
@@ -158,6 +185,25 @@ mod tests {
             Tag::key_partition("k", [("a", "1"), ("b", "2")]),
             Tag::key_partition("k", [("b", "2"), ("a", "1")])
         );
+    }
+
+    #[test]
+    fn what_clients_make_long_stays_short_and_of_its_own() {
+        let long = "x".repeat(30_000);
+        let tags = [
+            Tag::url(&long),
+            Tag::url(&long[1..]),
+            Tag::host(&long),
+            Tag::application(&long),
+            Tag::key_partition("k", [("a", &*long)]),
+            Tag::route_partition("k", [("a", &*long)]),
+            Tag::route_partition("k", [("a", &*long), ("b", "")]),
+            Tag::group(None, None, &long),
+        ];
+        let different: HashSet<_> = tags.iter().collect();
+        assert_eq!(different.len(), tags.len());
+        assert!(tags.iter().all(|tag| tag.byte_size() < 512), "{tags:?}");
+        assert_eq!(Tag::url(&long), Tag::url(&long));
     }
 
     #[test]

@@ -4,13 +4,14 @@
 //! sent the field nor how it was quoted. So a value has readings, the first for showing, and a purge by any of them
 //! reaches it. One that is nobody's value costs nothing.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use percent_encoding::percent_decode;
 
+use smallvec::SmallVec;
+
 use super::query::decode_form;
-use super::value::{Value, members};
+use super::value::{Pair, Value, members};
 use super::{Field, Source, partition_text};
 
 /// How many readings of one field count. A value with more of them cannot be told by its readings.
@@ -57,9 +58,6 @@ struct Readings<'p> {
     partition: &'p mut Vec<(Arc<str>, String)>,
 }
 
-/// A decoded name, and its value if it has one.
-type Parameter<'p> = (Cow<'p, [u8]>, Option<Cow<'p, [u8]>>);
-
 impl Readings<'_> {
     fn push(&mut self, reading: String) {
         let known = self.partition.get(self.start..).unwrap_or_default();
@@ -81,7 +79,7 @@ impl Readings<'_> {
     }
 
     /// Parameters: for every name any one of its values.
-    fn push_choices(&mut self, field: &Field, pairs: &[Parameter<'_>]) {
+    fn push_choices(&mut self, field: &Field, pairs: &[Pair<'_>]) {
         let mut names: Vec<&[u8]> = pairs.iter().map(|(name, _)| &**name).collect();
         names.sort_unstable();
         names.dedup();
@@ -127,11 +125,11 @@ fn readable(field: &Field, text: &[u8]) -> String {
 
 /// As people write it, first; without white space or quotes around it; percent-decoded, which cookies often need;
 /// whatever its character set.
-fn spellings(field: &Field, text: &[u8]) -> Vec<String> {
+fn spellings(field: &Field, text: &[u8]) -> SmallVec<[String; 2]> {
     let first = readable(field, text);
     let trimmed = first.trim();
     let unquoted = trimmed.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(trimmed);
-    let mut more = Vec::new();
+    let mut more = SmallVec::new();
     for text in [trimmed, unquoted] {
         if text.contains('%') {
             more.push(percent_decode(text.as_bytes()).decode_utf8_lossy().into_owned());
@@ -147,11 +145,7 @@ fn spellings(field: &Field, text: &[u8]) -> Vec<String> {
     more
 }
 
-fn written(
-    field: &Field,
-    (name, value): &(Cow<'_, [u8]>, Option<Cow<'_, [u8]>>),
-    readable: fn(&Field, &[u8]) -> String,
-) -> String {
+fn written(field: &Field, (name, value): &Pair<'_>, readable: fn(&Field, &[u8]) -> String) -> String {
     match value {
         Some(value) => format!("{}={}", readable(field, name), readable(field, value)),
         None => readable(field, name),

@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// Bytes, because request fields need not be UTF-8; mostly borrowed from the request.
 type Text<'a> = Cow<'a, [u8]>;
 
+/// A name, and its value if there is one.
+pub(super) type Pair<'a> = (Text<'a>, Option<Text<'a>>);
+
 /// What a field says of a request, before it is encoded.
 #[derive(Debug, PartialEq)]
 pub(super) enum Value<'a> {
@@ -26,7 +29,7 @@ pub(super) enum Value<'a> {
     One(Text<'a>),
     List(SmallVec<[Text<'a>; 4]>),
     /// By name: parameters and captures. Never empty.
-    Pairs(SmallVec<[(Text<'a>, Option<Text<'a>>); 4]>),
+    Pairs(SmallVec<[Pair<'a>; 4]>),
 }
 
 /// Reads the values of one request; the query is parsed once for all fields.

@@ -10,12 +10,13 @@ use http::{HeaderMap, Method, StatusCode};
 /// The URIs to invalidate, each as path and query on the same host (`/a?b=c`): the target itself, then those in
 /// `Location` and `Content-Location` that have its origin. Empty for safe methods and error answers.
 ///
-/// `host` is the request's, with its port if it has one; `path_and_query` its normalised target. The other paths are
+/// `hosts` are those that its origin goes by, ports included: the request's, and those it knows itself by, which is what
+/// it names if the request was rewritten on its way. `path_and_query` is the request's normalised target. The other paths are
 /// free of dot segments and fragments and need the same normalisation as any request's target. Of the origin
 /// only host and port are compared: which scheme the client used may be known to a proxy before us only.
 pub fn invalidated(
     method: &Method,
-    host: &str,
+    hosts: &[&str],
     path_and_query: &str,
     status: StatusCode,
     response: &HeaderMap,
@@ -32,7 +33,7 @@ pub fn invalidated(
     for line in response.get_all(LOCATION).iter().chain(response.get_all(CONTENT_LOCATION)) {
         // "However, a cache MUST NOT trigger an invalidation under these conditions if the origin of the URI to
         // be invalidated differs from that of the target URI."
-        if let Some(uri) = resolved_field(line.as_bytes(), host, path_and_query)
+        if let Some(uri) = resolved_field(line.as_bytes(), hosts, path_and_query)
             && !uris.contains(&uri)
         {
             uris.push(uri);
@@ -47,8 +48,8 @@ pub fn may_have_changed(method: &Method, status: StatusCode) -> bool {
 }
 
 /// Path and query that a field refers to, its path free of dot segments, or `None` if it leads to another host.
-pub(super) fn resolved_field(value: &[u8], host: &str, target: &str) -> Option<String> {
-    resolved(&printable(value)?, host, target)
+pub(super) fn resolved_field(value: &[u8], hosts: &[&str], target: &str) -> Option<String> {
+    resolved(&printable(value)?, hosts, target)
 }
 
 /// A field value as URI characters: what is beyond ASCII is percent-encoded, as a client would do before
@@ -71,7 +72,7 @@ fn printable(value: &[u8]) -> Option<String> {
 }
 
 /// Path and query of a URI reference (RFC 3986 §5.2.2), or `None` if it leads to another host.
-fn resolved(reference: &str, host: &str, target: &str) -> Option<String> {
+fn resolved(reference: &str, hosts: &[&str], target: &str) -> Option<String> {
     let reference = reference.split('#').next().unwrap_or_default();
     // An absolute URI?
     let (scheme, rest) = match reference.find([':', '/', '?']) {
@@ -87,7 +88,7 @@ fn resolved(reference: &str, host: &str, target: &str) -> Option<String> {
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(end);
         // User information makes it another authority than any that is requested of us.
-        if !same_host(authority, host) {
+        if !hosts.iter().any(|host| same_host(authority, host)) {
             return None;
         }
         let (path, query) = split_query(rest);
@@ -154,7 +155,7 @@ mod tests {
     fn check(location: &str, expected: Option<&str>) {
         for name in ["location", "content-location"] {
             let response = fields(&[(name, location)]);
-            let uris = invalidated(&Method::POST, "example.com", "/a/b?q", StatusCode::CREATED, &response);
+            let uris = invalidated(&Method::POST, &["example.com"], "/a/b?q", StatusCode::CREATED, &response);
             assert_eq!(uris[0], "/a/b?q");
             assert_eq!(uris.get(1).map(String::as_str), expected, "{location}");
         }
@@ -164,7 +165,7 @@ mod tests {
     fn a_successful_unsafe_request_invalidates_its_target() {
         let check = |method: &str, status: u16, invalidates| {
             let (method, status) = (method.parse().unwrap(), StatusCode::from_u16(status).unwrap());
-            let uris = invalidated(&method, "example.com", "/a", status, &HeaderMap::new());
+            let uris = invalidated(&method, &["example.com"], "/a", status, &HeaderMap::new());
             assert_eq!(uris, if invalidates { vec!["/a"] } else { vec![] }, "{method} {status}");
         };
         for method in ["POST", "PUT", "DELETE", "PATCH", "M-SEARCH", "FOO", "get"] {
@@ -215,13 +216,24 @@ mod tests {
     #[test]
     fn the_port_belongs_to_the_origin() {
         let uris = |host, location| {
-            invalidated(&Method::PUT, host, "/", StatusCode::OK, &fields(&[("location", location)])).len() - 1
+            invalidated(
+                &Method::PUT,
+                &[host, "10.0.0.1:8000"],
+                "/",
+                StatusCode::OK,
+                &fields(&[("location", location)]),
+            )
+            .len()
+                - 1
         };
         assert_eq!(uris("example.com:8080", "http://example.com:8080/c"), 1);
         assert_eq!(uris("example.com:8080", "http://example.com/c"), 0);
         assert_eq!(uris("example.com:80", "http://example.com/c"), 1);
         assert_eq!(uris("[::1]:80", "http://[0::1]/c"), 1);
         assert_eq!(uris("example.com", "http://example.com:8080/c"), 0);
+        // The origin's own.
+        assert_eq!(uris("example.com", "http://10.0.0.1:8000/c"), 1);
+        assert_eq!(uris("example.com", "http://10.0.0.1/c"), 0);
     }
 
     #[test]
@@ -251,7 +263,7 @@ mod tests {
     fn both_fields_and_all_their_lines_count() {
         let response =
             fields(&[("content-location", "/c"), ("location", "/d"), ("location", "/e"), ("location", "/c")]);
-        let uris = invalidated(&Method::DELETE, "example.com", "/a", StatusCode::SEE_OTHER, &response);
+        let uris = invalidated(&Method::DELETE, &["example.com"], "/a", StatusCode::SEE_OTHER, &response);
         assert_eq!(uris, ["/a", "/d", "/e", "/c"]);
     }
 
@@ -264,7 +276,7 @@ mod tests {
         #[test]
         fn whatever_is_invalidated_is_a_path(location in "[a/.?#:@%é]{0,12}", target in "/[a/.]{0,6}") {
             let response = fields(&[("location", &location)]);
-            for uri in invalidated(&Method::POST, "a", &target, StatusCode::OK, &response) {
+            for uri in invalidated(&Method::POST, &["a"], &target, StatusCode::OK, &response) {
                 prop_assert!(uri.starts_with('/') && !uri.contains('#'), "{}", uri);
             }
         }

@@ -21,7 +21,7 @@ use super::accept::Accept;
 use crate::admin::{self, AdminState};
 use crate::cache::{CacheLayer, Rooms};
 use crate::clock::Clock;
-use crate::config::Plan;
+use crate::config::{Plan, Upstream};
 use crate::exchange::{Arrival, Outlet, RequestBody};
 use crate::invalidation::{Invalidator, Log};
 use crate::layers::observe::Observer;
@@ -46,8 +46,9 @@ pub enum StartError {
     AccessLog(io::Error),
 }
 
-/// How many tags that nothing stored carries are remembered before the log's floor is raised instead.
-const MAX_UNCARRIED_TAGS: usize = 1_000_000;
+/// How many tags that nothing stored carries are remembered before the log's floor is raised instead: some 60 MiB, for
+/// clients that send unsafe requests while a fetch of theirs is under way can make as many as they like.
+const MAX_UNCARRIED_TAGS: usize = 250_000;
 
 /// How many connections the admin listener serves at once.
 const MAX_ADMIN_CONNECTIONS: usize = 1000;
@@ -148,6 +149,7 @@ pub fn assemble(plan: &Plan, clock: &Clock) -> Result<Assembled, StartError> {
         invalidator,
         routes: Arc::clone(&plan.routes),
         searches: Searches::default(),
+        upstream_hosts: plan.upstreams.iter().map(Upstream::own_hosts).collect(),
         clock: clock.clone(),
         unsafe_exchanges: Arc::new(Semaphore::new(plan.server.max_in_flight.min(Semaphore::MAX_PERMITS))),
     });

@@ -86,6 +86,21 @@ async fn the_urls_that_the_answer_names_are_invalidated_if_they_are_of_the_same_
 }
 
 #[tokio::test]
+async fn an_origin_may_name_itself_as_it_is_named_to_it() {
+    let upstream = "    host: { fixed: app.internal }\n";
+    let routes = "routes:\n  - { name: all, match: { path: \"/{*rest}\" }, upstream: app }\n";
+    for (host, expected) in [("", "new"), ("app.internal", "new"), ("a.test", "new"), ("app.other", "old")] {
+        let origin = Origin::start().await;
+        let proxy = Proxy::with_sections(&origin, "", upstream, routes).await;
+        let own = origin.address.to_string();
+        let location = format!("Location: http://{}/b\r\n", if host.is_empty() { &own } else { host });
+        store(&origin, &proxy, Reply::status("201 Created", &location, "")).await;
+        proxy.request("POST", "/a", "", "x").await;
+        assert_eq!(proxy.get("/b").await.body, expected, "{location}");
+    }
+}
+
+#[tokio::test]
 async fn another_host_keeps_what_it_has() {
     let (_origin, proxy) = stored_and(Reply::ok("", "")).await;
     send(proxy.address, "DELETE /a HTTP/1.1\r\nHost: b.test\r\n\r\n").await;

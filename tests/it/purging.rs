@@ -213,6 +213,22 @@ async fn a_key_that_several_routes_use_is_purged_on_all_of_them() {
 }
 
 #[tokio::test]
+async fn what_is_not_utf8_in_a_path_is_named_alike_by_tags_and_partitions() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::with_yaml(&origin, USERS).await;
+    origin.on("/users/a%FFb", [Reply::ok(FRESH, "hello")]);
+    for value in ["a%FFb", "a\u{fffd}b"] {
+        for target in [
+            format!(r#"{{"tag": "user:{value}"}}"#),
+            format!(r#"{{"key": "user_payload", "partition": {{"user": "{value}"}}}}"#),
+        ] {
+            proxy.get("/users/a%FFb").await;
+            assert_eq!(proxy.purge(&target).await, 1, "{target}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_partition_value_that_comes_several_times_or_quoted_is_purged_by_each() {
     let yaml = "keys:\n  query: { fields: { user: { query: user, partition: true } } }\n\
         \x20 cookie: { fields: { user: { cookie: user, partition: true } } }\n\

@@ -11,11 +11,15 @@ use super::field::field;
 use super::routes::Routes;
 use super::{Names, check_name, count, entries, items, tell_unknown};
 use crate::keys::{Constructor, Field, OnOverflow, Source};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 /// The longest suffix, unless the file says otherwise.
 const MAX_SUFFIX_LENGTH: usize = 250;
+
+/// How many keys may be made of each other by `extends`, the last included.
+const MAX_CHAIN: usize = 32;
 
 /// The safe default key's name.
 pub(super) const DEFAULT: &str = "default";
@@ -24,6 +28,7 @@ pub(super) const DEFAULT: &str = "default";
 pub(super) struct Keys<'f> {
     given: &'f Optional<Entries<KeyConstructor>>,
     names: Names<'f>,
+    by_name: HashMap<&'f str, &'f Named<KeyConstructor>>,
     /// What keys without an id go by.
     routes: Vec<&'f str>,
     directory: &'f Path,
@@ -35,7 +40,10 @@ impl<'f> Keys<'f> {
         let routes = file.routes.value().map(|list| &**list).unwrap_or_default();
         let routes = items(routes).filter_map(|(route, _)| Some(&**route.name.value()?)).collect();
         let names = Names::of_optional("key", &file.keys);
-        let keys = Self { given: &file.keys, names, routes, directory };
+        // The first of a name; that there are others is told by itself.
+        let by_name = file.keys.value().map(|list| &**list).unwrap_or_default();
+        let by_name = by_name.iter().rev().map(|entry| (&*entry.name, entry)).collect();
+        let keys = Self { given: &file.keys, names, by_name, routes, directory };
         for (entry, key) in entries(keys.given) {
             check_name("key", &entry.name, entry.name_span, problems);
             if entry.name == DEFAULT {
@@ -135,6 +143,15 @@ impl<'f> Keys<'f> {
             let Some(next) = self.entry(base).filter(|next| !way.contains(&&*next.name)) else { return };
             way.push(&next.name);
             current = next;
+            if way.len() > MAX_CHAIN + 1 {
+                return;
+            }
+        }
+        // Told where the chain becomes too long, and not for all that extend this one.
+        if way.len() == MAX_CHAIN + 1
+            && let Some(span) = start.value.as_ref().and_then(|key| key.extends.span())
+        {
+            problems.add(span, format!("{} extends more than {} keys", quote(&start.name), MAX_CHAIN - 1));
         }
     }
 
@@ -143,7 +160,7 @@ impl<'f> Keys<'f> {
     }
 
     fn entry(&self, name: &str) -> Option<&'f Named<KeyConstructor>> {
-        self.given.value()?.iter().find(|entry| entry.name == name)
+        self.by_name.get(name).copied()
     }
 
     /// The key and all that it extends, itself last; `None` if that cannot be known, which has been told.
@@ -155,7 +172,7 @@ impl<'f> Keys<'f> {
         let mut current = key;
         while let Some(extends) = &current.extends {
             let base = self.entry(extends.value.as_ref()?)?.value.as_ref()?;
-            if chain.iter().any(|known| std::ptr::eq(*known, base)) {
+            if chain.len() == MAX_CHAIN || chain.iter().any(|known| std::ptr::eq(*known, base)) {
                 return None;
             }
             chain.push(base);
