@@ -316,11 +316,8 @@ pub(super) fn outbound(routed: &Routed, headers: HeaderMap, body: RequestBody) -
 
 /// Of the target's query the origin sees what the key has.
 pub(super) fn leave_out_what_the_key_does(rule: &CacheRule, target: &mut Uri) {
-    let Some(query) = target.query() else { return };
+    let Some(query) = target.query().filter(|query| !rule.key.has_all_of(query)) else { return };
     let keyed = rule.key.keyed_query(query);
-    if keyed.as_deref() == Some(query) {
-        return;
-    }
     let path = target.path();
     let text = keyed.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
     // Parts of a target make a target.

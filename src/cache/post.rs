@@ -50,6 +50,10 @@ impl Candidate {
         if !post::represents_target(status, fields, &request.host, target(routed)) {
             return Err(NotStored::Method);
         }
+        // The origin saw all of its query. Of a GET's it would see what the key has.
+        if request.head.uri.query().is_some_and(|query| !rule.key.has_all_of(query)) {
+            return Err(NotStored::Method);
+        }
         // What a GET would be answered with is for the GET's own route to say.
         let get = RouteQuery {
             method: &Method::GET,

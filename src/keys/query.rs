@@ -96,6 +96,11 @@ impl Constructor {
         let kept: Vec<_> = query.split('&').filter(|param| is_taken(&parse_one(param).name)).collect();
         (!kept.is_empty()).then(|| kept.join("&"))
     }
+
+    /// Whether every parameter takes part in the key.
+    pub fn has_all_of(&self, query: &str) -> bool {
+        self.keyed_query(query).as_deref() == Some(query)
+    }
 }
 
 /// One parameter as it was sent.

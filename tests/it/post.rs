@@ -129,3 +129,16 @@ async fn a_get_under_way_does_not_survive_a_post_that_was_stored_meanwhile() {
     assert_eq!(early.response().await.body, "old");
     assert_eq!(proxy.get("/a").await.body, "new");
 }
+
+/// The origin saw all of its query, and a GET of what is stored would not have shown it.
+#[tokio::test]
+async fn what_a_post_says_beyond_the_key_is_not_stored() {
+    let origin = Origin::start().await;
+    let current = "Cache-Control: max-age=600\r\nContent-Location: /a?utm_x=evil\r\n";
+    origin.on("/a?utm_x=evil", [Reply::ok(current, "evil")]);
+    origin.on("/a", [Reply::ok("", "of a get")]);
+    let routes = "  - { name: all, match: { path: \"/{*rest}\" }, upstream: app, cache: { store_post: true, drop_tracking: true } }\n";
+    let proxy = Proxy::with_routes(&origin, routes).await;
+    assert_eq!(proxy.request("POST", "/a?utm_x=evil", "", "x").await.body, "evil");
+    assert_eq!(proxy.get("/a").await.body, "of a get");
+}

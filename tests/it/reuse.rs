@@ -211,6 +211,8 @@ async fn what_the_key_leaves_out_of_the_query_does_not_reach_the_origin() {
     proxy.later(100);
     assert_eq!(proxy.get("/k/a?page=2&evil=2").await.x_cache(), "REFRESH");
     assert!(!origin.requests().iter().any(|request| request.contains("evil")), "{:?}", origin.requests());
+    proxy.get_with("/t/a?utm_x=evil&b", "Range: bytes=0-1\r\n").await;
+    assert!(origin.last().starts_with("GET /t/a?b "), "{}", origin.last());
     // What is not stored is no danger to others.
     proxy.request("POST", "/k/a?page=2&form=1", "", "x").await;
     assert!(origin.last().starts_with("POST /k/a?page=2&form=1 "), "{}", origin.last());
