@@ -9,6 +9,7 @@ use crate::exchange::Routed;
 use crate::explain::{Explanation, RuleLine, StoredLine, Storing, TermsLine};
 use crate::invalidation::Standing;
 use crate::semantics::storing::{self, Exchanged};
+use crate::semantics::targeted::Statement;
 use crate::semantics::{NotStored, Reuse, Terms, reuse};
 use crate::store::Stored;
 
@@ -104,6 +105,9 @@ pub fn storing(routed: &Routed, status: StatusCode, from_origin: &HeaderMap, now
     let fields = receive::fields(from_origin, now);
     let request = &routed.request.head;
     let exchanged = Exchanged { requested_at: now, received_at: now };
+    let heard = Statement::of(&fields, &rule.policy.targeted_fields).targeted;
+    let heard = heard.as_ref().map_or("Cache-Control", |name| name.as_str());
+    tell(&format!("{heard} is the field that decides (RFC 9213)"), true);
     let terms = storing::terms_told(
         &request.method,
         &request.headers,

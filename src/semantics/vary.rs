@@ -3,7 +3,7 @@
 //! A cache key leads to a few variants. One is *selected* when every field its `Vary` names is as it was in the
 //! request that stored it. Knows nothing of what the fields mean, of time or of stores.
 
-use http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HeaderName, VARY};
+use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue};
 
 /// The selecting fields a response named in `Vary`, with the values of the request that fetched it.
@@ -29,8 +29,8 @@ struct Field {
 struct Liberal {
     /// The value in its [normal form](normal).
     normal: Box<[u8]>,
-    /// The language of the response, if this is `Accept-Language`.
-    language: Option<Box<[u8]>>,
+    /// The language of the response, if this is `Accept-Language`; its content coding, if this is `Accept-Encoding`.
+    chosen: Option<Box<[u8]>>,
 }
 
 impl Selecting {
@@ -38,7 +38,8 @@ impl Selecting {
     ///
     /// `liberal`: a request also selects the response if its fields are written otherwise and mean the same, by HTTP's
     /// rules if not by every app's: white space around the members of a list, the order and case of languages (RFC 9110
-    /// §12.5.4), and if the one language that it prefers is the response's `Content-Language`.
+    /// §12.5.4) and codings (§12.5.3), and if the one language that it prefers is the response's `Content-Language`, or if it
+    /// accepts the response's coding and no other that the origin could not have chosen before.
     ///
     /// `request` must have the fields that [`selects`](Self::selects) will be asked about: those of the
     /// client's request, not what the proxy made of them.
@@ -48,10 +49,10 @@ impl Selecting {
         names.dedup();
         let fields = names.into_iter().map(|name| {
             let value = combined(request, &name);
-            let liberal = value.as_deref().filter(|_| liberal).map(|value| Liberal {
-                normal: normal(&name, value),
-                language: (name == ACCEPT_LANGUAGE).then(|| language(response)).flatten(),
-            });
+            let liberal = value
+                .as_deref()
+                .filter(|_| liberal)
+                .map(|value| Liberal { normal: normal(&name, value), chosen: chosen(&name, response) });
             Field { name, value, liberal }
         });
         Some(Self { fields: fields.collect() })
@@ -98,42 +99,80 @@ impl Field {
 impl Liberal {
     fn is_met_by(&self, request: &HeaderMap, name: &HeaderName) -> bool {
         let Some(presented) = combined(request, name) else { return false };
-        normal(name, &presented) == self.normal
-            || self.language.as_deref().is_some_and(|language| prefers(&presented, language))
+        let Some(chosen) = self.chosen.as_deref() else { return normal(name, &presented) == self.normal };
+        let would_be_chosen = if *name == ACCEPT_ENCODING {
+            leaves(&self.normal, &presented, chosen)
+        } else {
+            prefers(&presented, chosen)
+        };
+        would_be_chosen || normal(name, &presented) == self.normal
     }
 }
 
-/// A list with its members as they were, and nothing around them; languages in lower case, the preferred ones first.
+/// A list with its members as they were, and nothing around them; languages and codings in lower case, the preferred ones
+/// first.
 fn normal(name: &HeaderName, value: &[u8]) -> Box<[u8]> {
     let listed = || members(value).collect::<Vec<_>>().join(&b","[..]);
-    let normal = if *name == ACCEPT_LANGUAGE { languages(value).unwrap_or_else(listed) } else { listed() };
+    let is_weighted = *name == ACCEPT_LANGUAGE || *name == ACCEPT_ENCODING;
+    let normal = if is_weighted { weighted(value).unwrap_or_else(listed) } else { listed() };
     normal.into_boxed_slice()
 }
 
 /// `None` if any of the weights cannot be read.
-fn languages(value: &[u8]) -> Option<Vec<u8>> {
-    let mut ranges = members(value).map(language_range).collect::<Option<Vec<_>>>()?;
+fn weighted(value: &[u8]) -> Option<Vec<u8>> {
+    let mut ranges = members(value).map(range).collect::<Option<Vec<_>>>()?;
     ranges.sort_unstable_by(|(tag, weight), (other, than)| than.cmp(weight).then_with(|| tag.cmp(other)));
-    let ranges =
-        ranges.into_iter().map(|(tag, weight)| [&tag[..], b";", weight.to_string().as_bytes()].concat());
+    let ranges = ranges.into_iter().map(|(tag, weight)| {
+        let weight = format!(";q={:.3}", f32::from(weight) / 1000.0);
+        [&tag[..], weight.as_bytes()].concat()
+    });
     Some(ranges.collect::<Vec<_>>().join(&b","[..]))
 }
 
 /// Whether a request prefers this language to all others: the origin, which has it, would choose it again.
 fn prefers(accept_language: &[u8], language: &[u8]) -> bool {
-    let ranges = members(accept_language).map(language_range).collect::<Option<Vec<_>>>().unwrap_or_default();
+    let ranges = members(accept_language).map(range).collect::<Option<Vec<_>>>().unwrap_or_default();
     let highest = ranges.iter().map(|(_, weight)| *weight).max().unwrap_or_default();
     let mut best = ranges.iter().filter(|(_, weight)| *weight == highest);
     highest > 0 && matches!((best.next(), best.next()), (Some((tag, _)), None) if tag == language)
 }
 
-/// The one language that a response says it is in, in lower case.
-fn language(response: &HeaderMap) -> Option<Box<[u8]>> {
-    let mut lines = response.get_all(CONTENT_LANGUAGE).iter();
+/// Whether of the codings that led to `chosen` a request leaves that one and no new one: the origin, which preferred it to
+/// more, would choose it again. Only without weights, which might say otherwise.
+fn leaves(accepted: &[u8], presented: &[u8], chosen: &[u8]) -> bool {
+    let codings = |list| members(list).map(range).collect::<Option<Vec<_>>>();
+    let (Some(accepted), Some(presented)) = (codings(accepted), codings(presented)) else { return false };
+    let plain =
+        |codings: &[(Vec<u8>, u16)]| codings.iter().all(|(coding, weight)| *weight == 1000 && coding != b"*");
+    let has = |codings: &[(Vec<u8>, u16)], wanted: &[u8]| codings.iter().any(|(coding, _)| coding == wanted);
+    plain(&accepted)
+        && plain(&presented)
+        && (chosen == b"identity" || has(&presented, chosen))
+        && presented.iter().all(|(coding, _)| coding == b"identity" || has(&accepted, coding))
+}
+
+/// What a response says that was chosen for it.
+fn chosen(name: &HeaderName, response: &HeaderMap) -> Option<Box<[u8]>> {
+    if *name == ACCEPT_LANGUAGE {
+        return single(response, &CONTENT_LANGUAGE);
+    }
+    if *name != ACCEPT_ENCODING {
+        return None;
+    }
+    if response.contains_key(CONTENT_ENCODING) {
+        single(response, &CONTENT_ENCODING)
+    } else {
+        Some(b"identity".as_slice().into())
+    }
+}
+
+/// The one member of a field, in lower case.
+fn single(response: &HeaderMap, name: &HeaderName) -> Option<Box<[u8]>> {
+    let mut lines = response.get_all(name).iter();
     let (line, None) = (lines.next()?.as_bytes(), lines.next()) else { return None };
-    let mut tags = members(line);
-    let (tag, None) = (tags.next()?, tags.next()) else { return None };
-    Some(tag.to_ascii_lowercase().into())
+    let mut members = members(line);
+    let (member, None) = (members.next()?, members.next()) else { return None };
+    Some(member.to_ascii_lowercase().into())
 }
 
 /// The members of a list; a comma within quotes does not end one.
@@ -146,8 +185,8 @@ fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
-/// A language range in lower case and its weight in thousandths (RFC 9110 §12.4.2).
-fn language_range(member: &[u8]) -> Option<(Vec<u8>, u16)> {
+/// A language range or coding in lower case and its weight in thousandths (RFC 9110 §12.4.2).
+fn range(member: &[u8]) -> Option<(Vec<u8>, u16)> {
     let mut parts = member.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
     let tag = parts.next()?.to_ascii_lowercase();
     let weight = match (parts.next(), parts.next()) {
@@ -325,6 +364,33 @@ mod tests {
         check("de-AT", false);
         check("de;q=0", false);
         check("de, fr;q=much", false);
+    }
+
+    #[test]
+    fn a_coding_that_was_preferred_to_more_would_be_chosen_again() {
+        let check = |coding: &str, stored_by: &str, presented: &str, liberal| {
+            let mut response = fields(&[("vary", "accept-encoding"), ("content-encoding", coding)]);
+            if coding.is_empty() {
+                response.remove("content-encoding");
+            }
+            for is_liberal in [true, false] {
+                let asked = |codings| fields(&[("accept-encoding", codings)]);
+                let selecting = Selecting::of(&response, &asked(stored_by), is_liberal).unwrap();
+                let selected = selecting.selects(&asked(presented));
+                assert_eq!(selected, liberal && is_liberal, "{coding}: {stored_by} {presented}");
+            }
+        };
+        check("gzip", "gzip, br", "br,GZIP", true);
+        check("gzip", "gzip, br", "gzip", true);
+        check("gzip", "gzip, br", "br", false);
+        check("gzip", "gzip, br", "gzip, zstd", false); // it may prefer zstd
+        check("", "gzip, br", "br", true); // it does not compress this
+        check("", "gzip, br", "identity", true);
+        check("", "gzip", "gzip, br", false);
+        check("gzip", "gzip, br;q=0.5", "gzip", false);
+        check("gzip", "gzip, br", "gzip;q=0.5", false);
+        check("gzip", "gzip, *", "gzip", false);
+        check("gzip, br", "gzip, br", "gzip", false); // coded twice
     }
 
     proptest! {
