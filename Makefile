@@ -4,7 +4,7 @@ CARGO ?= cargo
 # nextest where it is installed; it runs each test in a process of its own.
 TESTER := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 
-.PHONY: test unit doctest django conformance lint fmt doc deny advisories run demo bench clean
+.PHONY: test unit doctest django conformance lint fmt doc deny advisories run demo bench fuzz clean
 
 # Every test. Installs what they need under target/: Django, in a virtual environment of its own, and the HTTP cache test
 # suite, from npm.
@@ -53,6 +53,13 @@ demo:
 
 bench:
 	$(CARGO) bench
+
+# Every fuzz target for a minute; needs cargo-fuzz and a nightly toolchain. FUZZ_SECONDS=3600: for longer.
+FUZZ_SECONDS ?= 60
+fuzz:
+	set -e; for target in $$($(CARGO) fuzz list); do \
+	  $(CARGO) +nightly fuzz run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=512; \
+	done
 
 clean:
 	$(CARGO) clean
