@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
-use crate::cache::Fill;
+use crate::cache::Reader;
 use crate::clock::Timestamp;
 use crate::keys::KeyInput;
 use crate::origin::OriginBody;
@@ -226,8 +226,8 @@ pub enum AnswerBody {
     Whole(Option<Bytes>),
     /// Streamed from the origin.
     Origin(OriginBody),
-    /// Streamed from the origin and remembered on the way.
-    Fill(Box<Fill>),
+    /// Read from a fill, by itself or with others.
+    Fill(Box<Reader>),
     /// Stored, and followed by trailer fields.
     Trailed(Box<Trailed>),
 }
@@ -265,7 +265,7 @@ impl Body for AnswerBody {
             AnswerBody::Empty => Poll::Ready(None),
             AnswerBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             AnswerBody::Origin(body) => Pin::new(body).poll_frame(cx),
-            AnswerBody::Fill(fill) => Pin::new(&mut **fill).poll_frame(cx),
+            AnswerBody::Fill(reader) => Pin::new(&mut **reader).poll_frame(cx),
             AnswerBody::Trailed(trailed) => {
                 let data = trailed.body.take().map(Frame::data);
                 Poll::Ready(data.or_else(|| trailed.trailers.take().map(Frame::trailers)).map(Ok))
@@ -278,7 +278,7 @@ impl Body for AnswerBody {
             AnswerBody::Empty => true,
             AnswerBody::Whole(bytes) => bytes.is_none(),
             AnswerBody::Origin(body) => body.is_end_stream(),
-            AnswerBody::Fill(fill) => fill.is_end_stream(),
+            AnswerBody::Fill(reader) => reader.is_end_stream(),
             AnswerBody::Trailed(trailed) => trailed.trailers.is_none(),
         }
     }
@@ -290,7 +290,7 @@ impl Body for AnswerBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             AnswerBody::Origin(body) => body.size_hint(),
-            AnswerBody::Fill(fill) => fill.size_hint(),
+            AnswerBody::Fill(reader) => reader.size_hint(),
             AnswerBody::Trailed(_) => SizeHint::default(),
         }
     }
@@ -311,6 +311,9 @@ pub enum BodyError {
         /// The limit.
         limit: Duration,
     },
+    /// The origin's message broke off, or the client held up others for too long.
+    #[error("the response broke off")]
+    Incomplete,
     /// Nobody asked for it: the final response came first.
     #[error("the origin answered without the body")]
     Refused,

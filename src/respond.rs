@@ -29,6 +29,8 @@ pub enum Failure<'e> {
     Loop,
     /// `only-if-cached`, and nothing stored could be used (RFC 9111 §5.2.1.7).
     OnlyIfCached,
+    /// What was to answer has crashed.
+    Crashed,
     /// The origin gave nothing usable.
     Origin(&'e OriginError),
 }
@@ -76,6 +78,11 @@ impl Failure<'_> {
             Failure::OnlyIfCached => client(
                 StatusCode::GATEWAY_TIMEOUT,
                 "The request asks for a stored response only, and there is none that may be used.",
+            ),
+            Failure::Crashed => proxy(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Something went wrong here. Please try again in a moment.",
+                "proxy_internal_error",
             ),
             Failure::Origin(error) => tell_origin(error, client, proxy),
         }

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use super::{AdminState, Inner, router};
-use crate::cache::Rooms;
+use crate::cache::{FillRoom, Flights, Rooms};
 use crate::clock::Clock;
 use crate::config::{Scope, Secret, Token};
 use crate::invalidation::apply::tags_of;
@@ -75,7 +75,8 @@ impl Admin {
     pub(super) fn new() -> Self {
         let routes = Arc::new(Table::new(vec![Arc::new(article_route())]));
         let log = Arc::new(Log::new(1000));
-        let limits = MemoryLimits { capacity_bytes: 1 << 20, max_object_bytes: 1 << 16 };
+        let limits =
+            MemoryLimits { capacity_bytes: 1 << 20, max_object_bytes: 1 << 16, filling_bytes: 1 << 20 };
         let store = Arc::new(Memory::new(limits));
         let invalidator = Arc::new(Invalidator::new(log.clone(), store.clone(), routes.clone()));
         for path in ["/articles/a", "/articles/b", "/articles/c++"] {
@@ -91,6 +92,8 @@ impl Admin {
             searches: Searches::default(),
             upstream_hosts: Vec::new(),
             clock: clock.clone(),
+            flights: Flights::new(64),
+            fills: Arc::new(FillRoom::new(1 << 24)),
             unsafe_exchanges: Arc::new(Semaphore::new(1)),
         });
         Self {
@@ -185,6 +188,7 @@ fn article_route() -> Route {
             query: None,
             groups: true,
             no_vary_search: false,
+            collapse: None,
         }),
         status_fields: StatusFields {
             x_cache: true,

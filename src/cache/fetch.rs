@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use http::header::SET_COOKIE;
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Uri};
+use tokio::sync::OwnedSemaphorePermit;
 use tower::{Service, ServiceExt};
 
-use super::fill::{Fill, Pending};
+use super::fill::{Audience, Pump};
+use super::flight::{Entry, Released};
 use super::freshen::Confirmation;
-use super::service::{Candidates, Errand};
-use super::{Rooms, change, partial, receive, refresh, serve};
+use super::landing::{Confirmed, Kept, Outcome, Passed};
+use super::pending::Pending;
+use super::service::{Candidates, Errand, Found};
+use super::{Rooms, change, partial, receive, serve};
 use crate::clock::Timestamp;
 use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Outbound, RequestBody, Routed};
 use crate::invalidation::{Fetch, Standing};
@@ -18,11 +22,10 @@ use crate::keys::Key;
 use crate::origin::{OriginBody, OriginError};
 use crate::respond::Failure;
 use crate::routes::CacheRule;
-use crate::semantics::precondition::{self, Verdict};
 use crate::semantics::storing::Exchanged;
 use crate::semantics::targeted::{self, SURROGATE_CONTROL};
 use crate::semantics::{
-    CacheStatus, ForwardReason, NotStored, SetCookie, StoredResponse, fields, method, reuse, validation,
+    CacheStatus, ForwardReason, NotStored, StoredResponse, fields, method, reuse, validation,
 };
 use crate::store::Stored;
 
@@ -39,9 +42,99 @@ where
         Errand::Pass { reason, detail } => pass(rooms, forward, routed, reason, detail).await,
         Errand::Part { reason, key } => partial::fetch(rooms, forward, routed, reason, key).await,
         Errand::Fetch { reason, key, candidates, part } => {
-            fetch(rooms, forward, routed, Quest { reason, key, candidates, part }).await
+            let (routed, mut quest) = (Arc::new(routed), Quest { reason, key, candidates, part });
+            match together(rooms, forward.clone(), &routed, &mut quest).await {
+                Ok(answer) => answer,
+                Err(place) => alone(rooms, forward, &routed, &quest, place).await,
+            }
         }
     }
+}
+
+/// How often a request is released from a flight before it waits for no other.
+const MAX_FLIGHTS: usize = 3;
+
+/// Fetches together with those who ask for the same at the same time; or says that it is better done alone, and gives a place
+/// to be held meanwhile.
+async fn together<F>(
+    rooms: &Arc<Rooms>,
+    forward: F,
+    routed: &Arc<Routed>,
+    quest: &mut Quest,
+) -> Result<Answer, Option<OwnedSemaphorePermit>>
+where
+    F: Service<Outbound, Response = Response<OriginBody>, Error = OriginError> + Clone + Send + 'static,
+    F::Future: Send,
+{
+    let Some((rule, collapse)) = routed.rule().and_then(|rule| Some((rule, rule.collapse?))) else {
+        return Err(None);
+    };
+    for _ in 0..MAX_FLIGHTS {
+        match rooms.enter(routed, rule, quest) {
+            Entry::Alone => return Err(None),
+            Entry::Lead(leader) => {
+                let first = leader.fly(rooms, forward.clone(), Arc::clone(routed), quest.clone());
+                let crashed =
+                    || serve::failed(&Failure::Crashed, routed, CacheWord::Miss, Some(quest.reason));
+                return Ok(first.answer().await.unwrap_or_else(crashed));
+            }
+            Entry::Follow(follower) => {
+                match follower.answer(rooms, routed, rule, collapse.wait, quest.reason).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(Released::Overdue(place)) => return Err(Some(place)),
+                    Err(Released::Unsuited) => {}
+                }
+            }
+        }
+        // What is stored may be another thing by now.
+        match rooms.find(routed, rule, routed.request.body.as_whole()) {
+            Found::Answer(answer) | Found::Stale { answer, .. } => return Ok(answer),
+            Found::Errand(Errand::Fetch { reason, key, candidates, part }) => {
+                *quest = Quest { reason, key, candidates, part };
+            }
+            Found::Errand(_) => break,
+        }
+    }
+    Err(None)
+}
+
+/// Fetches for this request. `place`: held until its answer has begun.
+pub(super) async fn alone<F>(
+    rooms: &Arc<Rooms>,
+    forward: F,
+    routed: &Routed,
+    quest: &Quest,
+    place: Option<OwnedSemaphorePermit>,
+) -> Answer
+where
+    F: Service<Outbound, Response = Response<OriginBody>, Error = OriginError> + Clone,
+{
+    let Some(rule) = routed.rule() else {
+        return serve::failed(&Failure::NoRoute, routed, CacheWord::Bypass, None);
+    };
+    let audience = Audience::default();
+    let outcome = ask(rooms, forward, routed, rule, quest, &audience).await;
+    drop(place);
+    own(rooms, routed, rule, quest, outcome, &audience)
+}
+
+/// The answer for the one request that an outcome is of.
+pub(super) fn own(
+    rooms: &Rooms,
+    routed: &Routed,
+    rule: &CacheRule,
+    quest: &Quest,
+    outcome: Outcome,
+    audience: &Audience,
+) -> Answer {
+    if outcome.is_for_others() {
+        rooms.flights.remember_shared(&quest.key.text);
+    }
+    let (answer, pump) = outcome.own(rooms, routed, rule, quest, audience.seat());
+    if let Some(pump) = pump {
+        pump.spawn(rooms);
+    }
+    answer
 }
 
 /// Forwards a request the cache takes no part in.
@@ -75,12 +168,14 @@ pub(super) fn passed(reason: ForwardReason, status: StatusCode, detail: Option<N
         forward_status: Some(status),
         ttl_secs: None,
         stored: false,
+        collapsed: false,
         detail: detail.map(NotStored::as_str),
     };
     Note { word: CacheWord::Bypass, status, cached_at: None, reset_at: None }
 }
 
 /// What is fetched, and why.
+#[derive(Clone, Debug)]
 pub(super) struct Quest {
     pub(super) reason: ForwardReason,
     pub(super) key: Key,
@@ -89,35 +184,40 @@ pub(super) struct Quest {
     pub(super) part: Option<Arc<Stored>>,
 }
 
-/// Fetches a response that may be stored, or asks whether a stored one still holds.
-async fn fetch<F>(rooms: &Arc<Rooms>, forward: F, routed: Routed, mut quest: Quest) -> Answer
+/// Asks for a response that may be stored, or whether a stored one still holds.
+pub(super) async fn ask<F>(
+    rooms: &Arc<Rooms>,
+    forward: F,
+    routed: &Routed,
+    rule: &CacheRule,
+    quest: &Quest,
+    audience: &Audience,
+) -> Outcome
 where
     F: Service<Outbound, Response = Response<OriginBody>, Error = OriginError> + Clone,
 {
-    let Some(rule) = routed.rule() else {
-        return pass(rooms, forward, routed, ForwardReason::Bypass, None).await;
-    };
-    let selected = quest.selected().cloned();
+    let selected = quest.selected();
+    let (mut candidates, mut part) = (quest.candidates.clone(), quest.part.clone());
     loop {
         // Before the request is sent: what is invalidated from now on condemns the answer.
         let fetch = rooms.log.begin_fetch();
         // Looked at again, since a purge may have come between the look-up and now: a body that is confirmed
         // by the origin becomes as new as this fetch, so it must have been usable when the fetch began.
-        quest.candidates.retain(|stored| stored.carried.standing(&rooms.log) != Standing::Dead);
+        candidates.retain(|stored| stored.carried.standing(&rooms.log) != Standing::Dead);
         let requested_at = rooms.clock.now();
         // The answer is for whoever asks next, too, so this client's conditions are judged here.
         let mut headers = routed.request.head.headers.clone();
-        let named = quest.candidates.iter().map(|stored| &stored.response);
+        let named = candidates.iter().map(|stored| &stored.response);
         if !validation::make_conditional(named, &mut headers) {
             // What cannot be validated is fetched anew.
-            quest.candidates.clear();
+            candidates.clear();
         }
-        quest.part.take_if(|part| {
+        part.take_if(|part| {
             part.carried.standing(&rooms.log) == Standing::Dead || !partial::ask_for_rest(part, &mut headers)
         });
         // A QUERY has its content, read and in the key; nothing else that comes here has any.
         let content = routed.request.body.copy().unwrap_or_else(RequestBody::empty);
-        let mut outbound = outbound(&routed, headers, content);
+        let mut outbound = outbound(routed, headers, content);
         leave_out_what_the_key_does(rule, &mut outbound.request.head.uri);
         let response = forward.clone().oneshot(outbound).await;
         let received_at = rooms.clock.now();
@@ -126,50 +226,52 @@ where
             Ok(response) => Some(Some(response.status())),
             Err(_) => Some(None),
         };
-        if let (Some(status), Some(stored)) = (failed, &selected)
+        if let (Some(status), Some(stored)) = (failed, selected)
             && reuse::on_error(&stored.response, quest.reason, received_at)
             && stored.carried.standing(&rooms.log) != Standing::Dead
         {
             if let Err(error) = &response {
-                tell_failure(error, &routed);
+                tell_failure(error, routed);
             }
-            return serve::instead_of_failure(stored, &routed, received_at, status);
+            return Outcome::Stale(Arc::clone(stored), status);
         }
         let response = match response {
             Ok(response) => response,
-            Err(error) => return origin_failed(&error, &routed, quest.word(), quest.reason),
+            Err(error) => {
+                tell_failure(&error, routed);
+                return Outcome::Failed(Arc::new(error));
+            }
         };
         let (head, body) = response.into_parts();
         let fields = receive::fields(&head.headers, received_at);
         let exchanged = Exchanged { requested_at, received_at };
         let received = Received { status: head.status, fields, body, exchanged };
-        if let Some(part) = quest.part.take_if(|_| is_part_or_none(received.status)) {
-            match partial::complete(rooms, &routed, rule, &quest.key, &part, received, fetch) {
-                Some(answer) => return answer,
+        if let Some(part) = part.take_if(|_| is_part_or_none(received.status)) {
+            match partial::complete(rooms, routed, rule, quest, &part, received, fetch, audience) {
+                Some(outcome) => return outcome,
                 // It cannot be completed: asked again, for the whole.
                 None => continue,
             }
         }
-        if received.status == StatusCode::NOT_MODIFIED && !quest.candidates.is_empty() {
-            let named = quest.candidates.iter().map(|stored| &stored.response);
+        if received.status == StatusCode::NOT_MODIFIED && !candidates.is_empty() {
+            let named = candidates.iter().map(|stored| &stored.response);
             let Some(index) = validation::confirmed(named, &received.fields) else {
                 // It speaks of something that is not stored (RFC 9111 §4.3.4): asked again, without conditions.
-                quest.candidates.clear();
+                candidates.clear();
                 continue;
             };
-            let stored = quest.candidates.remove(index);
-            return confirmed(rooms, &routed, rule, &quest, &stored, &received, &fetch);
+            let stored = candidates.remove(index);
+            return confirmed(rooms, routed, rule, quest, stored, received, &fetch);
         }
-        if let Some(stored) = quest.selected()
+        if let Some(stored) = candidates.first().filter(|_| quest.is_for_selected())
             && routed.request.head.method == Method::HEAD
             && received.status == StatusCode::OK
         {
             let Received { ref fields, exchanged, .. } = received;
             let key = &quest.key;
-            Confirmation { rooms, routed: &routed, rule, key, fields, exchanged, fetch: &fetch }
-                .heed_head(stored);
+            Confirmation { rooms, routed, rule, key, fields, exchanged, fetch: &fetch }.heed_head(stored);
         }
-        return keep(rooms, &routed, rule, quest, received, fetch);
+        return keep(rooms, routed, rule, quest, received, fetch, audience);
     }
 }
 
@@ -186,15 +288,16 @@ pub(super) struct Received {
     pub(super) exchanged: Exchanged,
 }
 
-/// A response to be stored, if it may be; in any case streamed to the client.
+/// A response to be stored, if it may be.
 pub(super) fn keep(
     rooms: &Arc<Rooms>,
     routed: &Routed,
     rule: &CacheRule,
-    quest: Quest,
+    quest: &Quest,
     received: Received,
     fetch: Fetch,
-) -> Answer {
+    audience: &Audience,
+) -> Outcome {
     let Received { status, fields, body, exchanged } = received;
     let method = &routed.request.head.method;
     let storable = receive::storable(method, routed, rule, status, &fields, exchanged).and_then(|storable| {
@@ -204,24 +307,15 @@ pub(super) fn keep(
     let response = match storable {
         Ok(response) => response,
         Err(why) => {
-            let note = quest.note(status, Err(why), exchanged.received_at);
-            return answer(routed, status, fields, AnswerBody::Origin(body), note);
+            let received_at = exchanged.received_at;
+            return Outcome::Passed(Box::new(Passed { status, fields, body, why, received_at }));
         }
     };
-    let note = quest.note(status, Ok(&response), exchanged.received_at);
-    let verdict = precondition::evaluate(&response, &routed.request.head.headers);
     let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
-    let key = rooms.key_stated(routed, rule, &response, quest.key);
-    let fill = Fill::new(body, Pending::new(rooms, key, response, carried, fetch));
-    match verdict {
-        Verdict::Send => answer(routed, status, fields, AnswerBody::Fill(Box::new(fill)), note),
-        Verdict::NotModified => {
-            // This client has it already; the next may not.
-            tokio::spawn(refresh::drain(AnswerBody::Fill(Box::new(fill))));
-            let fields = precondition::not_modified_fields(&fields);
-            answer(routed, StatusCode::NOT_MODIFIED, fields, AnswerBody::Empty, note)
-        }
-    }
+    let key = rooms.key_stated(routed, rule, &response, quest.key.clone());
+    let pending = Pending::new(rooms, key, response, carried, fetch);
+    let pump = Pump::of(rooms, Bytes::new(), body, audience);
+    Outcome::Kept(Box::new(Kept::new(status, fields, quest.word(), pump, pending)))
 }
 
 /// The origin has confirmed a stored response, for this request and for those that come.
@@ -230,33 +324,24 @@ fn confirmed(
     routed: &Routed,
     rule: &CacheRule,
     quest: &Quest,
-    stored: &Arc<Stored>,
-    received: &Received,
+    stored: Arc<Stored>,
+    received: Received,
     fetch: &Fetch,
-) -> Answer {
-    let Received { status, fields, exchanged, .. } = received;
-    let now = exchanged.received_at;
+) -> Outcome {
+    let Received { fields, exchanged, .. } = received;
     let confirmation =
-        Confirmation { rooms, routed, rule, key: &quest.key, fields, exchanged: *exchanged, fetch };
-    let freshened = confirmation.freshen(stored);
+        Confirmation { rooms, routed, rule, key: &quest.key, fields: &fields, exchanged, fetch };
+    let freshened = confirmation.freshen(&stored);
     confirmation.freshen_others();
-    let note =
-        quest.note(*status, freshened.as_deref().map(|fresh| &fresh.response).map_err(|why| *why), now);
-    // What may not be stored any more serves this request, which is what the origin allowed.
-    let stored = freshened.as_ref().unwrap_or(stored);
-    let mut answer = serve::from_store(stored, routed, now, note.word, note.status);
-    if rule.policy.set_cookie != SetCookie::Store {
-        // A cookie that the origin sets now is for this client.
-        let headers = answer.response.headers_mut();
-        for cookie in fields.get_all(SET_COOKIE) {
-            headers.append(SET_COOKIE, cookie.clone());
-        }
-    }
-    answer
+    let (stored, kept) = match freshened {
+        Ok(fresh) => (fresh, Ok(())),
+        Err(why) => (stored, Err(why)),
+    };
+    Outcome::Confirmed(Box::new(Confirmed { stored, kept, fields, received_at: exchanged.received_at }))
 }
 
 impl Quest {
-    fn word(&self) -> CacheWord {
+    pub(super) fn word(&self) -> CacheWord {
         if self.is_for_selected() { CacheWord::Refresh } else { CacheWord::Miss }
     }
 
@@ -271,7 +356,12 @@ impl Quest {
     }
 
     /// What there is to say once the origin has answered.
-    fn note(&self, status: StatusCode, stored: Result<&StoredResponse, NotStored>, now: Timestamp) -> Note {
+    pub(super) fn note(
+        &self,
+        status: StatusCode,
+        stored: Result<&StoredResponse, NotStored>,
+        now: Timestamp,
+    ) -> Note {
         fetched(self.word(), self.reason, status, stored, now)
     }
 }
@@ -293,6 +383,7 @@ pub(super) fn fetched(
             forward_status: Some(status),
             ttl_secs: terms.map(|terms| terms.ttl_secs(now)),
             stored: stored.is_ok(),
+            collapsed: false,
             detail: stored.err().map(NotStored::as_str),
         },
         cached_at: terms.map(|terms| terms.received_at),
@@ -331,7 +422,7 @@ fn targets(routed: &Routed) -> &[HeaderName] {
     routed.rule().map(|rule| &*rule.policy.targeted_fields).unwrap_or_default()
 }
 
-fn tell_failure(error: &OriginError, routed: &Routed) {
+pub(super) fn tell_failure(error: &OriginError, routed: &Routed) {
     tracing::warn!(
         route = %routed.route.name,
         error = error as &dyn std::error::Error,

@@ -12,7 +12,9 @@ use tower::{Service, ServiceExt};
 use super::fetch::{
     self, Quest, Received, answer, fetched, leave_out_what_the_key_does, origin_failed, outbound,
 };
-use super::fill::{Fill, Pending};
+use super::fill::{Audience, Pump};
+use super::landing::{Kept, Outcome};
+use super::pending::Pending;
 use super::service::Candidates;
 use super::{Rooms, part, receive, serve};
 use crate::clock::Timestamp;
@@ -83,7 +85,9 @@ where
     let received = Received { status: head.status, fields: received_fields, body, exchanged };
     if received.status != StatusCode::PARTIAL_CONTENT {
         let quest = Quest { reason, key, candidates: Candidates::new(), part: None };
-        return fetch::keep(rooms, &routed, rule, quest, received, fetch);
+        let audience = Audience::default();
+        let outcome = fetch::keep(rooms, &routed, rule, &quest, received, fetch, &audience);
+        return fetch::own(rooms, &routed, rule, &quest, outcome, &audience);
     }
     let Received { fields, body, .. } = received;
     match storable(rooms, &routed, rule, &fields, &body, exchanged) {
@@ -95,7 +99,7 @@ where
                 .peek(&key.for_parts().text)
                 .and_then(|variants| rooms.select(&variants, &routed).0.cloned());
             let pending = Pending { joins, ..Pending::new(rooms, key.for_parts(), response, carried, fetch) };
-            answer(&routed, head.status, fields, AnswerBody::Fill(Box::new(Fill::new(body, pending))), note)
+            answer(&routed, head.status, fields, Pump::stream(rooms, body, pending, &routed), note)
         }
         Err(why) => {
             let note = fetched(CacheWord::Miss, reason, head.status, Err(why), exchanged.received_at);
@@ -150,16 +154,19 @@ pub(super) fn ask_for_rest(part: &Stored, request: &mut HeaderMap) -> bool {
     true
 }
 
-/// The rest has come: the client gets the whole, and the whole is stored. `None`: it is not the rest of this.
+/// The rest has come: the client gets the whole, and the whole is stored. `None`: it is not the rest of this, or the whole may
+/// not be stored.
+#[expect(clippy::too_many_arguments, reason = "the parts of one exchange, each needed once")]
 pub(super) fn complete(
     rooms: &Arc<Rooms>,
     routed: &Routed,
     rule: &CacheRule,
-    key: &Key,
+    quest: &Quest,
     part: &Stored,
     received: Received,
     fetch: Fetch,
-) -> Option<Answer> {
+    audience: &Audience,
+) -> Option<Outcome> {
     let Received { fields, body, exchanged, .. } = received;
     let (has, rest) = (ContentRange::of(&part.response.headers)?, ContentRange::of(&fields)?);
     let fits = rest.bytes == (has.bytes.end..has.complete) && rest.complete == has.complete;
@@ -171,23 +178,13 @@ pub(super) fn complete(
     // "the header fields of the combined response" are the stored ones, updated by the new ones (§3.4)
     let mut fields = fields::without_where(fields, range::describes_whole);
     fields.insert(CONTENT_LENGTH, has.complete.into());
-    let reason = ForwardReason::Partial;
-    let response = receive::storable(&Method::GET, routed, rule, StatusCode::OK, &fields, exchanged);
-    let note = fetched(
-        CacheWord::Miss,
-        reason,
-        StatusCode::PARTIAL_CONTENT,
-        response.as_ref().map_err(|why| *why),
-        exchanged.received_at,
-    );
-    let pending = response.ok().map(|response| {
-        let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, key, &fields));
-        // Of two fetches the older counts: an invalidation after it may have been meant for its bytes.
-        let carried = carried.joined(&part.carried);
-        Pending::new(rooms, key.clone(), response, carried, fetch)
-    });
-    let fill = Fill::continuing(part.body.clone(), body, pending);
-    Some(answer(routed, StatusCode::OK, fields, AnswerBody::Fill(Box::new(fill)), note))
+    let response = receive::storable(&Method::GET, routed, rule, StatusCode::OK, &fields, exchanged).ok()?;
+    let pump = Pump::of(rooms, part.body.clone(), body, audience);
+    let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
+    // Of two fetches the older counts: an invalidation after it may have been meant for its bytes.
+    let carried = carried.joined(&part.carried);
+    let pending = Pending::new(rooms, quest.key.clone(), response, carried, fetch);
+    Some(Outcome::Kept(Box::new(Kept::new(StatusCode::PARTIAL_CONTENT, fields, quest.word(), pump, pending))))
 }
 
 /// A part that has just come, with what it touches of a stored one. Under the whole's key if nothing is missing any more.

@@ -8,7 +8,8 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::change::target;
 use super::fetch::{answer, fetched, passed};
-use super::fill::{Fill, Pending};
+use super::fill::Pump;
+use super::pending::Pending;
 use super::{Rooms, receive};
 use crate::exchange::{Answer, AnswerBody, CacheWord, Routed};
 use crate::invalidation::{Appended, Carried, Fetch};
@@ -91,7 +92,7 @@ impl Candidate {
         };
         let received_at = response.terms.received_at;
         let note = fetched(CacheWord::Miss, reason, status, Ok(&response), received_at);
-        let fill = Fill::new(body, Pending::new(rooms, key, response, carried, fetch));
-        answer(routed, status, fields, AnswerBody::Fill(Box::new(fill)), note)
+        let pending = Pending::new(rooms, key, response, carried, fetch);
+        answer(routed, status, fields, Pump::stream(rooms, body, pending, routed), note)
     }
 }

@@ -7,12 +7,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Method, Response};
 use http_body::Body;
 use smallvec::{SmallVec, smallvec};
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
+use super::fill::FillRoom;
+use super::flight::Flights;
 use super::{fetch, partial, query, refresh, serve};
 use crate::clock::Clock;
 use crate::exchange::{Answer, Outbound, Routed};
@@ -41,6 +44,10 @@ pub struct Rooms {
     pub upstream_hosts: Vec<Vec<Box<str>>>,
     /// What time it is.
     pub clock: Clock,
+    /// The fetches that others may follow.
+    pub flights: Flights,
+    /// The memory of what is being fetched.
+    pub fills: Arc<FillRoom>,
     /// Free places for unsafe requests. They run on without their clients, so no connection and no permit of
     /// [`admit`](crate::layers::admit) bounds them.
     pub unsafe_exchanges: Arc<Semaphore>,
@@ -177,7 +184,7 @@ impl Rooms {
     }
 
     /// Key, look-up, standing, selection, reuse. `content`: a QUERY's.
-    pub(super) fn find(&self, routed: &Routed, rule: &CacheRule, content: Option<&[u8]>) -> Found {
+    pub(super) fn find(&self, routed: &Routed, rule: &CacheRule, content: Option<&Bytes>) -> Found {
         let request = &routed.request.head;
         let now = self.clock.now();
         let Ok(mut key) = self.key(routed, rule, now) else {
@@ -226,6 +233,7 @@ impl Rooms {
                 }
                 let offered = variants.as_deref().filter(|_| rule.policy.liberal);
                 let candidates = offered.map(|variants| self.candidates(variants, routed));
+                let reason = if part.is_some() { ForwardReason::Partial } else { reason };
                 Found::Errand(Errand::Fetch { reason, key, candidates: candidates.unwrap_or_default(), part })
             }
             Reuse::Refuse => Found::Answer(serve::only_if_cached(routed)),

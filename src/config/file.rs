@@ -16,8 +16,8 @@ pub(super) use keys::{
     QueryOrder, QueryPreset, QuerySection,
 };
 pub(super) use routes::{
-    CacheOff, CacheSection, ClientDirectivesWord, ComplianceWord, FieldCondition, Route, RouteMatch,
-    SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection, Ttl,
+    CacheOff, CacheSection, ClientDirectivesWord, CollapseOff, ComplianceWord, FieldCondition, Route,
+    RouteMatch, SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection, Ttl,
 };
 pub(super) use server::{
     AccessLogFormat, Admin, FixedHost, HostWord, MemorySection, Server, ServerTimeouts, Store, TokenScope,

@@ -76,6 +76,14 @@ impl RequestBody {
         }
     }
 
+    /// Its bytes, if it is all there and not empty.
+    pub fn as_whole(&self) -> Option<&Bytes> {
+        match &self.frames {
+            Frames::Whole(bytes) if self.ahead.is_empty() => bytes.as_ref(),
+            _ => None,
+        }
+    }
+
     /// This body with what has been read of it already put back.
     pub fn preceded_by(self, read: impl IntoIterator<Item = Frame<Bytes>>) -> Self {
         Self { ahead: read.into_iter().collect(), ..self }

@@ -372,6 +372,7 @@ mod tests {
             query: None,
             groups: true,
             no_vary_search: false,
+            collapse: None,
         });
         let path = PathPattern::parse(path).unwrap();
         let matching = Match { hosts: Vec::new(), path, methods: Vec::new(), headers: Vec::new() };

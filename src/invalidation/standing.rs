@@ -76,6 +76,11 @@ impl Carried {
         Some(Self::new(appended.position, cells, self.tag_bytes))
     }
 
+    /// The same, for one more that has the response.
+    pub fn again(&self) -> Self {
+        Self::new(self.as_of, self.cells.to_vec(), self.tag_bytes)
+    }
+
     /// What a response carries that is made of this one's bytes and of another's: the older position, and the tags of
     /// both.
     pub fn joined(mut self, other: &Self) -> Self {

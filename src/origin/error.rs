@@ -88,7 +88,7 @@ impl From<&BodyError> for RequestBodyFault {
         match error {
             BodyError::TooLarge { .. } => Self::TooLarge,
             BodyError::Idle { .. } => Self::Stalled,
-            BodyError::Refused | BodyError::Broken(_) => Self::Broken,
+            BodyError::Refused | BodyError::Incomplete | BodyError::Broken(_) => Self::Broken,
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::semantics::Policy;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One entry of `routes:`.
 #[derive(Debug)]
@@ -44,8 +45,34 @@ pub struct CacheRule {
     pub query: Option<QueryRule>,
     /// Cache groups are heard: what the origin groups together it can invalidate together (RFC 9875).
     pub groups: bool,
+    /// Requests for the same at the same time are forwarded once. `None`: each for itself.
+    pub collapse: Option<Collapse>,
     /// `No-Vary-Search` is heeded: a response may answer other queries than its own, where it says so.
     pub no_vary_search: bool,
+}
+
+/// A route's `collapse:` block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collapse {
+    /// How long a request waits for the head of a response that another has asked for.
+    pub wait: Duration,
+    /// How many of those that have waited for so long ask by themselves, at once.
+    pub parallel: usize,
+    /// Whether a fetch goes on though all who wanted it have left.
+    pub outlive_client: bool,
+    /// How long nobody waits for others under a key whose response could not be shared.
+    pub unshared_for: Duration,
+}
+
+impl Default for Collapse {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_secs(10),
+            parallel: 4,
+            outlive_client: true,
+            unshared_for: Duration::from_secs(30),
+        }
+    }
 }
 
 /// A route's `query:` block.

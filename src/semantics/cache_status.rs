@@ -61,6 +61,8 @@ pub struct CacheStatus {
     pub ttl_secs: Option<i64>,
     /// The response to the forwarded request was stored (§2.5).
     pub stored: bool,
+    /// The request was answered together with others that were forwarded once (§2.6).
+    pub collapsed: bool,
     /// A stable token, such as a `NotStored` reason (§2.8).
     pub detail: Option<&'static str>,
 }
@@ -87,6 +89,9 @@ impl CacheStatus {
             }
             if self.stored {
                 out.push_str("; stored");
+            }
+            if self.collapsed {
+                out.push_str("; collapsed");
             }
         }
         if let Some(ttl) = self.ttl_secs {

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::borrow::Cow;
 
 /// A stored response without its content.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StoredResponse {
     /// The status code it is served with.
     pub status: StatusCode,

@@ -19,7 +19,7 @@ use tower::Service;
 
 use super::accept::Accept;
 use crate::admin::{self, AdminState};
-use crate::cache::{CacheLayer, Rooms};
+use crate::cache::{CacheLayer, FillRoom, Flights, Rooms};
 use crate::clock::Clock;
 use crate::config::{Plan, Upstream};
 use crate::exchange::{Arrival, Outlet, RequestBody};
@@ -151,6 +151,8 @@ pub fn assemble(plan: &Plan, clock: &Clock) -> Result<Assembled, StartError> {
         searches: Searches::default(),
         upstream_hosts: plan.upstreams.iter().map(Upstream::own_hosts).collect(),
         clock: clock.clone(),
+        flights: Flights::new(plan.server.max_in_flight),
+        fills: Arc::new(FillRoom::new(plan.memory.filling_bytes)),
         unsafe_exchanges: Arc::new(Semaphore::new(plan.server.max_in_flight.min(Semaphore::MAX_PERMITS))),
     });
     let origin = Origin::new(&plan.upstreams, Arc::clone(&metrics));

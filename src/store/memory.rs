@@ -26,6 +26,8 @@ pub struct MemoryLimits {
     pub capacity_bytes: u64,
     /// The largest body that is stored, in bytes.
     pub max_object_bytes: u64,
+    /// What is still coming, all together, in bytes.
+    pub filling_bytes: u64,
 }
 
 /// A stored response with its body and what the invalidation log knows it by.

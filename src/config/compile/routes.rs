@@ -2,19 +2,20 @@
 
 use super::super::diagnostics::{Problems, Span, quote};
 use super::super::file::{
-    self, CacheSection, ClientDirectivesWord, ComplianceWord, FieldCondition, KeyField,
+    self, CacheSection, ClientDirectivesWord, CollapseOff, ComplianceWord, FieldCondition, KeyField,
     Route as RouteSection, RouteMatch, SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection,
     Ttl,
 };
 use super::super::read::{Either, Entries, Given, Named, Optional, OptionalExt, Text, Word};
 use super::keys::{DEFAULT, Found, Keys};
 use super::{
-    Names, check_name, entries, exactly_one, flag, items, places, tell_repeated, tell_unknown_holes,
+    Names, check_name, count, duration, entries, exactly_one, flag, items, places, tell_repeated,
+    tell_unknown_holes,
 };
 use crate::keys::Constructor;
 use crate::routes::{
-    CacheRule, HeaderCondition, Match, QueryRule, Route, StatusFields, StatusFieldsAudience, StoreCondition,
-    Table, Template,
+    CacheRule, Collapse, HeaderCondition, Match, QueryRule, Route, StatusFields, StatusFieldsAudience,
+    StoreCondition, Table, Template,
 };
 use crate::semantics::{ClientDirectives, Policy, SetCookie, StalePolicy, TtlPolicy};
 use http::{HeaderName, Method};
@@ -233,6 +234,21 @@ fn field_condition<T>(
     })
 }
 
+/// `None`: each request for itself.
+fn collapse(section: &CacheSection) -> Option<Collapse> {
+    let standard = Collapse::default();
+    match section.collapse.value() {
+        None => Some(standard),
+        Some(Either::First(CollapseOff::Off)) => None,
+        Some(Either::Second(section)) => Some(Collapse {
+            wait: duration(&section.wait, standard.wait),
+            parallel: count(&section.parallel, standard.parallel),
+            outlive_client: flag(&section.outlive_client, standard.outlive_client),
+            unshared_for: duration(&section.unshared_for, standard.unshared_for),
+        }),
+    }
+}
+
 /// A route's `cache:` and what it needs to know of its surroundings.
 struct Cache<'c, 'k> {
     keys: &'c Keys<'k>,
@@ -305,6 +321,7 @@ impl Cache<'_, '_> {
             }),
             groups: flag(&section.groups, true),
             no_vary_search,
+            collapse: collapse(section),
         }))
     }
 

@@ -301,5 +301,7 @@ pub(super) fn memory(file: &file::File, problems: &mut Problems) -> Option<Memor
             .add(span, "the largest object is larger than the whole store")
             .note(capacity, "the whole store");
     }
-    Some(MemoryLimits { capacity_bytes, max_object_bytes: max_object_bytes.min(capacity_bytes) })
+    let max_object_bytes = max_object_bytes.min(capacity_bytes);
+    let filling_bytes = size(&memory.filling, max_object_bytes.max(capacity_bytes / 4));
+    Some(MemoryLimits { capacity_bytes, max_object_bytes, filling_bytes })
 }

@@ -2,7 +2,7 @@
 
 use super::KeyConstructor;
 use crate::config::read::{Either, Entries, OneOrMany, Optional, Required, Text, Word, choice, section};
-use crate::config::scalars::{Size, Statuses, True};
+use crate::config::scalars::{Count, Size, Statuses, True};
 use crate::routes::{HostPattern, PathPattern, Template};
 use http::{HeaderName, Method};
 use regex::Regex;
@@ -103,9 +103,33 @@ section! {
         query: Optional<QueryMethodSection>,
         /// Whether `Cache-Groups` and `Cache-Group-Invalidation` (RFC 9875) are heard. Default: true.
         groups: Optional<Word<bool>>,
+        /// Requests for the same thing at the same time are sent to the app once. `off`: each for itself.
+        collapse: Optional<Either<CollapseOff, CollapseSection>>,
         /// Whether `No-Vary-Search` is heeded: a response answers all queries that it says are equivalent to its own.
         /// Default: false.
         no_vary_search: Optional<Word<bool>>,
+    }
+}
+
+choice! {
+    /// No collapsing.
+    enum CollapseOff {
+        /// Every request that the cache cannot answer is sent to the app.
+        Off = "off",
+    }
+}
+
+section! {
+    /// How requests for the same thing at the same time are answered together.
+    struct CollapseSection {
+        /// How long a request waits for the beginning of an answer that another has asked for. Default: 10s.
+        wait: Optional<Word<Duration>>,
+        /// How many of those that have waited so long are sent to the app by themselves, at once. Default: 4.
+        parallel: Optional<Word<Count>>,
+        /// Whether a fetch goes on, to be stored, though every client that wanted it has left. Default: true.
+        outlive_client: Optional<Word<bool>>,
+        /// For how long nobody waits for others where the answer turned out to be for one client only. Default: 30s.
+        unshared_for: Optional<Word<Duration>>,
     }
 }
 

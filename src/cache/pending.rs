@@ -1,0 +1,60 @@
+//! What waits for its body to be stored.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRAILER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::{Rooms, partial};
+use crate::invalidation::{Carried, Fetch};
+use crate::keys::Key;
+use crate::semantics::StoredResponse;
+use crate::store::Stored;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) rooms: Arc<Rooms>,
+    pub(super) key: Key,
+    pub(super) response: StoredResponse,
+    pub(super) carried: Carried,
+    /// Kept until the response is in the store, so that no invalidation since its beginning is forgotten.
+    pub(super) fetch: Fetch,
+    /// A stored part that this one may be joined to.
+    pub(super) joins: Option<Arc<Stored>>,
+}
+
+impl Pending {
+    pub(super) fn new(
+        rooms: &Arc<Rooms>,
+        key: Key,
+        response: StoredResponse,
+        carried: Carried,
+        fetch: Fetch,
+    ) -> Self {
+        Self { rooms: Arc::clone(rooms), key, response, carried, fetch, joins: None }
+    }
+
+    /// Stores the response with its whole body.
+    pub(super) fn store(self, body: Bytes, trailers: Option<Arc<HeaderMap>>) {
+        let Self { rooms, key, mut response, carried, fetch, joins } = self;
+        if !response.headers.contains_key(CONTENT_LENGTH) && !body.is_empty() {
+            response.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        // Whether or not the origin announced them: this time they are known (RFC 9110 §6.6.2).
+        if let Some(trailers) = &trailers {
+            let names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+            if let Ok(names) = HeaderValue::try_from(names.join(", ")) {
+                response.headers.insert(TRAILER, names);
+            }
+        }
+        let mut stored = Stored::new(key, response, body, carried).with_trailers(trailers);
+        if stored.response.status == StatusCode::PARTIAL_CONTENT {
+            let Some(joined) = partial::joined(&rooms, stored, joins.as_deref()) else { return };
+            stored = joined;
+        }
+        rooms.keep(Arc::new(stored));
+        drop(fetch);
+    }
+}
