@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct Flights {
     unshared: Cache<Arc<str>, Timestamp, Hasher>,
     /// Free places for fetches that need no client.
     free: Arc<Semaphore>,
+    max_flights: usize,
+    waiting: Arc<AtomicU64>,
 }
 
 type Shard = HashMap<Arc<str>, SmallVec<[Arc<Flight>; 1]>, Hasher>;
@@ -79,6 +82,24 @@ pub(super) struct Follower {
     seat: Seat,
     /// Where the log stood when it came.
     arrival: Position,
+    waiting: Waiting,
+}
+
+/// One of those who wait, until it is dropped.
+#[derive(Debug)]
+struct Waiting(Arc<AtomicU64>);
+
+impl Waiting {
+    fn new(count: &Arc<AtomicU64>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// How a request goes on.
@@ -116,12 +137,25 @@ impl Flights {
             u32::try_from(key.len() + UNSHARED_OVERHEAD_BYTES).unwrap_or(u32::MAX)
         };
         let unshared = Cache::builder().max_capacity(UNSHARED_BYTES).weigher(weigh);
+        let max_flights = max_flights.min(Semaphore::MAX_PERMITS);
         Self {
+            max_flights,
+            waiting: Arc::default(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: Hasher::default(),
             unshared: unshared.build_with_hasher(Hasher::default()),
-            free: Arc::new(Semaphore::new(max_flights.min(Semaphore::MAX_PERMITS))),
+            free: Arc::new(Semaphore::new(max_flights)),
         }
+    }
+
+    /// The fetches that need no client.
+    pub(super) fn under_way(&self) -> u64 {
+        (self.max_flights - self.free.available_permits().min(self.max_flights)) as u64
+    }
+
+    /// The requests that wait for another's fetch.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// A place for a fetch that needs no client, if there is one.
@@ -187,7 +221,13 @@ impl Rooms {
             && let Some(flight) = flights.iter().find(|flight| flight.takes(self, routed, rule, arrival, now))
         {
             let (landed, seat) = (flight.landed.subscribe(), flight.audience.seat());
-            return Entry::Follow(Follower { flight: Arc::clone(flight), landed, seat, arrival });
+            return Entry::Follow(Follower {
+                flight: Arc::clone(flight),
+                landed,
+                seat,
+                arrival,
+                waiting: Waiting::new(&self.flights.waiting),
+            });
         }
         // The answer to a HEAD is no answer to a GET.
         if routed.request.head.method == Method::HEAD {
@@ -376,13 +416,14 @@ impl Follower {
         wait: Duration,
         reason: ForwardReason,
     ) -> Result<Answer, Released> {
-        let Self { flight, mut landed, seat, arrival } = self;
+        let Self { flight, mut landed, seat, arrival, waiting } = self;
         let is_there = |landed: &Option<Landed>| landed.is_some();
         let in_time = tokio::select! {
             biased;
             there = landed.wait_for(is_there) => there.ok().and_then(|landed| landed.clone()),
             place = overdue(wait, &flight.alone) => return Err(Released::Overdue(place)),
         };
+        drop(waiting);
         // Without a landing the flight has crashed.
         let Some(landed) = in_time else { return Err(Released::Unsuited) };
         landed.answer(rooms, routed, rule, arrival, reason, seat).ok_or(Released::Unsuited)

@@ -26,6 +26,7 @@ use crate::origin::{OriginBody, OriginError};
 use crate::routes::{CacheRule, QueryRule, Table};
 use crate::semantics::{ForwardReason, NotStored, Reuse, Search, precondition, reuse, validation};
 use crate::store::{Memory, Searches, Stored, Variants};
+use crate::telemetry::Levels;
 
 /// The rooms the cache asks.
 #[derive(Debug)]
@@ -168,6 +169,17 @@ pub(super) type Candidates = SmallVec<[Arc<Stored>; 1]>;
 const MAX_CANDIDATES: usize = 8;
 
 impl Rooms {
+    /// What there is right now.
+    pub fn levels(&self) -> Levels {
+        Levels {
+            stored: self.store.len(),
+            stored_bytes: self.store.bytes(),
+            fetches: self.flights.under_way(),
+            waiting: self.flights.waiting(),
+            filling_bytes: self.fills.taken_bytes(),
+        }
+    }
+
     /// Whether the cache takes part, and [what it finds](Self::find).
     fn look(&self, routed: &Routed) -> Look {
         let request = &routed.request.head;

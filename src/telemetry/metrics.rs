@@ -31,6 +31,24 @@ pub struct Metrics {
     purged: Family<Source, Counter>,
     stored: Gauge,
     stored_bytes: Gauge,
+    fetches: Gauge,
+    waiting: Gauge,
+    filling_bytes: Gauge,
+}
+
+/// What there is right now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels {
+    /// Keys with stored responses.
+    pub stored: u64,
+    /// The bytes of stored responses.
+    pub stored_bytes: u64,
+    /// Fetches that need no client.
+    pub fetches: u64,
+    /// Requests that wait for another's fetch.
+    pub waiting: u64,
+    /// The bytes of responses that are still coming, or are still being read as they came.
+    pub filling_bytes: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,6 +95,9 @@ impl Metrics {
             purged: Family::default(),
             stored: Gauge::default(),
             stored_bytes: Gauge::default(),
+            fetches: Gauge::default(),
+            waiting: Gauge::default(),
+            filling_bytes: Gauge::default(),
         };
         metrics.registered(requests)
     }
@@ -109,6 +130,14 @@ impl Metrics {
             "Bytes of stored responses",
             Unit::Bytes,
             self.stored_bytes.clone(),
+        );
+        registry.register("fetches", "Fetches under way that others may share", self.fetches.clone());
+        registry.register("waiting", "Requests that wait for another's fetch", self.waiting.clone());
+        registry.register_with_unit(
+            "filling",
+            "Bytes of responses that are still coming",
+            Unit::Bytes,
+            self.filling_bytes.clone(),
         );
         self
     }
@@ -149,13 +178,21 @@ impl Metrics {
         WORDS.into_iter().zip(sums)
     }
 
-    /// The text, with what is stored right now.
+    /// The text, with what there is right now.
     ///
     /// # Errors
     /// None in practice: a `String` can be written to.
-    pub fn encode(&self, stored: u64, stored_bytes: u64) -> Result<String, fmt::Error> {
-        self.stored.set(i64::try_from(stored).unwrap_or(i64::MAX));
-        self.stored_bytes.set(i64::try_from(stored_bytes).unwrap_or(i64::MAX));
+    pub fn encode(&self, levels: Levels) -> Result<String, fmt::Error> {
+        let Levels { stored, stored_bytes, fetches, waiting, filling_bytes } = levels;
+        for (gauge, level) in [
+            (&self.stored, stored),
+            (&self.stored_bytes, stored_bytes),
+            (&self.fetches, fetches),
+            (&self.waiting, waiting),
+            (&self.filling_bytes, filling_bytes),
+        ] {
+            gauge.set(i64::try_from(level).unwrap_or(i64::MAX));
+        }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
@@ -167,7 +204,9 @@ mod tests {
     use super::*;
 
     fn check(metrics: &Metrics, lines: &[&str]) {
-        let text = metrics.encode(7, 700).unwrap();
+        let text = metrics
+            .encode(Levels { stored: 7, stored_bytes: 700, fetches: 1, waiting: 2, filling_bytes: 3 })
+            .unwrap();
         for line in lines {
             assert!(text.lines().any(|found| found == *line), "{line} in\n{text}");
         }
@@ -197,6 +236,9 @@ mod tests {
                 "staleproof_purged_total{source=\"api\"} 3",
                 "staleproof_stored 7",
                 "staleproof_stored_bytes 700",
+                "staleproof_fetches 1",
+                "staleproof_waiting 2",
+                "staleproof_filling_bytes 3",
                 "# EOF",
             ],
         );

@@ -4,4 +4,4 @@ mod access_log;
 mod metrics;
 
 pub use access_log::{AccessLog, Record};
-pub use metrics::Metrics;
+pub use metrics::{Levels, Metrics};

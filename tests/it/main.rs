@@ -11,6 +11,7 @@
 
 mod support;
 
+mod collapsed_forwarding;
 mod expect;
 mod failures;
 mod framing;

@@ -51,18 +51,27 @@ async fn a_large_body_arrives_whole_and_is_served_whole() {
 #[tokio::test]
 async fn a_client_that_leaves_in_mid_body_leaves_nothing_half_stored() {
     let origin = Origin::start().await;
-    let gate = Gate::closed();
+    let (left, end) = (Gate::closed(), Gate::closed());
     let fields = "Cache-Control: max-age=60\r\n";
     let slow = Reply::raw(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 8\r\n\r\nhalf"))
-        .wait(&gate)
-        .then("half");
-    origin.on("/a", [slow, Reply::ok(fields, "whole")]);
+        .wait(&left)
+        .then("ha")
+        .wait(&end)
+        .then("lf");
+    origin.on("/a", [slow]);
     let proxy = Proxy::in_front_of(&origin).await;
     let mut client = proxy.connect().await;
     client.write("GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     client.read_until("half").await;
     drop(client);
-    let response = proxy.get("/a").await;
-    assert_eq!((response.body.as_str(), response.x_cache().as_str()), ("whole", "MISS"));
-    gate.open();
+    left.open();
+    // Whoever comes next reads along; nothing is a hit before it is whole.
+    let mut next = proxy.connect().await;
+    next.write("GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    next.read_until("halfha").await;
+    end.open();
+    let response = next.response().await;
+    assert_eq!((response.body.as_str(), response.x_cache().as_str()), ("halfhalf", "MISS"));
+    assert_eq!(proxy.get("/a").await.x_cache(), "HIT");
+    assert_eq!(origin.count(), 1);
 }

@@ -302,6 +302,9 @@ pub(super) fn memory(file: &file::File, problems: &mut Problems) -> Option<Memor
             .note(capacity, "the whole store");
     }
     let max_object_bytes = max_object_bytes.min(capacity_bytes);
-    let filling_bytes = size(&memory.filling, max_object_bytes.max(capacity_bytes / 4));
+    let filling_bytes = match memory.filling.value_or(Word(Capacity::Percent(25))).0 {
+        Capacity::Size(Size(bytes)) => bytes,
+        Capacity::Percent(percent) => capacity_bytes / 100 * u64::from(percent),
+    };
     Some(MemoryLimits { capacity_bytes, max_object_bytes, filling_bytes })
 }

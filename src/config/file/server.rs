@@ -161,8 +161,8 @@ section! {
         capacity: Optional<Word<Capacity>>,
         /// The largest body that is stored. Default: 64MiB.
         max_object: Optional<Word<Size>>,
-        /// How much may be taken by responses that are still coming, all together. Default: a quarter of the capacity, or
-        /// `max_object` if that is more.
-        filling: Optional<Word<Size>>,
+        /// How much responses that are still coming may take, all together, beside what is stored; what goes beyond it is
+        /// passed on, not stored. A percentage is of the capacity. Default: 25%.
+        filling: Optional<Word<Capacity>>,
     }
 }

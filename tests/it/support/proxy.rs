@@ -97,6 +97,21 @@ impl Proxy {
         answer["matched"].as_u64().expect("a number")
     }
 
+    /// What a gauge of `/metrics` says.
+    pub async fn level(&self, name: &str) -> u64 {
+        let text = send(self.admin, "GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n").await.body;
+        let prefix = format!("staleproof_{name} ");
+        let level = text.lines().find_map(|line| line.strip_prefix(&prefix));
+        level.unwrap_or_else(|| panic!("{name} in {text}")).parse().expect("a number")
+    }
+
+    /// Returns once a gauge says so.
+    pub async fn until(&self, name: &str, level: u64) {
+        while self.level(name).await != level {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Moves the proxy's clock.
     pub fn later(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
