@@ -31,7 +31,7 @@ use crate::invalidation::{Carried, Position, Standing};
 use crate::keys::Key;
 use crate::origin::{OriginBody, OriginError};
 use crate::routes::{CacheRule, Collapse};
-use crate::semantics::ForwardReason;
+use crate::semantics::{ClientDirectives, ForwardReason, RequestDirectives};
 
 /// How much is remembered of keys that nobody can share, in bytes.
 const UNSHARED_BYTES: u64 = 4 * 1024 * 1024;
@@ -215,8 +215,7 @@ impl Rooms {
         // Read before the flights are looked at: what is invalidated later cannot have been meant to reach this request.
         let arrival = self.log.head();
         let mut shard = self.flights.shard(key);
-        // Whoever asks for the origin's word gets it: a fetch that has begun before does not tell it.
-        if quest.reason != ForwardReason::Request
+        if !wants_the_origins_word(routed, rule)
             && let Some(flights) = shard.get(key)
             && let Some(flight) = flights.iter().find(|flight| flight.takes(self, routed, rule, arrival, now))
         {
@@ -258,6 +257,12 @@ impl Rooms {
         names.dedup();
         names
     }
+}
+
+/// Whoever does, gets it: a fetch that has begun before does not tell it (RFC 9111 §5.2.1.4).
+fn wants_the_origins_word(routed: &Routed, rule: &CacheRule) -> bool {
+    rule.policy.client_directives == ClientDirectives::Obey
+        && RequestDirectives::of(&routed.request.head.headers).no_cache()
 }
 
 impl Flight {
