@@ -28,6 +28,7 @@ fuzz_target!(|input: &[u8]| {
         never_stale: false,
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: Duration::ZERO,
+        refresh_at: None,
     };
     let stored = StoredResponse::new(StatusCode::OK, HeaderMap::new(), &[], terms, Selecting::default());
     let Wanted::Parts(parts) = wanted(&request, &stored, COMPLETE) else { return };

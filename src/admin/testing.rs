@@ -29,7 +29,7 @@ use crate::routes::{
 };
 use crate::semantics::vary::Selecting;
 use crate::semantics::{LifetimeSource, Policy, StoredResponse, Terms};
-use crate::store::{Memory, MemoryLimits, Searches, Stored};
+use crate::store::{Memory, MemoryLimits, Searches, Stored, Uses};
 use crate::telemetry::Metrics;
 use crate::webhooks::{EventMapping, Hook, Intake, Preset};
 
@@ -91,6 +91,8 @@ impl Admin {
             routes,
             searches: Searches::default(),
             upstream_hosts: Vec::new(),
+            failing: Vec::new(),
+            uses: Uses::default(),
             clock: clock.clone(),
             flights: Flights::new(64),
             fills: Arc::new(FillRoom::new(1 << 24)),
@@ -189,6 +191,8 @@ fn article_route() -> Route {
             groups: true,
             no_vary_search: false,
             collapse: None,
+            refresh_ahead: 0.0,
+            min_uses: 1,
         }),
         status_fields: StatusFields {
             x_cache: true,
@@ -231,6 +235,7 @@ fn store_article(routes: &Table, log: &Arc<Log>, store: &Memory, path: &str) {
         never_stale: false,
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: Duration::ZERO,
+        refresh_at: None,
     };
     let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), &[], terms, Selecting::default());
     let carried = log.carry(&log.begin_fetch(), tags);

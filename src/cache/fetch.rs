@@ -42,6 +42,9 @@ where
         Errand::Pass { reason, detail } => pass(rooms, forward, routed, reason, detail).await,
         Errand::Part { reason, key } => partial::fetch(rooms, forward, routed, reason, key).await,
         Errand::Fetch { reason, key, candidates, part } => {
+            if let Some(rule) = routed.rule().filter(|rule| rule.min_uses > 1) {
+                rooms.uses.add(&key.text, rule.min_uses);
+            }
             let (routed, mut quest) = (Arc::new(routed), Quest { reason, key, candidates, part });
             match together(rooms, forward.clone(), &routed, &mut quest).await {
                 Ok(answer) => answer,
@@ -88,7 +91,7 @@ where
         }
         // What is stored may be another thing by now.
         match rooms.find(routed, rule, routed.request.body.as_whole()) {
-            Found::Answer(answer) | Found::Stale { answer, .. } => return Ok(answer),
+            Found::Answer(answer) | Found::Behind { answer, .. } => return Ok(answer),
             Found::Errand(Errand::Fetch { reason, key, candidates, part }) => {
                 *quest = Quest { reason, key, candidates, part };
             }
@@ -226,6 +229,7 @@ where
             Ok(response) => Some(Some(response.status())),
             Err(_) => Some(None),
         };
+        rooms.has_failed(routed, failed.is_some());
         if let (Some(status), Some(stored)) = (failed, selected)
             && reuse::on_error(&stored.response, quest.reason, received_at)
             && stored.carried.standing(&rooms.log) != Standing::Dead
@@ -315,7 +319,9 @@ pub(super) fn keep(
     let key = rooms.key_stated(routed, rule, &response, quest.key.clone());
     let pending = Pending::new(rooms, key, response, carried, fetch);
     let pump = Pump::of(rooms, Bytes::new(), body, audience);
-    Outcome::Kept(Box::new(Kept::new(status, fields, quest.word(), pump, pending)))
+    let often = rule.min_uses <= 1 || rooms.uses.count(&quest.key.text) >= rule.min_uses;
+    let stored = if often { Ok(()) } else { Err(NotStored::MinUses) };
+    Outcome::Kept(Box::new(Kept::new(status, fields, quest.word(), pump, pending, stored)))
 }
 
 /// The origin has confirmed a stored response, for this request and for those that come.

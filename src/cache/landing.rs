@@ -57,11 +57,13 @@ impl Kept {
         word: CacheWord,
         pump: Pump,
         pending: Pending,
+        stored: Result<(), NotStored>,
     ) -> Self {
         let fill = Arc::clone(&pump.fill);
         let (response, carried) = (pending.response.clone(), pending.carried.again());
-        let sharing = Arc::new(Sharing { response, carried, fill, word });
-        let (status, pump) = (sharing.response.status, pump.storing(pending));
+        let sharing = Arc::new(Sharing { response, carried, fill, word, stored });
+        let status = sharing.response.status;
+        let pump = if stored.is_ok() { pump.storing(pending) } else { pump };
         Self { status, forward_status, fields, sharing, pump }
     }
 }
@@ -95,6 +97,8 @@ pub(super) struct Sharing {
     carried: Carried,
     fill: Arc<Fill>,
     word: CacheWord,
+    /// Whether it is to be stored.
+    stored: Result<(), NotStored>,
 }
 
 /// What a flight brings to those who did not cause it.
@@ -185,7 +189,7 @@ impl Kept {
     fn own(self, routed: &Routed, quest: &Quest, seat: Seat) -> (Answer, Pump) {
         let Self { status, forward_status, fields, sharing, pump } = self;
         let response = &sharing.response;
-        let note = quest.note(forward_status, Ok(response), response.terms.received_at);
+        let note = quest.note(forward_status, sharing.stored.map(|()| response), response.terms.received_at);
         let answer = match precondition::evaluate(response, &routed.request.head.headers) {
             // This client has it already; the next may not.
             Verdict::NotModified => {
@@ -316,8 +320,9 @@ impl Sharing {
     fn answer(&self, routed: &Routed, reason: ForwardReason, seat: Seat, now: Timestamp) -> Option<Answer> {
         let held = &self.response;
         let status = CacheStatus {
-            stored: true,
+            stored: self.stored.is_ok(),
             ttl_secs: Some(held.terms.ttl_secs(now)),
+            detail: self.stored.err().map(NotStored::as_str),
             ..collapsed(reason, held.status)
         };
         let mut response = match precondition::evaluate(held, &routed.request.head.headers) {

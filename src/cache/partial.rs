@@ -184,7 +184,14 @@ pub(super) fn complete(
     // Of two fetches the older counts: an invalidation after it may have been meant for its bytes.
     let carried = carried.joined(&part.carried);
     let pending = Pending::new(rooms, quest.key.clone(), response, carried, fetch);
-    Some(Outcome::Kept(Box::new(Kept::new(StatusCode::PARTIAL_CONTENT, fields, quest.word(), pump, pending))))
+    Some(Outcome::Kept(Box::new(Kept::new(
+        StatusCode::PARTIAL_CONTENT,
+        fields,
+        quest.word(),
+        pump,
+        pending,
+        Ok(()),
+    ))))
 }
 
 /// A part that has just come, with what it touches of a stored one. Under the whole's key if nothing is missing any more.

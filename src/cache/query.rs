@@ -47,7 +47,7 @@ where
             routed.request.body = RequestBody::whole(content);
             match found {
                 Found::Answer(answer) => return answer,
-                Found::Stale { answer, stored, errand } => {
+                Found::Behind { answer, stored, errand } => {
                     refresh::spawn(rooms, forward, routed, &stored, errand);
                     return answer;
                 }

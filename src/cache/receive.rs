@@ -44,6 +44,9 @@ pub(super) fn storable(
 ) -> Result<StoredResponse, NotStored> {
     let request = &routed.request.head;
     let terms = storing::terms(method, &request.headers, status, fields, &rule.policy, exchanged)?;
+    let took = exchanged.received_at.since(exchanged.requested_at);
+    let terms = terms.jittered(rule.policy.ttl.jitter, fastrand::f64());
+    let terms = terms.refreshed_ahead(rule.refresh_ahead, took, fastrand::f64());
     if !is_wanted(rule, status, fields) {
         return Err(NotStored::Condition);
     }

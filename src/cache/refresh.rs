@@ -1,6 +1,7 @@
 //! Refreshing behind the client's back: who asked has been served, and a task of its own asks the origin.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, Response};
 use tower::Service;
@@ -8,9 +9,12 @@ use tower::Service;
 use super::fetch::{self, Quest};
 use super::flight::Entry;
 use super::service::{Errand, Rooms};
-use crate::exchange::{Interims, Outbound, Routed};
+use crate::exchange::{Answer, CacheWord, Interims, Outbound, Routed};
 use crate::origin::{OriginBody, OriginError};
 use crate::store::Stored;
+
+/// How long a stored response is left alone after it could not be refreshed.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Carries out the errand, unless the same is under way for this stored response, or for others who wait for it.
 pub(super) fn spawn<F>(
@@ -33,12 +37,18 @@ pub(super) fn spawn<F>(
     let (rooms, quest) = (Arc::clone(rooms), Quest { reason, key, candidates, part });
     tokio::spawn(async move {
         let Some(rule) = routed.rule() else { return };
-        match rooms.enter(&routed, rule, &quest) {
-            Entry::Follow(_) => {}
-            Entry::Lead(leader) => {
-                leader.fly(&rooms, forward, Arc::new(routed), quest).answer().await;
-            }
-            Entry::Alone => drop(fetch::alone(&rooms, forward, &routed, &quest, None).await),
+        let answer = match rooms.enter(&routed, rule, &quest) {
+            Entry::Follow(_) => return,
+            Entry::Lead(leader) => leader.fly(&rooms, forward, Arc::new(routed), quest).answer().await,
+            Entry::Alone => Some(fetch::alone(&rooms, forward, &routed, &quest, None).await),
+        };
+        // Of an origin that fails nobody asks the same again at once.
+        let failed = |answer: &Answer| {
+            answer.response.status().is_server_error()
+                || answer.note.as_ref().is_some_and(|note| note.word == CacheWord::Stale)
+        };
+        if answer.is_none_or(|answer| failed(&answer)) {
+            tokio::time::sleep(PAUSE).await;
         }
         drop(turn);
     });

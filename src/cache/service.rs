@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use crate::layers::Early;
 use crate::origin::{OriginBody, OriginError};
 use crate::routes::{CacheRule, QueryRule, Table};
 use crate::semantics::{ForwardReason, NotStored, Reuse, Search, precondition, reuse, validation};
-use crate::store::{Memory, Searches, Stored, Variants};
+use crate::store::{Memory, Searches, Stored, Uses, Variants};
 use crate::telemetry::Levels;
 
 /// The rooms the cache asks.
@@ -43,6 +44,10 @@ pub struct Rooms {
     pub searches: Searches,
     /// By what hosts the servers of each upstream may know themselves, as the plan numbers them.
     pub upstream_hosts: Vec<Vec<Box<str>>>,
+    /// Of which upstreams the last that was heard was a failure, as the plan numbers them.
+    pub failing: Vec<AtomicBool>,
+    /// How often keys were asked for that have nothing stored.
+    pub uses: Uses,
     /// What time it is.
     pub clock: Clock,
     /// The fetches that others may follow.
@@ -100,7 +105,7 @@ where
     fn call(&mut self, routed: Routed) -> Self::Future {
         match self.rooms.look(&routed) {
             Look::Found(Found::Answer(answer)) => Early::now(answer),
-            Look::Found(Found::Stale { answer, stored, errand }) => {
+            Look::Found(Found::Behind { answer, stored, errand }) => {
                 refresh::spawn(&self.rooms, self.forward.clone(), routed, &stored, errand);
                 Early::now(answer)
             }
@@ -130,8 +135,8 @@ enum Look {
 /// What was found.
 pub(super) enum Found {
     Answer(Answer),
-    /// To be served stale, and worth an errand that nobody waits for.
-    Stale {
+    /// Worth an errand that nobody waits for.
+    Behind {
         answer: Answer,
         stored: Arc<Stored>,
         errand: Errand,
@@ -225,12 +230,17 @@ impl Rooms {
                     });
                 };
                 let answer = serve::hit(stored, routed, now);
-                if verdict == Reuse::Serve {
+                if verdict == Reuse::Serve && !stored.response.terms.is_to_be_refreshed(now) {
                     return Found::Answer(answer);
                 }
-                let candidates = smallvec![Arc::clone(stored)];
-                let errand = Errand::Fetch { reason: ForwardReason::Stale, key, candidates, part: None };
-                Found::Stale { answer, stored: Arc::clone(stored), errand }
+                behind(answer, stored, key)
+            }
+            Reuse::Validate(ForwardReason::Stale)
+                if let Some(stored) = selected
+                    && self.is_failing(routed)
+                    && reuse::on_error(&stored.response, ForwardReason::Stale, now) =>
+            {
+                behind(serve::instead_of_failure(stored, routed, now, None), stored, key)
             }
             Reuse::Validate(reason) => {
                 let candidates = selected.cloned().into_iter().collect();
@@ -249,6 +259,20 @@ impl Rooms {
                 Found::Errand(Errand::Fetch { reason, key, candidates: candidates.unwrap_or_default(), part })
             }
             Reuse::Refuse => Found::Answer(serve::only_if_cached(routed)),
+        }
+    }
+
+    /// Whether the last that was heard of the origin was a failure: then nobody waits for the next one.
+    fn is_failing(&self, routed: &Routed) -> bool {
+        self.failing.get(routed.route.upstream).is_some_and(|failing| failing.load(Ordering::Relaxed))
+    }
+
+    /// The origin has answered, or failed to.
+    pub(super) fn has_failed(&self, routed: &Routed, failed: bool) {
+        if let Some(failing) = self.failing.get(routed.route.upstream)
+            && failing.load(Ordering::Relaxed) != failed
+        {
+            failing.store(failed, Ordering::Relaxed);
         }
     }
 
@@ -303,6 +327,13 @@ impl Rooms {
         }
         (selected, exist)
     }
+}
+
+/// The answer is there, and the origin is asked after it.
+fn behind(answer: Answer, stored: &Arc<Stored>, key: Key) -> Found {
+    let candidates = smallvec![Arc::clone(stored)];
+    let errand = Errand::Fetch { reason: ForwardReason::Stale, key, candidates, part: None };
+    Found::Behind { answer, stored: Arc::clone(stored), errand }
 }
 
 /// Whether a request may be answered from the cache or fill it; if not, why.

@@ -97,6 +97,27 @@ impl Parse for Capacity {
     }
 }
 
+/// A part of a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Percent(pub(super) u8);
+
+impl Parse for Percent {
+    const EXPECTED: &'static str = "a percentage such as 25%";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        match text.strip_suffix('%').map(|number| number.trim_end().parse()) {
+            Some(Ok(percent @ 0..=100)) => Ok(Self(percent)),
+            _ => {
+                Err(Refusal::new("a percentage is a whole number from 0% to 100%").help("write it like 10%"))
+            }
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9]+ *%$" })
+    }
+}
+
 /// A whole number that may be zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Number(pub(super) u32);

@@ -197,6 +197,7 @@ mod tests {
                 never_stale: false,
                 stale_while_revalidate: Duration::ZERO,
                 stale_if_error: Duration::ZERO,
+                refresh_at: None,
             };
             let field = |name: &'static str, value: &str| {
                 let value = value.parse().unwrap();

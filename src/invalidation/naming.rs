@@ -373,6 +373,8 @@ mod tests {
             groups: true,
             no_vary_search: false,
             collapse: None,
+            refresh_ahead: 0.0,
+            min_uses: 1,
         });
         let path = PathPattern::parse(path).unwrap();
         let matching = Match { hosts: Vec::new(), path, methods: Vec::new(), headers: Vec::new() };

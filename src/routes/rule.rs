@@ -47,6 +47,10 @@ pub struct CacheRule {
     pub groups: bool,
     /// Requests for the same at the same time are forwarded once. `None`: each for itself.
     pub collapse: Option<Collapse>,
+    /// The last part of a response's freshness lifetime in which a hit refreshes it, from 0 to 1.
+    pub refresh_ahead: f64,
+    /// How often a key must have been asked for before a response is stored.
+    pub min_uses: usize,
     /// `No-Vary-Search` is heeded: a response may answer other queries than its own, where it says so.
     pub no_vary_search: bool,
 }

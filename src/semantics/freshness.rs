@@ -39,6 +39,30 @@ impl Terms {
     }
 }
 
+impl Terms {
+    /// With a lifetime that is cut by up to `share` of it; `luck`, from 0 to 1, says by how much.
+    pub fn jittered(self, share: f64, luck: f64) -> Self {
+        Self { lifetime: self.lifetime.mul_f64(1.0 - share.clamp(0.0, 1.0) * luck.clamp(0.0, 1.0)), ..self }
+    }
+
+    /// To be refreshed by hits in the last `share` of the lifetime, early enough for a fetch that takes as long as the one
+    /// before (`fetch`) to be over when it ends. `luck`, from 0 to 1: where in that time it begins, so that not all that was
+    /// stored together is refreshed together.
+    pub fn refreshed_ahead(self, share: f64, fetch: Duration, luck: f64) -> Self {
+        if share <= 0.0 || self.always_validate {
+            return self;
+        }
+        let window = self.lifetime.mul_f64(share.min(1.0));
+        let ahead = window.mul_f64(1.0 - luck.clamp(0.0, 1.0)).max(fetch.saturating_mul(2)).min(window);
+        Self { refresh_at: Some(self.expires_at().minus(ahead)), ..self }
+    }
+
+    /// Whether a hit should refresh it.
+    pub fn is_to_be_refreshed(&self, now: Timestamp) -> bool {
+        self.refresh_at.is_some_and(|at| now >= at)
+    }
+}
+
 /// The lifetime the origin states (§4.2.1): the first of `s-maxage`, `max-age` and `Expires` minus `Date`.
 pub(super) fn stated_lifetime(
     Statement { directives, targeted, .. }: &Statement,
@@ -124,6 +148,40 @@ mod tests {
 
     fn exchanged(requested_at: f64, received_at: f64) -> Exchanged {
         Exchanged { requested_at: at(requested_at), received_at: at(received_at) }
+    }
+
+    #[test]
+    fn chance_only_ever_cuts_a_lifetime() {
+        let check = |share, luck, expected| {
+            assert_eq!(terms(100, 0, 1000).jittered(share, luck).lifetime, Duration::from_secs(expected));
+        };
+        check(0.0, 1.0, 100);
+        check(0.1, 0.0, 100);
+        check(0.1, 0.5, 95);
+        check(0.1, 1.0, 90);
+        check(2.0, 2.0, 0);
+    }
+
+    #[test]
+    fn what_is_hot_is_refreshed_in_the_last_part_of_its_lifetime_and_in_time_for_a_slow_fetch() {
+        let check = |share, fetch, luck, expected: Option<f64>| {
+            let refreshed = terms(100, 20, 1000).refreshed_ahead(share, Duration::from_secs(fetch), luck);
+            assert_eq!(refreshed.refresh_at, expected.map(at), "{share} {fetch} {luck}");
+            if let Some(moment) = expected {
+                assert!(
+                    !refreshed.is_to_be_refreshed(at(moment - 0.1))
+                        && refreshed.is_to_be_refreshed(at(moment))
+                );
+            }
+        };
+        // It was 20 seconds old on arrival: it expires at 1080.
+        check(0.0, 5, 0.0, None);
+        check(0.1, 0, 0.0, Some(1070.0));
+        check(0.1, 0, 0.5, Some(1075.0));
+        check(0.1, 4, 1.0, Some(1072.0));
+        check(0.1, 60, 1.0, Some(1070.0));
+        let each_time = Terms { always_validate: true, ..terms(100, 0, 1000) };
+        assert_eq!(each_time.refreshed_ahead(0.5, Duration::ZERO, 0.5).refresh_at, None);
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum NotStored {
     Purged,
     /// The key constructor rejects the request. Found by the route.
     KeyRejected,
+    /// Its key has not been asked for often enough. Found by the fetch.
+    MinUses,
     /// Its end was the connection's, so it cannot be known to be complete. Found by the fetch.
     CloseDelimited,
 }
@@ -75,6 +77,7 @@ impl NotStored {
             Self::Condition => "store-condition",
             Self::Purged => "purged",
             Self::KeyRejected => "key-rejected",
+            Self::MinUses => "min-uses",
             Self::CloseDelimited => "close-delimited",
         }
     }

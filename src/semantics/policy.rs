@@ -5,7 +5,8 @@
 //! (RFC 9111 §3) are never overridden.
 
 use super::targeted::{CDN_CACHE_CONTROL, STALEPROOF_CACHE_CONTROL};
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +73,19 @@ pub struct TtlPolicy {
     pub max: Option<Duration>,
     /// Replaces whatever the origin says about lifetime (never `no-store`, `private`).
     pub overriding: Option<Duration>,
+    /// Of responses with these status codes that state none, instead of `default`, the first that applies. Neither the
+    /// heuristically cacheable codes nor `min` bound it: an operator who names a code means it.
+    pub by_status: Vec<(RangeInclusive<u16>, Duration)>,
+    /// By how much a lifetime is cut at most, by chance; from 0 to 1.
+    pub jitter: f64,
+}
+
+impl TtlPolicy {
+    /// What `by_status` says.
+    pub(super) fn of_status(&self, status: StatusCode) -> Option<Duration> {
+        let named = self.by_status.iter().find(|(codes, _)| codes.contains(&status.as_u16()));
+        named.map(|(_, lifetime)| *lifetime)
+    }
 }
 
 /// How long past its freshness lifetime a response may be served, where it does not say so itself (RFC 5861). Nothing

@@ -37,6 +37,7 @@ pub(super) fn terms(lifetime: u64, initial_age: u64, received_at: u64) -> Terms 
         never_stale: false,
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: Duration::ZERO,
+        refresh_at: None,
     }
 }
 

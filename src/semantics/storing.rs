@@ -43,6 +43,8 @@ pub struct Terms {
     pub stale_while_revalidate: Duration,
     /// How long past its lifetime it may be served when the origin fails (RFC 5861 §4); zero if `never_stale`.
     pub stale_if_error: Duration,
+    /// From when on a hit refreshes it, though it is fresh.
+    pub refresh_at: Option<Timestamp>,
 }
 
 /// What a freshness lifetime was taken from, before `min` and `max`.
@@ -56,6 +58,8 @@ pub enum LifetimeSource {
     MaxAge,
     /// The response's `Expires`.
     Expires,
+    /// The route's `ttl.by_status`.
+    Status,
     /// The route's `ttl.default`.
     Default,
     /// The time since `Last-Modified` (§4.2.2); or nothing, and the lifetime is zero.
@@ -70,6 +74,7 @@ impl LifetimeSource {
             Self::SMaxage => "s-maxage",
             Self::MaxAge => "max-age",
             Self::Expires => "expires",
+            Self::Status => "by_status",
             Self::Default => "default",
             Self::Heuristic => "heuristic",
         }
@@ -217,6 +222,7 @@ pub fn terms_told(
         never_stale,
         stale_while_revalidate: window(directives.stale_while_revalidate, policy.stale.while_revalidate),
         stale_if_error: window(directives.stale_if_error, policy.stale.if_error),
+        refresh_at: None,
     };
     // "some caches will not store a response that has neither a cache validator nor an explicit expiration
     // time, as such responses are not usually useful to store" (§3); nor one that expired before it came.
@@ -258,7 +264,9 @@ fn lifetime(
     // "heuristics can only be used on responses without explicit freshness whose status codes are defined as
     // heuristically cacheable and on responses without explicit freshness that have been explicitly
     // marked as cacheable (e.g., with a public response directive)" (§4.2.2); so can policies
-    if stated.is_none() && !is_heuristically_cacheable(status) && !directives.public() {
+    let of_status = ttl.of_status(status).map(|lifetime| (lifetime, LifetimeSource::Status));
+    let named = stated.is_some() || of_status.is_some();
+    if !named && !is_heuristically_cacheable(status) && !directives.public() {
         return Err(NotStored::Status);
     }
     let heuristic = || {
@@ -268,11 +276,14 @@ fn lifetime(
     let at_most = ttl.max.unwrap_or(Duration::MAX);
 
     if status.is_server_error() {
-        let (lifetime, source) = stated.or_else(heuristic).ok_or(NotStored::NoFreshness)?;
+        let (lifetime, source) = stated.or(of_status).or_else(heuristic).ok_or(NotStored::NoFreshness)?;
         return Ok((lifetime.min(at_most), source));
     }
     if let Some(overriding) = ttl.overriding {
         return Ok((overriding, LifetimeSource::Override));
+    }
+    if let (None, Some((lifetime, source))) = (stated, of_status) {
+        return Ok((lifetime.min(at_most), source));
     }
     let default = ttl.default.map(|default| (default, LifetimeSource::Default));
     if let Some((lifetime, source)) = stated.or(default).or_else(heuristic) {
@@ -458,14 +469,46 @@ mod tests {
 
     #[test]
     fn no_store_and_private_hold_against_everything_else() {
-        let anything =
-            Case::ttl(TtlPolicy { default: secs(5), min: secs(5), max: secs(5), overriding: secs(5) });
+        let anything = Case::ttl(TtlPolicy {
+            default: secs(5),
+            min: secs(5),
+            max: secs(5),
+            overriding: secs(5),
+            ..TtlPolicy::default()
+        });
         for case in [get(), anything] {
             case.check_cc("no-store, public, max-age=60, s-maxage=60", Err(No::NoStore));
             case.check_cc("private, public, max-age=60, s-maxage=60", Err(No::Private));
             case.check_cc("private=\"content-type\", max-age=60", Err(No::Private));
             case.check_cc("max-age=60, extension=\"", Err(No::NoStore));
         }
+    }
+
+    #[test]
+    fn a_code_may_have_a_lifetime_of_its_own() {
+        let ttl = TtlPolicy {
+            default: secs(300),
+            min: secs(100),
+            max: secs(400),
+            by_status: vec![
+                (404..=404, Duration::from_secs(30)),
+                (500..=599, Duration::from_secs(2)),
+                (400..=499, Duration::from_secs(500)),
+            ],
+            ..TtlPolicy::default()
+        };
+        let check = |status, cache_control, expected| {
+            Case { status, ..Case::ttl(ttl.clone()) }.check_cc(cache_control, expected);
+        };
+        check(200, "", Ok(300));
+        check(404, "", Ok(30));
+        check(403, "", Ok(400));
+        check(503, "", Ok(2));
+        check(404, "max-age=200", Ok(200));
+        check(503, "max-age=200", Ok(200));
+        check(404, "no-store", Err(No::NoStore));
+        // About one exchange only, whatever the operator says.
+        check(429, "", Err(No::Status));
     }
 
     #[test]
@@ -536,7 +579,13 @@ mod tests {
 
     #[test]
     fn a_server_error_is_kept_for_no_longer_than_it_says() {
-        let ttl = TtlPolicy { default: secs(300), min: secs(300), max: secs(500), overriding: secs(400) };
+        let ttl = TtlPolicy {
+            default: secs(300),
+            min: secs(300),
+            max: secs(500),
+            overriding: secs(400),
+            ..TtlPolicy::default()
+        };
         let outage = Case { status: 503, ..Case::ttl(ttl) };
         outage.check_cc("max-age=2", Ok(2));
         outage.check_cc("max-age=2000", Ok(500));

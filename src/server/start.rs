@@ -27,7 +27,7 @@ use crate::invalidation::{Invalidator, Log};
 use crate::layers::observe::Observer;
 use crate::origin::Origin;
 use crate::stack::{self, Stack};
-use crate::store::{Memory, Searches};
+use crate::store::{Memory, Searches, Uses};
 use crate::telemetry::{AccessLog, Metrics};
 
 /// Why the server could not start.
@@ -150,6 +150,8 @@ pub fn assemble(plan: &Plan, clock: &Clock) -> Result<Assembled, StartError> {
         routes: Arc::clone(&plan.routes),
         searches: Searches::default(),
         upstream_hosts: plan.upstreams.iter().map(Upstream::own_hosts).collect(),
+        failing: plan.upstreams.iter().map(|_| AtomicBool::new(false)).collect(),
+        uses: Uses::default(),
         clock: clock.clone(),
         flights: Flights::new(plan.server.max_in_flight),
         fills: Arc::new(FillRoom::new(plan.memory.filling_bytes)),

@@ -2,6 +2,8 @@
 
 mod memory;
 mod searches;
+mod uses;
 
 pub use memory::{Memory, MemoryLimits, Stored, Variants};
 pub use searches::Searches;
+pub use uses::Uses;

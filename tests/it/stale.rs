@@ -178,3 +178,93 @@ async fn a_failure_does_not_bring_back_what_was_purged_meanwhile() {
     });
     assert_eq!(second.status, 503);
 }
+
+#[tokio::test]
+async fn while_the_origin_is_known_to_fail_nobody_waits_for_it() {
+    let origin = Origin::start().await;
+    let gate = Gate::closed();
+    let down = || Reply::status("503 Service Unavailable", "", "down");
+    origin.on("/a", [Reply::ok(ON_ERROR, "one"), down(), Reply::ok(ON_ERROR, "two")]);
+    origin.on("/b", [Reply::ok(ON_ERROR, "one"), Reply::ok(ON_ERROR, "two").after(&gate)]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    proxy.get("/a").await;
+    proxy.get("/b").await;
+    proxy.later(70);
+    assert_eq!(proxy.get("/a").await.body, "one");
+    // The first has found out for the others. Behind their backs it is asked again.
+    let stale = proxy.get("/b").await;
+    assert_eq!((stale.body.as_str(), stale.x_cache().as_str()), ("one", "STALE"));
+    assert_eq!(stale.field("cache-status"), "staleproof; fwd=stale; ttl=-10; detail=stale-if-error");
+    gate.open();
+    assert_eq!(until_hit(&proxy, "/b").await.body, "two");
+    // It answers again, and who asks now waits for the answer.
+    assert_eq!(proxy.get("/a").await.body, "two");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_shortly_before_its_end_never_runs_out() {
+    let origin = Origin::start().await;
+    let fresh = "Cache-Control: max-age=100\r\n";
+    origin.on("/a", [Reply::ok(fresh, "one"), Reply::ok(fresh, "two")]);
+    let routes =
+        "  - { name: all, match: { path: \"/{*rest}\" }, upstream: app, cache: { refresh_ahead: 20% } }\n";
+    let proxy = Proxy::with_routes(&origin, routes).await;
+    proxy.get("/a").await;
+    proxy.later(79);
+    assert_eq!(proxy.get("/a").await.body, "one");
+    proxy.until("fetches", 0).await;
+    assert_eq!(origin.count(), 1);
+    proxy.later(20);
+    // Still fresh, and nobody waits.
+    let hit = proxy.get("/a").await;
+    assert_eq!((hit.body.as_str(), hit.x_cache().as_str()), ("one", "HIT"));
+    while proxy.get("/a").await.body != "two" {}
+    proxy.later(2);
+    assert_eq!(proxy.get("/a").await.x_cache(), "HIT");
+    assert_eq!(origin.count(), 2);
+}
+
+#[tokio::test]
+async fn what_is_stored_together_does_not_run_out_together() {
+    let origin = Origin::start().await;
+    let routes =
+        "  - { name: all, match: { path: \"/{*rest}\" }, upstream: app, cache: { ttl: { jitter: 50% } } }\n";
+    let proxy = Proxy::with_routes(&origin, routes).await;
+    let mut lifetimes = std::collections::BTreeSet::new();
+    for index in 0..20 {
+        let target = format!("/{index}");
+        origin.on(&target, [Reply::ok("Cache-Control: max-age=10000\r\n", "one")]);
+        let status = proxy.get(&target).await.field("cache-status");
+        let lifetime: u32 = status.rsplit_once("ttl=").unwrap().1.parse().unwrap();
+        assert!((5000..=10000).contains(&lifetime), "{status}");
+        lifetimes.insert(lifetime);
+    }
+    assert!(lifetimes.len() > 5, "{lifetimes:?}");
+}
+
+#[tokio::test]
+async fn a_route_may_store_what_is_asked_for_twice() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::ok("Cache-Control: max-age=60\r\n", "one")]);
+    let routes = "  - { name: all, match: { path: \"/{*rest}\" }, upstream: app, cache: { min_uses: 2 } }\n";
+    let proxy = Proxy::with_routes(&origin, routes).await;
+    let first = proxy.get("/a").await;
+    assert_eq!(first.field("cache-status"), "staleproof; fwd=uri-miss; fwd-status=200; detail=min-uses");
+    assert!(proxy.get("/a").await.field("cache-status").contains("stored"));
+    assert_eq!(proxy.get("/a").await.x_cache(), "HIT");
+}
+
+#[tokio::test]
+async fn an_error_may_be_kept_for_a_moment() {
+    let origin = Origin::start().await;
+    origin.on("/a", [Reply::status("503 Service Unavailable", "", "down"), Reply::ok("", "up")]);
+    let cache = "{ ttl: { by_status: { 5xx: 2s } } }";
+    let routes =
+        format!("  - {{ name: all, match: {{ path: \"/{{*rest}}\" }}, upstream: app, cache: {cache} }}\n");
+    let proxy = Proxy::with_routes(&origin, &routes).await;
+    assert_eq!(proxy.get("/a").await.x_cache(), "MISS");
+    let kept = proxy.get("/a").await;
+    assert_eq!((kept.status, kept.x_cache().as_str()), (503, "HIT"));
+    proxy.later(2);
+    assert_eq!(proxy.get("/a").await.body, "up");
+}

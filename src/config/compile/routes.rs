@@ -6,7 +6,8 @@ use super::super::file::{
     Route as RouteSection, RouteMatch, SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection,
     Ttl,
 };
-use super::super::read::{Either, Entries, Given, Named, Optional, OptionalExt, Text, Word};
+use super::super::read::{Either, Entries, Given, Named, Optional, OptionalExt, Parse, Text, Word};
+use super::super::scalars::{Percent, Statuses};
 use super::keys::{DEFAULT, Found, Keys};
 use super::{
     Names, check_name, count, duration, entries, exactly_one, flag, items, places, tell_repeated,
@@ -19,6 +20,7 @@ use crate::routes::{
 };
 use crate::semantics::{ClientDirectives, Policy, SetCookie, StalePolicy, TtlPolicy};
 use http::{HeaderName, Method};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -322,6 +324,8 @@ impl Cache<'_, '_> {
             groups: flag(&section.groups, true),
             no_vary_search,
             collapse: collapse(section),
+            refresh_ahead: share(&section.refresh_ahead),
+            min_uses: count(&section.min_uses, 1),
         }))
     }
 
@@ -438,7 +442,31 @@ fn ttl(section: &CacheSection, problems: &mut Problems) -> TtlPolicy {
         min: value(&words.min),
         max: value(&words.max),
         overriding: value(&words.r#override),
+        by_status: by_status(&words.by_status, problems),
+        jitter: share(&words.jitter),
     }
+}
+
+fn share(key: &Optional<Word<Percent>>) -> f64 {
+    key.value().map_or(0.0, |percent| f64::from(percent.0.0) / 100.0)
+}
+
+/// Codes before classes.
+fn by_status(
+    given: &Optional<Entries<Word<Duration>>>,
+    problems: &mut Problems,
+) -> Vec<(RangeInclusive<u16>, Duration)> {
+    let mut lifetimes: Vec<(RangeInclusive<u16>, Duration)> = Vec::new();
+    for (entry, lifetime) in entries(given) {
+        match Statuses::parse(&entry.name) {
+            Ok(Statuses(codes)) => lifetimes.push((codes, lifetime.0)),
+            Err(refusal) => {
+                problems.add(entry.name_span, refusal.message).help("write it like 404 or 5xx");
+            }
+        }
+    }
+    lifetimes.sort_by_key(|(codes, _)| codes.len());
+    lifetimes
 }
 
 fn check_ttl(words: &Ttl, problems: &mut Problems) {

@@ -2,7 +2,7 @@
 
 use super::KeyConstructor;
 use crate::config::read::{Either, Entries, OneOrMany, Optional, Required, Text, Word, choice, section};
-use crate::config::scalars::{Count, Size, Statuses, True};
+use crate::config::scalars::{Count, Percent, Size, Statuses, True};
 use crate::routes::{HostPattern, PathPattern, Template};
 use http::{HeaderName, Method};
 use regex::Regex;
@@ -74,6 +74,11 @@ section! {
         /// How long a stale response is served while it is validated behind the client's back, if it does not say
         /// (`stale-while-revalidate`). Default: not at all.
         stale_while_revalidate: Optional<Word<Duration>>,
+        /// What is asked for in this last part of the time for which it is fresh is fetched anew behind the client's back, so
+        /// that what is asked for often never runs out. Default: 0%.
+        refresh_ahead: Optional<Word<Percent>>,
+        /// A response is stored once its key has been asked for so often. Default: 1.
+        min_uses: Optional<Word<Count>>,
         /// How long a stale response is served when the app fails, if it does not say (`stale-if-error`). Default:
         /// not at all.
         stale_if_error: Optional<Word<Duration>>,
@@ -152,6 +157,11 @@ section! {
         max: Optional<Word<Duration>>,
         /// Whatever the response says. Stands alone.
         r#override: Optional<Word<Duration>>,
+        /// Of responses with these status codes that do not say: by code or class, `404: 30s`, `5xx: 2s`.
+        by_status: Optional<Entries<Word<Duration>>>,
+        /// Each response is fresh for up to so much less than it might be, so that what was stored together does not
+        /// run out together. Default: 0%.
+        jitter: Optional<Word<Percent>>,
     }
 }
 
