@@ -182,7 +182,7 @@ impl Bound {
                     let interims = outlet.begin(request.version());
                     let request = request.map(|body| RequestBody::incoming(body, body_limit, body_idle));
                     // Cloning the stack clones a handful of `Arc`s. It is always ready: admission is decided below.
-                    let arrival = Arrival { request, peer, interims: interims.clone() };
+                    let arrival = Arrival { request, peer, scheme: None, interims: interims.clone() };
                     interims.before(stack.clone().call(arrival))
                 })
             };
