@@ -219,9 +219,10 @@ impl fmt::Display for Line<'_> {
         match state {
             State::Reading if *sitemaps == 0 => write!(f, "warm-up {id} begins"),
             State::Reading => write!(f, "warm-up {id}: {sitemaps} sitemaps read"),
+            // Short enough for one line of a terminal, which is written over.
             _ => write!(
                 f,
-                "warm-up {id}: {done} of {total}: {warmed} warmed, {already} already stored, {not_stored} not stored, {failed} failed"
+                "warm-up {id}: {done} of {total}: {warmed} warmed, {already} already, {not_stored} not stored, {failed} failed"
             ),
         }
     }
@@ -247,7 +248,7 @@ impl fmt::Display for Summary<'_> {
             write!(f, "\nfailed: {more} more")?;
         }
         if *left_out > 0 {
-            write!(f, "\nleft out: {left_out}, beyond the server's admin.warm.max_urls")?;
+            write!(f, "\nleft out: {left_out}, beyond what one warm-up may have (admin.warm.max_urls)")?;
         }
         Ok(())
     }
@@ -341,7 +342,7 @@ mod tests {
              not stored: 3 by private, such as http://a.test/me\n\
              failed: http://a.test/x: no route takes it\n\
              failed: 1 more\n\
-             left out: 4, beyond the server's admin.warm.max_urls"
+             left out: 4, beyond what one warm-up may have (admin.warm.max_urls)"
         );
     }
 }
