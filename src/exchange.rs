@@ -38,6 +38,8 @@ pub struct Arrival {
     pub request: Request<RequestBody>,
     /// The other end of the connection.
     pub peer: SocketAddr,
+    /// The scheme, where this server knows it by itself; else it is what a trusted proxy says, or `http`.
+    pub scheme: Option<Scheme>,
     /// Where interim responses go.
     pub interims: Interims,
 }

@@ -53,9 +53,10 @@ pub mod store;
 pub mod origin;
 pub mod respond;
 
-// Who may say that something changed, and where that work runs.
+// Who may say that something changed, where that work runs, and what is fetched before its clients come.
 pub mod webhooks;
 pub mod dispatch;
+pub mod warm;
 pub mod admin;
 
 // The program around it: the file, the listeners, what is told, the commands, the example app.

@@ -127,14 +127,18 @@ fn a_key_in_json_says_what_the_text_says() {
 
 #[test]
 fn what_nobody_answers_ends_with_1_and_says_where_it_asked() {
-    for line in ["purge --tag a --admin http://127.0.0.1:1", "health --admin http://127.0.0.1:1"] {
+    for line in [
+        "purge --tag a --admin http://127.0.0.1:1",
+        "warm http://a.test/ --admin http://127.0.0.1:1",
+        "health --admin http://127.0.0.1:1",
+    ] {
         assert!(complaint(line, 1).contains("127.0.0.1:1"), "{line}");
     }
 }
 
 #[test]
 fn a_command_line_that_is_wrong_ends_with_2() {
-    for line in ["", "nonsense", "purge", "purge --everything", "key /a", "run --log =,="] {
+    for line in ["", "nonsense", "purge", "purge --everything", "warm", "key /a", "run --log =,="] {
         assert_eq!(run(line).status.code(), Some(2), "{line}");
     }
 }
@@ -316,6 +320,75 @@ fn the_shipped_rules_fire_for_what_they_watch() {
     assert_eq!(deliver("2", watched), 1);
     assert_eq!(demo.word("/api/users/1"), "MISS");
     assert_eq!(demo.word("/api/users/2"), "HIT");
+}
+
+#[test]
+fn a_warm_up_is_awaited_and_ends_with_1_if_anything_failed() {
+    let demo = Demo::start();
+    let (site, scratch) = (format!("http://{}", demo.public), Scratch::new());
+    let warm = |line: &str| format!("warm {line} --admin http://{} --token {}", demo.admin, demo.token);
+    let told = printed(&warm(&format!("{site}/ {site}/articles/tea {site}/articles/tea/edit")));
+    assert_eq!(
+        told,
+        format!(
+            "2 warmed, 0 already stored, 1 not stored, 0 failed\n\
+             not stored: 1 by bypass, such as {site}/articles/tea/edit\n"
+        )
+    );
+    assert_eq!((demo.word("/").as_str(), demo.word("/articles/tea").as_str()), ("HIT", "HIT"));
+
+    let urls = format!(
+        "<urlset><url><loc>{site}/articles/tea</loc></url><url><loc>{site}/none</loc></url></urlset>"
+    );
+    let file = scratch.write("sitemap.xml", &urls);
+    let output = run(&warm(&format!("--file {file} -H Accept:text/html --concurrency 1 --json")));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&json["state"], json["already"].as_u64(), json["failed"].as_u64()),
+        (&"done".into(), Some(1), Some(1))
+    );
+    assert_eq!(json["failures"][0]["reason"], "the answer was 404 Not Found");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.starts_with("warm-up 2 begins\n") && said.contains("not all of it"),
+        "no terminal, plain lines: {said}"
+    );
+
+    let index = scratch.write("index.xml", "<sitemapindex/>");
+    assert!(complaint(&warm(&format!("--file {index}")), 2).contains("--sitemap"));
+
+    let id = printed(&warm(&format!("{site}/articles/bread --no-wait")));
+    assert_eq!(id, "3\n");
+    assert!(printed(&warm("--job 3")).starts_with("1 warmed"));
+    assert!(printed(&warm("--cancel 3")).starts_with("1 warmed"), "it was over");
+    assert!(complaint(&warm("--job 9"), 1).contains("no such warm-up"));
+}
+
+#[test]
+fn who_waits_for_a_warm_up_may_leave_it_alone() {
+    let demo = Demo::start();
+    // One after the other, and the app thinks about each: 20 s.
+    let urls: Vec<_> = (0..50).map(|number| format!("http://{}/articles/{number}", demo.public)).collect();
+    let line = format!("--concurrency 1 --admin http://{} --token {}", demo.admin, demo.token);
+    let warm = format!("warm {} {line}", urls.join(" "));
+    let mut waiting = program(&warm).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(waiting.stderr.take().unwrap());
+    // When it has asked how it goes, it listens for Ctrl-C.
+    let mut begun = String::new();
+    while !begun.contains(" of 50: ") {
+        assert_ne!(said.read_line(&mut begun).unwrap(), 0, "{begun}");
+    }
+    assert!(Command::new("kill").args(["-INT", &waiting.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(waiting.wait().unwrap().code(), Some(1), "{rest}");
+    assert!(
+        rest.contains("staleproof warm --job 1") && rest.contains("staleproof warm --cancel 1"),
+        "{rest}"
+    );
+    let cancelled = printed(&format!("warm --cancel 1 --json {line}").replace("--concurrency 1 ", ""));
+    assert!(cancelled.contains("\"state\": \"cancelled\""), "it went on: {cancelled}");
 }
 
 #[test]

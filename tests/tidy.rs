@@ -31,6 +31,8 @@ const PURE: &[&str] = &[
     "src/invalidation/tag.rs",
     "src/invalidation/target.rs",
     "src/layers/claims.rs",
+    "src/warm/sitemap.rs",
+    "src/warm/urls.rs",
     "src/webhooks/signature.rs",
 ];
 

@@ -26,15 +26,7 @@ pub(super) async fn purge(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let token = authorize(&state.0.tokens, &headers, Scope::Purge)?.name.clone();
-    let is_json =
-        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-            let essence = value.split(';').next().unwrap_or_default();
-            essence.trim().eq_ignore_ascii_case("application/json")
-        });
-    if !is_json {
-        let detail = "the body must be JSON, with Content-Type: application/json";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-    }
+    check_is_json(&headers)?;
     let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
     let targets = targets(&body)?;
     let invalidator = state.0.rooms.invalidator.clone();
@@ -123,6 +115,20 @@ pub(super) async fn explain(
         NoAnswer::Url { .. } | NoAnswer::Field(_) => invalid(error.to_string()),
     })?;
     Ok(answered(&state.0.rooms.explain(&routed)))
+}
+
+/// Refuses a body that is not JSON, or does not say so: a page in a browser cannot send one that does without asking.
+pub(super) fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_json =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+            let essence = value.split(';').next().unwrap_or_default();
+            essence.trim().eq_ignore_ascii_case("application/json")
+        });
+    if is_json {
+        return Ok(());
+    }
+    let detail = "the body must be JSON, with Content-Type: application/json";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
 }
 
 /// 200 with JSON.

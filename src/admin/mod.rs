@@ -7,6 +7,7 @@ mod problem;
 mod testing;
 mod token;
 mod unique;
+mod warm;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::clock::Clock;
 use crate::config::{Plan, Token};
 use crate::invalidation::rule::Rule;
 use crate::telemetry::Metrics;
+use crate::warm::Warmer;
 use crate::webhooks::Intake;
 
 pub use token::token_named_by;
@@ -40,6 +42,7 @@ struct Inner {
     intakes: HashMap<String, Arc<Intake>>,
     rules: Arc<[Rule]>,
     rooms: Arc<Rooms>,
+    warmer: Arc<Warmer>,
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
     clock: Clock,
@@ -50,6 +53,7 @@ impl AdminState {
     pub fn new(
         plan: Plan,
         rooms: Arc<Rooms>,
+        warmer: Arc<Warmer>,
         metrics: Arc<Metrics>,
         ready: Arc<AtomicBool>,
         clock: Clock,
@@ -62,6 +66,7 @@ impl AdminState {
             intakes,
             rules: plan.rules.into(),
             rooms,
+            warmer,
             metrics,
             ready,
             clock,
@@ -79,6 +84,8 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/purge", post(api::purge))
         .route("/v1/status", get(api::status))
         .route("/v1/explain", get(api::explain))
+        .route("/v1/warm", get(warm::list).post(warm::start))
+        .route("/v1/warm/{id}", get(warm::show).delete(warm::cancel))
         // Webhook paths are the operator's choice, and each has a body limit of its own.
         .fallback(hooks::deliver)
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })

@@ -26,6 +26,7 @@ impl Problem {
         let scope = match scope {
             Scope::Purge => "purge",
             Scope::Read => "read",
+            Scope::Warm => "warm",
         };
         Self::new(StatusCode::FORBIDDEN, format!("the token may not {scope}"))
     }

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use super::{AdminState, Inner, router};
 use crate::cache::{FillRoom, Flights, Rooms};
 use crate::clock::Clock;
-use crate::config::{Scope, Secret, Token};
+use crate::config::{self, Scope, Secret, Token};
 use crate::invalidation::apply::tags_of;
 use crate::invalidation::event::Selector;
 use crate::invalidation::rule::{Action, DispatcherName, Require, Rule, TargetTemplate, WatchUnknown};
@@ -29,8 +29,10 @@ use crate::routes::{
 };
 use crate::semantics::vary::Selecting;
 use crate::semantics::{LifetimeSource, Policy, StoredResponse, Terms};
+use crate::server;
 use crate::store::{Memory, MemoryLimits, Searches, Stored, Uses};
 use crate::telemetry::Metrics;
+use crate::warm::Warmer;
 use crate::webhooks::{EventMapping, Hook, Intake, Preset};
 
 /// The secret of the hook at `/hooks/app`.
@@ -100,11 +102,15 @@ impl Admin {
         });
         Self {
             state: AdminState(Arc::new(Inner {
-                tokens: vec![token("deploy", &[Scope::Purge, Scope::Read]), token("reader", &[Scope::Read])],
+                tokens: vec![
+                    token("deploy", &[Scope::Purge, Scope::Read, Scope::Warm]),
+                    token("reader", &[Scope::Read]),
+                ],
                 max_body_bytes: 1024,
                 intakes: [(intake.hook.path.clone(), intake)].into(),
                 rules: vec![article_changed()].into(),
                 rooms,
+                warmer: Arc::new(warmer(&clock)),
                 metrics: Arc::new(Metrics::new()),
                 ready: Arc::new(AtomicBool::new(true)),
                 clock,
@@ -164,6 +170,15 @@ impl Admin {
     pub(super) async fn metrics(&self) -> String {
         self.request(Method::GET, "/metrics", "", "").await.text
     }
+}
+
+/// Its requests meet a route for another host only.
+fn warmer(clock: &Clock) -> Warmer {
+    let yaml = "server: { access_log: off }\nupstreams: { app: { servers: 'http://127.0.0.1:1' } }\n\
+                routes: [{ name: b, match: { host: b.test, path: '/{*rest}' }, upstream: app }]\n";
+    let plan = config::compile_text("test.yaml", yaml, &|_| None).unwrap();
+    let stack = server::assemble(&plan, clock).unwrap().stack;
+    Warmer::new(stack, &plan, clock.clone())
 }
 
 fn token(name: &str, may: &[Scope]) -> Token {

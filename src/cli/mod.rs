@@ -11,6 +11,7 @@ mod health;
 mod key;
 mod purge;
 mod run;
+mod warm;
 
 use std::fmt;
 use std::future::Future;
@@ -45,7 +46,9 @@ Try it:
   staleproof key http://localhost/a  what the key of a request would be
   staleproof explain http://localhost/a
                                      what it would get now, and why
-  staleproof purge --tag product:42  forget what is tagged so"
+  staleproof purge --tag product:42  forget what is tagged so
+  staleproof warm --sitemap http://localhost/sitemap.xml
+                                     request it all before its clients come"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -68,6 +71,8 @@ enum Command {
     Explain(explain::Explain),
     /// Purge what is stored, through the admin API
     Purge(purge::Purge),
+    /// Have URLs, or those of a sitemap, requested before their clients come
+    Warm(warm::Warm),
     /// Serve an example app behind the proxy, with things to try
     Demo(demo::Demo),
     /// Ask a running server whether it is well: exit status 1 if not (for container health checks)
@@ -170,6 +175,7 @@ impl Cli {
             Command::Key(key) => key.run(),
             Command::Explain(explain) => explain.run(),
             Command::Purge(purge) => purge.run(),
+            Command::Warm(warm) => warm.run(),
             Command::Demo(demo) => demo.run(),
             Command::Health(health) => health.run(),
             Command::Schema => generate::schema(),

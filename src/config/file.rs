@@ -21,7 +21,7 @@ pub(super) use routes::{
 };
 pub(super) use server::{
     AccessLogFormat, Admin, FixedHost, HostWord, MemorySection, Server, ServerTimeouts, Store, TokenScope,
-    Upstream, UpstreamTimeouts,
+    Upstream, UpstreamTimeouts, WarmSection,
 };
 
 use super::read::{Entries, List, OneOrMany, Optional, Required, Word, section};

@@ -84,6 +84,17 @@ pub struct Admin {
     pub tokens: Vec<Token>,
     /// The largest request body of the API.
     pub max_body_bytes: usize,
+    /// How much a warm-up may ask for.
+    pub warm: WarmLimits,
+}
+
+/// `admin.warm:`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WarmLimits {
+    /// Requests of one warm-up at once.
+    pub max_concurrency: usize,
+    /// URLs of one warm-up.
+    pub max_urls: usize,
 }
 
 /// A bearer token of the admin API.
@@ -110,6 +121,8 @@ pub enum Scope {
     Purge,
     /// To look at the state of the cache.
     Read,
+    /// To have URLs requested.
+    Warm,
 }
 
 /// Text that never appears in errors, logs or the API.

@@ -77,7 +77,7 @@ where
                 Early::now(Answer::refused(failure.respond(request.method(), request.headers())))
             }
             Ok(Checked { host, target, scheme, hops, trusted }) => {
-                let Arrival { request, peer, interims } = arrival;
+                let Arrival { request, peer, interims, .. } = arrival;
                 let client = hops.first().copied().unwrap_or_else(|| peer.ip());
                 let (mut head, body) = request.into_parts();
                 let takes_trailers =
@@ -143,7 +143,11 @@ impl Ground {
         }
         let peer = arrival.peer.ip().to_canonical();
         let trusted = self.trusts(peer);
-        let scheme = if trusted { forwarded_scheme(headers) } else { Scheme::Http };
+        let scheme = match arrival.scheme {
+            Some(known) => known,
+            None if trusted => forwarded_scheme(headers),
+            None => Scheme::Http,
+        };
         Ok(Checked {
             host: host(request.uri(), headers, request.version(), scheme)?,
             target: target(request.method(), request.uri(), scheme)?,
@@ -317,7 +321,8 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(RequestBody::empty()).unwrap();
-        ground().check(&Arrival { request, peer: peer.parse().unwrap(), interims: Interims::none() })
+        let (peer, interims) = (peer.parse().unwrap(), Interims::none());
+        ground().check(&Arrival { request, peer, scheme: None, interims })
     }
 
     const STRANGER: &str = "192.0.2.1:1234";
@@ -374,6 +379,22 @@ mod tests {
         let fields = [("host", "a"), ("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https")];
         let checked = check(STRANGER, "/", &fields).unwrap();
         assert_eq!((&checked.hops[..], checked.scheme), (&["192.0.2.1".parse().unwrap()][..], Scheme::Http));
+    }
+
+    #[test]
+    fn a_scheme_that_is_known_here_is_believed_before_anybody() {
+        for peer in [STRANGER, PROXY] {
+            for (scheme, said) in [(Scheme::Https, "http"), (Scheme::Http, "https")] {
+                let request =
+                    Request::get("/").header("host", "a.test:443").header("x-forwarded-proto", said);
+                let request = request.body(RequestBody::empty()).unwrap();
+                let (peer, interims) = (peer.parse().unwrap(), Interims::none());
+                let arrival = Arrival { request, peer, scheme: Some(scheme), interims };
+                let checked = ground().check(&arrival).unwrap();
+                let host = if scheme == Scheme::Https { "a.test" } else { "a.test:443" };
+                assert_eq!((checked.scheme, &*checked.host), (scheme, host));
+            }
+        }
     }
 
     #[test]

@@ -100,6 +100,7 @@ where
             observer: Arc::clone(&self.observer),
             stopwatch: Stopwatch::start(),
             token: request.headers().get(TOKEN).cloned(),
+            note: None,
             record: Record {
                 at: self.observer.clock.now(),
                 took: std::time::Duration::ZERO,
@@ -162,6 +163,7 @@ impl<F: Future<Output = Result<Answer, Infallible>>> Future for Observed<F> {
                 }
             }
             exchange.record.complete = body.is_end_stream();
+            exchange.note = note;
         }
         let body = ClientBody { body, exchange: this.exchange.take(), permit };
         Poll::Ready(Ok(Response::from_parts(head, body)))
@@ -174,6 +176,7 @@ struct Exchange {
     observer: Arc<Observer>,
     stopwatch: Stopwatch,
     token: Option<HeaderValue>,
+    note: Option<Note>,
     record: Record,
 }
 
@@ -229,6 +232,11 @@ pub struct ClientBody {
 }
 
 impl ClientBody {
+    /// What the cache did, if the request came that far; gone with the last of the body.
+    pub fn note(&self) -> Option<&Note> {
+        self.exchange.as_ref()?.note.as_ref()
+    }
+
     fn finished(&mut self, complete: bool) {
         if let Some(mut exchange) = self.exchange.take() {
             exchange.record.complete = complete;

@@ -29,6 +29,7 @@ use crate::origin::Origin;
 use crate::stack::{self, Stack};
 use crate::store::{Memory, Searches, Uses};
 use crate::telemetry::{AccessLog, Metrics};
+use crate::warm::Warmer;
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +105,7 @@ pub struct Started {
     stop_public: watch::Sender<bool>,
     stop_admin: watch::Sender<bool>,
     ready: Arc<AtomicBool>,
+    warmer: Arc<Warmer>,
     public: Vec<JoinHandle<GracefulShutdown>>,
     admin: JoinHandle<GracefulShutdown>,
     housekeeping: JoinHandle<()>,
@@ -186,7 +188,7 @@ impl Bound {
                     let interims = outlet.begin(request.version());
                     let request = request.map(|body| RequestBody::incoming(body, body_limit, body_idle));
                     // Cloning the stack clones a handful of `Arc`s. It is always ready: admission is decided below.
-                    let arrival = Arrival { request, peer, interims: interims.clone() };
+                    let arrival = Arrival { request, peer, scheme: None, interims: interims.clone() };
                     interims.before(stack.clone().call(arrival))
                 })
             };
@@ -198,7 +200,9 @@ impl Bound {
         let public = public.collect();
 
         let (stop_admin, stopping) = watch::channel(false);
-        let state = AdminState::new(plan, Arc::clone(&rooms), metrics, Arc::clone(&ready), clock);
+        let warmer = Arc::new(Warmer::new(stack, &plan, clock.clone()));
+        let (rooms_too, warmer_too) = (Arc::clone(&rooms), Arc::clone(&warmer));
+        let state = AdminState::new(plan, rooms_too, warmer_too, metrics, Arc::clone(&ready), clock);
         let router = admin::router(state);
         let service = move |_, _: &Arc<Outlet>| {
             let router = router.clone();
@@ -224,7 +228,7 @@ impl Bound {
                 }
             }
         });
-        Ok(Started { stop_public, stop_admin, ready, public, admin, housekeeping, grace })
+        Ok(Started { stop_public, stop_admin, ready, warmer, public, admin, housekeeping, grace })
     }
 }
 
@@ -235,10 +239,11 @@ impl Started {
         self.stop().await;
     }
 
-    /// Drains and ends: `/readyz` says no, nothing new is accepted, and what is in flight has the grace period to
+    /// Drains and ends: `/readyz` says no, warm-ups end, nothing new is accepted, and what is in flight has the grace period to
     /// finish. The admin listener goes last: until then it tells how it is going.
     pub async fn stop(self) {
         self.ready.store(false, Ordering::Release);
+        self.warmer.stop();
         // That nobody is left to be told is as good as told.
         let _ = self.stop_public.send(true);
         drain(self.public, self.grace).await;

@@ -33,4 +33,5 @@ mod targeted;
 mod trailers;
 mod validation;
 mod vary;
+mod warm;
 mod webhooks;

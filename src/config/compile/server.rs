@@ -3,7 +3,9 @@
 use super::super::diagnostics::quote;
 use super::super::read::{Either, Given, OneOrMany, Optional, OptionalExt, Text, Word};
 use super::super::scalars::{Capacity, Number, Size};
-use super::super::{AccessLog, Admin, HostRewrite, Scope, Secret, Server, Token, Upstream, file, machine};
+use super::super::{
+    AccessLog, Admin, HostRewrite, Scope, Secret, Server, Token, Upstream, WarmLimits, file, machine,
+};
 use super::{
     KIB, MIB, Problems, Span, check_name, count, duration, items, length, size, tell_repeated, timeout,
 };
@@ -45,8 +47,15 @@ pub(super) fn listeners(file: &file::File, problems: &mut Problems) -> (Server, 
         listen: admin_listen,
         tokens: tokens(admin, problems),
         max_body_bytes: length(&admin.max_body, MIB),
+        warm: warm(admin),
     };
     (server, admin)
+}
+
+fn warm(admin: &file::Admin) -> WarmLimits {
+    let no_warm = file::WarmSection::default();
+    let warm = admin.warm.value().unwrap_or(&no_warm);
+    WarmLimits { max_concurrency: count(&warm.max_concurrency, 16), max_urls: count(&warm.max_urls, 100_000) }
 }
 
 /// The public addresses, and where each was given.
@@ -144,7 +153,7 @@ fn tokens(section: &file::Admin, problems: &mut Problems) -> Vec<Token> {
         if may.as_ref().is_some_and(Vec::is_empty) && token.may.value().is_some_and(|may| may.is_empty()) {
             problems
                 .add(token.may.span(), "a token that may do nothing")
-                .help("give `purge`, `read` or both");
+                .help("give some of `purge`, `read` and `warm`");
         }
         if let Some(secret) = token.secret.value() {
             let span = token.secret.span();
@@ -164,6 +173,7 @@ fn tokens(section: &file::Admin, problems: &mut Problems) -> Vec<Token> {
         let may = may.into_iter().map(|scope| match scope {
             file::TokenScope::Purge => Scope::Purge,
             file::TokenScope::Read => Scope::Read,
+            file::TokenScope::Warm => Scope::Warm,
         });
         tokens.push(Token { name: (**name).into(), secret: Secret::new(&**secret), may: may.collect() });
     }

@@ -69,6 +69,18 @@ section! {
         max_body: Optional<Word<Size>>,
         /// Who may use the API. Default: nobody.
         tokens: Optional<List<AdminToken>>,
+        /// How much a warm-up may ask for.
+        warm: Optional<WarmSection>,
+    }
+}
+
+section! {
+    /// How much a warm-up may ask for.
+    struct WarmSection {
+        /// Its requests at once. Default: 16.
+        max_concurrency: Optional<Word<Count>>,
+        /// Its URLs; more are left out, and counted. Default: 100000.
+        max_urls: Optional<Word<Count>>,
     }
 }
 
@@ -79,7 +91,7 @@ section! {
         name: Required<Text>,
         /// The token: a long random text. Keep it out of the file: `${STALEPROOF_TOKEN}`.
         secret: Required<Text>,
-        /// What it allows: `purge`, `read`, or both.
+        /// What it allows, one or a list: `purge`, `read`, `warm`.
         may: Required<OneOrMany<TokenScope>>,
     }
 }
@@ -91,6 +103,8 @@ choice! {
         Purge = "purge",
         /// To look at the state of the cache, and at status fields shown to token holders.
         Read = "read",
+        /// To have URLs requested before their clients come.
+        Warm = "warm",
     }
 }
 

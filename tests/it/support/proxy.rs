@@ -41,11 +41,16 @@ impl Proxy {
     pub async fn with_sections(origin: &Origin, server: &str, upstream: &str, yaml: &str) -> Self {
         let text = format!(
             "server:\n  listen: 127.0.0.1:0\n  access_log: off\n{server}\
-             admin:\n  listen: 127.0.0.1:0\n  tokens: [{{ name: test, secret: {TOKEN}, may: [purge, read] }}]\n\
+             admin:\n  listen: 127.0.0.1:0\n  tokens: [{{ name: test, secret: {TOKEN}, may: [purge, read, warm] }}]\n\
              upstreams:\n  app:\n    servers: [\"http://{origin}\"]\n{upstream}{yaml}",
             origin = origin.address,
         );
-        let plan = match config::compile_text("test.yaml", &text, &|_| None) {
+        Self::with_file(&text).await
+    }
+
+    /// A proxy with this configuration, from its first line to its last.
+    pub async fn with_file(text: &str) -> Self {
+        let plan = match config::compile_text("test.yaml", text, &|_| None) {
             Ok(plan) => plan,
             Err(problems) => panic!("{problems}"),
         };
@@ -81,8 +86,13 @@ impl Proxy {
 
     /// POST to the admin API, with the token.
     pub async fn admin_post(&self, target: &str, body: &str) -> Response {
+        self.admin("POST", target, body).await
+    }
+
+    /// Any request to the admin API, with the token.
+    pub async fn admin(&self, method: &str, target: &str, body: &str) -> Response {
         let request = format!(
-            "POST {target} HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {TOKEN}\r\n\
+            "{method} {target} HTTP/1.1\r\nHost: admin\r\nAuthorization: Bearer {TOKEN}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
