@@ -47,7 +47,7 @@ fn arrival(fields: &[(&str, &str)]) -> Arrival {
         request = request.header(*name, *value);
     }
     let request = request.body(RequestBody::empty()).expect("a valid request");
-    Arrival { request, peer: ([127, 0, 0, 1], 1).into(), scheme: None, interims: Interims::none() }
+    Arrival::new(request, ([127, 0, 0, 1], 1).into(), Interims::none())
 }
 
 fn hits(criterion: &mut Criterion) {

@@ -42,6 +42,15 @@ pub struct Arrival {
     pub scheme: Option<Scheme>,
     /// Where interim responses go.
     pub interims: Interims,
+    /// The origin is to be asked, whatever is stored.
+    pub afresh: bool,
+}
+
+impl Arrival {
+    /// One that is like others.
+    pub fn new(request: Request<RequestBody>, peer: SocketAddr, interims: Interims) -> Self {
+        Self { request, peer, scheme: None, interims, afresh: false }
+    }
 }
 
 /// The scheme the client used, as far as is known.
@@ -89,6 +98,8 @@ pub struct Normalized {
     pub interims: Interims,
     /// Whether the client takes trailer fields (RFC 9110 §6.5.1).
     pub takes_trailers: bool,
+    /// The origin is to be asked, whatever is stored.
+    pub afresh: bool,
 }
 
 impl Normalized {
@@ -99,9 +110,11 @@ impl Normalized {
         head.uri = self.head.uri.clone();
         head.version = self.head.version;
         head.headers = headers;
-        let Self { ref host, scheme, client, ref hops, trusted, ref interims, takes_trailers, .. } = *self;
+        let Self {
+            ref host, scheme, client, ref hops, trusted, ref interims, takes_trailers, afresh, ..
+        } = *self;
         let (host, hops, interims) = (Arc::clone(host), hops.clone(), interims.clone());
-        Self { head, body, host, scheme, client, hops, trusted, interims, takes_trailers }
+        Self { head, body, host, scheme, client, hops, trusted, interims, takes_trailers, afresh }
     }
 }
 

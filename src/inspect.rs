@@ -83,6 +83,7 @@ impl Asked {
             trusted: false,
             interims: Interims::none(),
             takes_trailers: false,
+            afresh: false,
         };
         Ok(Routed { request, route: route.clone(), captures })
     }

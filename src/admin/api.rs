@@ -27,8 +27,7 @@ pub(super) async fn purge(
 ) -> Result<Response, Problem> {
     let token = authorize(&state.0.tokens, &headers, Scope::Purge)?.name.clone();
     check_is_json(&headers)?;
-    let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
-    let targets = targets(&body)?;
+    let targets = targets(read(body)?)?;
     let invalidator = state.0.rooms.invalidator.clone();
     // Counting walks what was stored, which may be a lot; not on a worker that serves. Done to its end even if the
     // client leaves.
@@ -49,10 +48,19 @@ pub(super) async fn purge(
     Ok(answered(&answer))
 }
 
-fn targets(body: &[u8]) -> Result<Vec<Target>, Problem> {
-    let invalid = |error: serde_json::Error| Problem::new(StatusCode::BAD_REQUEST, error.to_string());
-    serde_json::from_slice::<Unique>(body).map_err(invalid)?;
-    let mut body: Value = serde_json::from_slice(body).map_err(invalid)?;
+fn invalid(error: serde_json::Error) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, error.to_string())
+}
+
+/// A body in JSON, with no member given twice.
+pub(super) fn read(body: Result<Bytes, BytesRejection>) -> Result<Value, Problem> {
+    let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+    serde_json::from_slice::<Unique>(&body).map_err(invalid)?;
+    serde_json::from_slice(&body).map_err(invalid)
+}
+
+/// What a body names: one target, or `{"targets": […]}`.
+pub(super) fn targets(mut body: Value) -> Result<Vec<Target>, Problem> {
     let Some(listed) = body.as_object_mut().and_then(|members| members.remove("targets")) else {
         return Ok(vec![serde_json::from_value(body).map_err(invalid)?]);
     };
@@ -143,11 +151,15 @@ pub(super) fn answered(answer: &impl serde::Serialize) -> Response {
 mod tests {
     use super::*;
 
+    fn said(body: &'static str) -> Result<Vec<Target>, Problem> {
+        targets(read(Ok(Bytes::from_static(body.as_bytes())))?)
+    }
+
     #[test]
     fn one_target_or_several() {
-        assert_eq!(targets(br#"{"tag": "a"}"#), Ok(vec![Target::Tag("a".into())]));
+        assert_eq!(said(r#"{"tag": "a"}"#), Ok(vec![Target::Tag("a".into())]));
         assert_eq!(
-            targets(br#"{"targets": [{"tag": "a"}, {"tag": "b"}]}"#),
+            said(r#"{"targets": [{"tag": "a"}, {"tag": "b"}]}"#),
             Ok(vec![Target::Tag("a".into()), Target::Tag("b".into())])
         );
     }
@@ -166,7 +178,7 @@ mod tests {
             (r#"{"targets": [{"tag": "a"}, {"tag": "b", "t\u0061g": "c"}]}"#, "given twice"),
             (r#"{"route": "a", "partition": {"x": "1", "x": "2"}}"#, "given twice"),
         ] {
-            let Err(problem) = targets(body.as_bytes()) else { panic!("{body} is refused") };
+            let Err(problem) = said(body) else { panic!("{body} is refused") };
             assert!(format!("{problem:?}").contains(reason), "{body}: {problem:?}");
         }
     }

@@ -3,6 +3,7 @@
 mod api;
 mod hooks;
 mod problem;
+mod refresh;
 #[cfg(test)]
 mod testing;
 mod token;
@@ -82,6 +83,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/v1/purge", post(api::purge))
+        .route("/v1/refresh", post(refresh::start))
         .route("/v1/status", get(api::status))
         .route("/v1/explain", get(api::explain))
         .route("/v1/warm", get(warm::list).post(warm::start))

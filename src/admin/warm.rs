@@ -31,12 +31,17 @@ pub(super) async fn start(
     let wanted: Wanted = serde_json::from_slice(&body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let progress = state.0.warmer.start(wanted, &format!("token {token:?}"))?;
-    let mut response = answered(&progress);
+    Ok(accepted(&progress))
+}
+
+/// 202, and where to see how it goes.
+pub(super) fn accepted(progress: &Progress) -> Response {
+    let mut response = answered(progress);
     *response.status_mut() = StatusCode::ACCEPTED;
     if let Ok(location) = HeaderValue::try_from(format!("/v1/warm/{}", progress.id)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
-    Ok(response)
+    response
 }
 
 /// `GET /v1/warm`: those that are under way, and the last that are over.

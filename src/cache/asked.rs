@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::fetch::stored_method;
 use crate::exchange::Routed;
-use crate::keys::Source;
+use crate::keys::{Source, cookies};
 use crate::routes::CacheRule;
 use crate::semantics::vary::Selecting;
 use crate::store::Asked;
@@ -14,46 +14,56 @@ use crate::store::Asked;
 /// `None`: it cannot be made again without what only its client has, such as a token. Credentials are not kept.
 pub(super) fn asked(routed: &Routed, rule: &CacheRule, selecting: &Selecting) -> Option<Asked> {
     let request = &routed.request;
-    let mut fields = HeaderMap::new();
-    let mut client = None;
-    let mut keep = |name: &HeaderName| {
-        if fields.contains_key(name) {
-            return true;
-        }
-        for value in request.head.headers.get_all(name) {
-            fields.append(name, copied(value));
-        }
-        *name != AUTHORIZATION
-    };
-    for field in &rule.key.fields {
-        match &field.source {
-            Source::Header(name) if !keep(name) => return None,
-            // All of them: which are for the key and which for the app to see, only the app knows.
-            Source::Cookie(_) => {
-                keep(&COOKIE);
-            }
-            Source::Jwt(_) => return None,
-            Source::ClientPrefix { .. } => client = Some(request.client),
-            _ => {}
-        }
-    }
-    let selecting = selecting.names();
-    let matching = routed.route.matching.headers.iter().map(|(name, _)| name);
-    if !selecting.chain(matching).all(keep) {
+    let is_query = *stored_method(routed) == Method::QUERY;
+    let sources = || rule.key.fields.iter().map(|field| &field.source);
+    if sources().any(|source| matches!(source, Source::Jwt(_))) {
         return None;
     }
+    let keyed =
+        sources().filter_map(|source| if let Source::Header(name) = source { Some(name) } else { None });
+    let matched = routed.route.matching.headers.iter().map(|(name, _)| name);
+    let of_content =
+        request.head.headers.keys().filter(|name| is_query && name.as_str().starts_with("content-"));
+    let mut fields = HeaderMap::new();
+    for name in keyed.chain(matched).chain(selecting.names()).chain(of_content) {
+        if *name == AUTHORIZATION {
+            return None;
+        }
+        keep(name, &request.head.headers, &mut fields);
+    }
+    if !fields.contains_key(COOKIE) {
+        let named =
+            sources().filter_map(|source| if let Source::Cookie(name) = source { Some(name) } else { None });
+        let pairs: Vec<_> = named
+            .flat_map(|name| cookies(name, &request.head.headers).map(move |value| (name, value)))
+            .collect();
+        let line = pairs
+            .iter()
+            .map(|(name, value)| [name.as_bytes(), b"=", value].concat())
+            .collect::<Vec<_>>()
+            .join(&b"; "[..]);
+        if let Some(line) = HeaderValue::from_bytes(&line).ok().filter(|line| !line.is_empty()) {
+            fields.insert(COOKIE, line);
+        }
+    }
+    let is_by_client = sources().any(|source| matches!(source, Source::ClientPrefix { .. }));
     Some(Asked {
-        method: if *stored_method(routed) == Method::QUERY { Method::QUERY } else { Method::GET },
+        method: if is_query { Method::QUERY } else { Method::GET },
         scheme: request.scheme.as_str(),
         host: request.host.clone(),
         target: request.head.uri.path_and_query().map_or("/", PathAndQuery::as_str).into(),
         fields,
         content: request.body.as_whole().cloned(),
-        client,
+        client: is_by_client.then_some(request.client),
     })
 }
 
 /// Without the buffer that the connection read it into.
-fn copied(value: &HeaderValue) -> HeaderValue {
-    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
+fn keep(name: &HeaderName, headers: &HeaderMap, kept: &mut HeaderMap) {
+    if kept.contains_key(name) {
+        return;
+    }
+    for value in headers.get_all(name) {
+        kept.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone()));
+    }
 }

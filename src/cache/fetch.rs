@@ -317,7 +317,7 @@ pub(super) fn keep(
     };
     let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
     let key = rooms.key_stated(routed, rule, &response, quest.key.clone());
-    let pending = Pending::new(rooms, key, response, carried, fetch);
+    let pending = Pending::new(rooms, key, response, carried, fetch).asked_by(routed, rule);
     let pump = Pump::of(rooms, Bytes::new(), body, audience);
     let often = rule.min_uses <= 1 || rooms.uses.count(&quest.key.text) >= rule.min_uses;
     let stored = if often { Ok(()) } else { Err(NotStored::MinUses) };

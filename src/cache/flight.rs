@@ -3,7 +3,7 @@
 //! A flight is a task of its own. The request that caused it is only its first follower: its client may leave, and nobody
 //! else is stranded. A follower attaches at any moment, before the head or in mid-body, and gets every byte from the first.
 //!
-//! It shares a response only if its own request may reuse it ([`Sharing::suits`]), and only if no invalidation that came
+//! It shares a response only if its own request may reuse it ([`Sharing::suits`](super::landing::Sharing::suits)), and only if no invalidation that came
 //! before it condemns the response: it carries the position of the log at its own arrival. Whoever may not share is released
 //! and looks again. What nobody may share, the one who caused it keeps; all others are released together, and for a while
 //! the key is *unshared*: the next crowd does not queue for what it would not get.
@@ -53,6 +53,7 @@ pub struct Flights {
     /// Free places for fetches that need no client.
     free: Arc<Semaphore>,
     max_flights: usize,
+    stopped: watch::Sender<bool>,
     waiting: Arc<AtomicU64>,
 }
 
@@ -140,12 +141,24 @@ impl Flights {
         let max_flights = max_flights.min(Semaphore::MAX_PERMITS);
         Self {
             max_flights,
+            stopped: watch::Sender::new(false),
             waiting: Arc::default(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: Hasher::default(),
             unshared: unshared.build_with_hasher(Hasher::default()),
             free: Arc::new(Semaphore::new(max_flights)),
         }
+    }
+
+    /// Ends all of them: there is no client left.
+    pub(crate) fn stop(&self) {
+        self.stopped.send_replace(true);
+    }
+
+    /// Ready once they are stopped.
+    async fn stopped(&self) {
+        // The sender is never gone before.
+        let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
     }
 
     /// The fetches that need no client.
@@ -261,8 +274,8 @@ impl Rooms {
 
 /// Whoever does, gets it: a fetch that has begun before does not tell it (RFC 9111 §5.2.1.4).
 fn wants_the_origins_word(routed: &Routed, rule: &CacheRule) -> bool {
-    rule.policy.client_directives == ClientDirectives::Obey
-        && RequestDirectives::of(&routed.request.head.headers).no_cache()
+    let obeyed = rule.policy.client_directives == ClientDirectives::Obey;
+    routed.request.afresh || obeyed && RequestDirectives::of(&routed.request.head.headers).no_cache()
 }
 
 impl Flight {
@@ -306,7 +319,13 @@ impl Leader {
             _place: self.place,
             collapse: self.collapse,
         };
-        tokio::spawn(task.run(forward, routed, quest, own));
+        let rooms = Arc::clone(rooms);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = task.run(forward, routed, quest, own) => {}
+                () = rooms.flights.stopped() => {}
+            }
+        });
         first
     }
 }

@@ -111,7 +111,7 @@ impl Confirmation<'_> {
         let Self { rooms, routed, rule, key, fetch, .. } = self;
         let carried = rooms.log.carry(fetch, receive::tags(routed, rule, key, fields));
         let fresh = Stored::new((*key).clone(), response, stored.body.clone(), carried);
-        let fresh = Arc::new(fresh.with_trailers(stored.trailers.clone()));
+        let fresh = Arc::new(fresh.with_trailers(stored.trailers.clone()).with_asked(stored.asked.clone()));
         // The body is the old one. Had it lost a tag just now, an invalidation of that tag would not reach it any
         // more, though its fetch began before: such a response is not kept, but fetched anew next time.
         if stored.carried.cells.iter().all(|cell| fresh.carried.carries(cell)) {

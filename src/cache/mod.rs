@@ -1,6 +1,7 @@
 //! The deeds: looking up, fetching, filling, serving. What may be done is decided by `semantics`, `keys` and
 //! `invalidation`; here it is done.
 
+mod asked;
 mod change;
 mod explain;
 mod fetch;

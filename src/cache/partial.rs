@@ -183,7 +183,7 @@ pub(super) fn complete(
     let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
     // Of two fetches the older counts: an invalidation after it may have been meant for its bytes.
     let carried = carried.joined(&part.carried);
-    let pending = Pending::new(rooms, quest.key.clone(), response, carried, fetch);
+    let pending = Pending::new(rooms, quest.key.clone(), response, carried, fetch).asked_by(routed, rule);
     Some(Outcome::Kept(Box::new(Kept::new(
         StatusCode::PARTIAL_CONTENT,
         fields,

@@ -6,11 +6,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::{Rooms, partial};
+use super::{Rooms, asked, partial};
+use crate::exchange::Routed;
 use crate::invalidation::{Carried, Fetch};
 use crate::keys::Key;
+use crate::routes::CacheRule;
 use crate::semantics::StoredResponse;
-use crate::store::Stored;
+use crate::store::{Asked, Stored};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(super) struct Pending {
     pub(super) fetch: Fetch,
     /// A stored part that this one may be joined to.
     pub(super) joins: Option<Arc<Stored>>,
+    /// The request it answers, if that can be made again.
+    pub(super) asked: Option<Arc<Asked>>,
 }
 
 impl Pending {
@@ -33,12 +37,18 @@ impl Pending {
         carried: Carried,
         fetch: Fetch,
     ) -> Self {
-        Self { rooms: Arc::clone(rooms), key, response, carried, fetch, joins: None }
+        Self { rooms: Arc::clone(rooms), key, response, carried, fetch, joins: None, asked: None }
+    }
+
+    /// The same, with the request it answers.
+    pub(super) fn asked_by(self, routed: &Routed, rule: &CacheRule) -> Self {
+        let asked = asked::asked(routed, rule, &self.response.selecting).map(Arc::new);
+        Self { asked, ..self }
     }
 
     /// Stores the response with its whole body.
     pub(super) fn store(self, body: Bytes, trailers: Option<Arc<HeaderMap>>) {
-        let Self { rooms, key, mut response, carried, fetch, joins } = self;
+        let Self { rooms, key, mut response, carried, fetch, joins, asked } = self;
         if !response.headers.contains_key(CONTENT_LENGTH) && !body.is_empty() {
             response.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
@@ -49,7 +59,7 @@ impl Pending {
                 response.headers.insert(TRAILER, names);
             }
         }
-        let mut stored = Stored::new(key, response, body, carried).with_trailers(trailers);
+        let mut stored = Stored::new(key, response, body, carried).with_trailers(trailers).with_asked(asked);
         if stored.response.status == StatusCode::PARTIAL_CONTENT {
             let Some(joined) = partial::joined(&rooms, stored, joins.as_deref()) else { return };
             stored = joined;

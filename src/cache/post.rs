@@ -93,6 +93,10 @@ impl Candidate {
         let received_at = response.terms.received_at;
         let note = fetched(CacheWord::Miss, reason, status, Ok(&response), received_at);
         let pending = Pending::new(rooms, key, response, carried, fetch);
+        let pending = match routed.rule() {
+            Some(rule) => pending.asked_by(routed, rule),
+            None => pending,
+        };
         answer(routed, status, fields, Pump::stream(rooms, body, pending, routed), note)
     }
 }

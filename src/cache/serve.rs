@@ -15,6 +15,7 @@ use crate::store::Stored;
 
 /// The answer to a request that a stored response satisfies as it is.
 pub(super) fn hit(stored: &Arc<Stored>, routed: &Routed, now: Timestamp) -> Answer {
+    stored.hit();
     let terms = &stored.response.terms;
     let word = if terms.is_fresh(now) { CacheWord::Hit } else { CacheWord::Stale };
     let ttl_secs = Some(terms.ttl_secs(now));

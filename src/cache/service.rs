@@ -218,7 +218,12 @@ impl Rooms {
         };
         let response = selected.map(|stored| &stored.response);
         let directives = rule.policy.client_directives;
-        match reuse::reuse(response, exist, &request.method, &request.headers, directives, now) {
+        let verdict = match response {
+            Some(_) if routed.request.afresh => Reuse::Validate(ForwardReason::Request),
+            None if routed.request.afresh => Reuse::Forward(ForwardReason::UriMiss),
+            _ => reuse::reuse(response, exist, &request.method, &request.headers, directives, now),
+        };
+        match verdict {
             verdict @ (Reuse::Serve | Reuse::ServeStale) => {
                 let Some(stored) = selected else {
                     let candidates = smallvec![];

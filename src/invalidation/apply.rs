@@ -12,7 +12,7 @@ use super::naming;
 use super::{Appended, Log, Position, Standing, Tag, Target};
 use crate::clock::Stopwatch;
 use crate::routes::Table;
-use crate::store::{Memory, Stored};
+use crate::store::{Asked, Memory, Stored};
 
 pub use super::naming::{PurgeError, tags_of, tags_of_groups, tags_of_invalidated_groups};
 
@@ -54,6 +54,40 @@ impl Invalidator {
             tags.extend(naming::tags_named(target, &self.routes)?);
         }
         Ok(if targets.contains(&Target::Everything) { self.append(None) } else { self.append(Some(&tags)) })
+    }
+
+    /// The requests that led to what the targets name and is usable, the most popular first; and how many stored responses
+    /// there are that only their own clients can ask for.
+    ///
+    /// # Errors
+    /// As [`purge`](Self::purge).
+    pub fn requests(&self, targets: &[Target]) -> Result<(Vec<Arc<Asked>>, u64), PurgeError> {
+        let mut keys: HashSet<Arc<str>> = HashSet::new();
+        let mut named = Vec::new();
+        for target in targets {
+            let tags = naming::tags_named(target, &self.routes)?;
+            if *target == Target::Everything {
+                keys.extend(self.store.iter().map(|(key, _)| key));
+            }
+            named.extend(tags.iter().filter_map(|tag| self.log.known_cell(tag)));
+        }
+        let everything = targets.contains(&Target::Everything);
+        keys.extend(named.iter().flat_map(|cell| cell.members()));
+        let (mut requests, mut others) = (Vec::new(), 0);
+        for variants in keys.iter().filter_map(|key| self.store.peek(key)) {
+            for stored in &variants.stored {
+                let is_named = everything || named.iter().any(|cell| stored.carried.carries(cell));
+                if !is_named || stored.carried.standing(&self.log) != Standing::Usable {
+                    continue;
+                }
+                match &stored.asked {
+                    Some(asked) => requests.push((stored.popularity(), Arc::clone(asked))),
+                    None => others += 1,
+                }
+            }
+        }
+        requests.sort_by_key(|(popularity, _)| std::cmp::Reverse(*popularity));
+        Ok((requests.into_iter().map(|(_, asked)| asked).collect(), others))
     }
 
     /// Checks a target without purging anything.

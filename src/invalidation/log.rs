@@ -245,6 +245,12 @@ impl Log {
         Arc::clone(cells.table.entry(tag).or_default())
     }
 
+    /// The cell of a tag, if anybody knows it.
+    pub fn known_cell(&self, tag: &Tag) -> Option<Arc<TagCell>> {
+        let shard = &self.shards[self.hasher.hash_one(tag) as usize % self.shards.len()];
+        lock(shard).table.get(tag).map(Arc::clone)
+    }
+
     /// Forgets what no longer matters; see the [module](self).
     fn sweep(&self, cells: &mut Cells) {
         let settled = self.settled();

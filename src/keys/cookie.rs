@@ -5,7 +5,7 @@ use http::header::COOKIE;
 
 /// The values of all cookies of exactly this name, in order, over all `Cookie` lines (RFC 9113 §8.2.3 splits them).
 /// Quotes belong to the value.
-pub(super) fn values<'h>(name: &'h str, headers: &'h HeaderMap) -> impl Iterator<Item = &'h [u8]> {
+pub fn values<'h>(name: &'h str, headers: &'h HeaderMap) -> impl Iterator<Item = &'h [u8]> {
     headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b';')).filter_map(
         move |pair| {
             let equals = pair.iter().position(|&byte| byte == b'=')?;

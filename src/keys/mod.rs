@@ -21,6 +21,7 @@ mod testing;
 mod value;
 
 pub use constructor::{Constructor, DEFAULT_MAX_SUFFIX_LENGTH, OnOverflow};
+pub use cookie::values as cookies;
 pub use encoding::{digest_hex, escape, partition_text};
 pub use field::{Field, Source};
 pub use jwt::{JwtSource, JwtTrust, JwtTrustError};

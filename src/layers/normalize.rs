@@ -77,7 +77,7 @@ where
                 Early::now(Answer::refused(failure.respond(request.method(), request.headers())))
             }
             Ok(Checked { host, target, scheme, hops, trusted }) => {
-                let Arrival { request, peer, interims, .. } = arrival;
+                let Arrival { request, peer, interims, afresh, .. } = arrival;
                 let client = hops.first().copied().unwrap_or_else(|| peer.ip());
                 let (mut head, body) = request.into_parts();
                 let takes_trailers =
@@ -100,6 +100,7 @@ where
                     trusted,
                     interims,
                     takes_trailers,
+                    afresh,
                 }))
             }
         }
@@ -322,7 +323,7 @@ mod tests {
         }
         let request = request.body(RequestBody::empty()).unwrap();
         let (peer, interims) = (peer.parse().unwrap(), Interims::none());
-        ground().check(&Arrival { request, peer, scheme: None, interims })
+        ground().check(&Arrival::new(request, peer, interims))
     }
 
     const STRANGER: &str = "192.0.2.1:1234";
@@ -389,7 +390,7 @@ mod tests {
                     Request::get("/").header("host", "a.test:443").header("x-forwarded-proto", said);
                 let request = request.body(RequestBody::empty()).unwrap();
                 let (peer, interims) = (peer.parse().unwrap(), Interims::none());
-                let arrival = Arrival { request, peer, scheme: Some(scheme), interims };
+                let arrival = Arrival { scheme: Some(scheme), ..Arrival::new(request, peer, interims) };
                 let checked = ground().check(&arrival).unwrap();
                 let host = if scheme == Scheme::Https { "a.test" } else { "a.test:443" };
                 assert_eq!((checked.scheme, &*checked.host), (scheme, host));

@@ -106,6 +106,7 @@ pub struct Started {
     stop_admin: watch::Sender<bool>,
     ready: Arc<AtomicBool>,
     warmer: Arc<Warmer>,
+    rooms: Arc<Rooms>,
     public: Vec<JoinHandle<GracefulShutdown>>,
     admin: JoinHandle<GracefulShutdown>,
     housekeeping: JoinHandle<()>,
@@ -188,7 +189,7 @@ impl Bound {
                     let interims = outlet.begin(request.version());
                     let request = request.map(|body| RequestBody::incoming(body, body_limit, body_idle));
                     // Cloning the stack clones a handful of `Arc`s. It is always ready: admission is decided below.
-                    let arrival = Arrival { request, peer, scheme: None, interims: interims.clone() };
+                    let arrival = Arrival::new(request, peer, interims.clone());
                     interims.before(stack.clone().call(arrival))
                 })
             };
@@ -228,7 +229,7 @@ impl Bound {
                 }
             }
         });
-        Ok(Started { stop_public, stop_admin, ready, warmer, public, admin, housekeeping, grace })
+        Ok(Started { stop_public, stop_admin, ready, warmer, rooms, public, admin, housekeeping, grace })
     }
 }
 
@@ -247,6 +248,8 @@ impl Started {
         // That nobody is left to be told is as good as told.
         let _ = self.stop_public.send(true);
         drain(self.public, self.grace).await;
+        // What is still fetched is for nobody.
+        self.rooms.flights.stop();
         let _ = self.stop_admin.send(true);
         drain(vec![self.admin], self.grace).await;
         self.housekeeping.abort();

@@ -6,7 +6,7 @@
 //! response is still worth validating.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -14,6 +14,7 @@ use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
+use super::Asked;
 use crate::invalidation::Carried;
 use crate::keys::Key;
 use crate::semantics::StoredResponse;
@@ -45,8 +46,14 @@ pub struct Stored {
     pub carried: Carried,
     /// The bytes it accounts for: body, fields, key, tags and bookkeeping.
     pub weight: u32,
+    /// The request it answers; `None` if nobody but its client can make it.
+    pub asked: Option<Arc<Asked>>,
     refreshing: AtomicBool,
+    hits: AtomicU32,
 }
+
+/// Of so many hits one is counted, so that popular responses are not written to all the time.
+const SAMPLED: u8 = 16;
 
 impl Stored {
     /// Puts the pieces together and weighs them.
@@ -58,7 +65,8 @@ impl Stored {
             + carried.byte_size()
             + key.partition.iter().map(|(_, value)| value.len() + 48).sum::<usize>();
         let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Self { key, response, body, trailers: None, carried, weight, refreshing: AtomicBool::new(false) }
+        let (refreshing, hits) = (AtomicBool::new(false), AtomicU32::new(0));
+        Self { key, response, body, trailers: None, carried, weight, asked: None, refreshing, hits }
     }
 
     /// The same with trailer fields.
@@ -66,6 +74,26 @@ impl Stored {
         let bytes = trailers.as_ref().map_or(0, |trailers| fields_byte_size(trailers));
         let weight = self.weight.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         Self { trailers, weight, ..self }
+    }
+
+    /// The same, with the request it answers.
+    pub fn with_asked(self, asked: Option<Arc<Asked>>) -> Self {
+        // Those who replace each other share one; each counts it, which is too much rather than too little.
+        let bytes = asked.as_ref().map_or(0, |asked| asked.byte_size());
+        let weight = self.weight.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        Self { asked, weight, ..self }
+    }
+
+    /// A request was answered from it.
+    pub fn hit(&self) {
+        if fastrand::u8(..) < u8::MAX / SAMPLED {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How popular it is: more is more.
+    pub fn popularity(&self) -> u32 {
+        self.hits.load(Ordering::Relaxed)
     }
 
     /// Whether it is this caller who refreshes it; until [`end_refresh`](Self::end_refresh) it is nobody else.
@@ -100,12 +128,11 @@ impl Variants {
 
     /// These variants with `new` in the place of the one it replaces.
     fn with(&self, new: Arc<Stored>) -> Self {
-        let mut stored: Vec<_> = self
-            .stored
-            .iter()
-            .filter(|old| old.response.selecting != new.response.selecting)
-            .cloned()
-            .collect();
+        let replaced = |old: &&Arc<Stored>| old.response.selecting == new.response.selecting;
+        let popularity: u32 = self.stored.iter().filter(replaced).map(|old| old.popularity()).sum();
+        // What was popular is likely to be so again, and what once was fades.
+        new.hits.fetch_add(popularity / 2, Ordering::Relaxed);
+        let mut stored: Vec<_> = self.stored.iter().filter(|old| !replaced(old)).cloned().collect();
         if stored.len() >= MAX_VARIANTS {
             stored.remove(0);
         }

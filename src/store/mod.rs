@@ -1,9 +1,11 @@
 //! Where stored responses are kept.
 
+mod asked;
 mod memory;
 mod searches;
 mod uses;
 
+pub use asked::Asked;
 pub use memory::{Memory, MemoryLimits, Stored, Variants};
 pub use searches::Searches;
 pub use uses::Uses;

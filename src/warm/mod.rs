@@ -1,4 +1,5 @@
-//! Warming up: URLs are requested before their clients come, so that these find them stored.
+//! Warming up: URLs are requested before their clients come, so that these find them stored; and what is stored is
+//! refreshed by command, by the requests that led to it.
 //!
 //! Each URL is a request like a client's: it goes down the server's own [stack](crate::stack), never over the network
 //! to itself, so routes, keys, rules and the access log are those of every other request. What came of it is what the
@@ -28,6 +29,7 @@ use crate::clock::Clock;
 use crate::config::{Plan, WarmLimits};
 use crate::layers::claims;
 use crate::stack::Stack;
+use crate::store::Asked;
 
 /// How many warm-ups there are at once.
 const MAX_RUNNING: usize = 4;
@@ -106,21 +108,41 @@ impl Warmer {
         if wanted.urls.is_empty() && wanted.sitemap.is_none() {
             return Err(Refusal::Nothing);
         }
+        let fields = fields(&wanted)?;
+        let Wanted { urls, sitemap, concurrency, .. } = wanted;
+        self.begin(run::What::Urls { urls, sitemap, fields }, concurrency, by)
+    }
+
+    /// Makes requests again that have led to stored responses, in this order: the origin is asked, whatever is stored.
+    /// `others`: how many stored responses nobody but their clients can ask for.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn refresh(
+        &self,
+        requests: Vec<Arc<Asked>>,
+        others: u64,
+        concurrency: Option<usize>,
+        by: &str,
+    ) -> Result<Progress, Refusal> {
+        self.begin(run::What::Stored { requests, others }, concurrency, by)
+    }
+
+    fn begin(&self, what: run::What, concurrency: Option<usize>, by: &str) -> Result<Progress, Refusal> {
         let max = self.limits.max_concurrency;
-        let concurrency = wanted.concurrency.unwrap_or(CONCURRENCY.min(max));
+        let concurrency = concurrency.unwrap_or(CONCURRENCY.min(max));
         if !(1..=max).contains(&concurrency) {
             return Err(Refusal::Concurrency { max });
         }
-        let fields = fields(&wanted)?;
         let job = self.lock().begin(&self.clock)?;
-        let Wanted { urls, sitemap, .. } = wanted;
-        tracing::info!(by, job = job.id, urls = urls.len(), sitemap, concurrency, "a warm-up begins");
+        let kind = what.kind();
+        tracing::info!(by, job = job.id, kind, concurrency, "a warm-up begins");
         let progress = job.progress();
         let (house, clock) = (Arc::clone(&self.house), self.clock.clone());
         tokio::spawn(async move {
             tokio::select! {
                 () = job.cancelled() => {}
-                () = run::run(&job, &house, run::Errand { urls, sitemap, fields, concurrency }) => {
+                () = run::run(&job, &house, run::Errand { what, concurrency }) => {
                     job.end(State::Done, clock.now());
                 }
             }
@@ -128,6 +150,7 @@ impl Warmer {
                 job.progress();
             tracing::info!(
                 job = id,
+                kind,
                 ?state,
                 total,
                 done,

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use tokio::task::JoinSet;
@@ -19,6 +19,11 @@ use crate::exchange::{Arrival, BodyError, CacheWord, Interims, Note, RequestBody
 use crate::layers::observe::ClientBody;
 use crate::semantics::NotStored;
 use crate::stack::Stack;
+use crate::store::Asked;
+
+/// Who the app sees, unless what is stored depends on who asks.
+const REFRESHER: HeaderValue =
+    HeaderValue::from_static(concat!("staleproof/", env!("CARGO_PKG_VERSION"), " (refresh)"));
 
 /// How long one request may take. Upstreams' timeouts end what stalls; this ends what goes on for ever.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -38,30 +43,80 @@ pub(super) struct House {
 /// What is to be done.
 #[derive(Debug)]
 pub(super) struct Errand {
-    pub(super) urls: Vec<String>,
-    pub(super) sitemap: Option<String>,
-    pub(super) fields: HeaderMap,
+    pub(super) what: What,
     pub(super) concurrency: usize,
+}
+
+/// What is to be requested.
+#[derive(Debug)]
+pub(super) enum What {
+    /// These, and those of a sitemap.
+    Urls { urls: Vec<String>, sitemap: Option<String>, fields: HeaderMap },
+    /// What led to stored responses, again.
+    Stored {
+        /// In this order.
+        requests: Vec<Arc<Asked>>,
+        /// How many can only be asked for by their clients.
+        others: u64,
+    },
+}
+
+impl What {
+    /// In a word, for the log.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Urls { .. } => "warm",
+            Self::Stored { .. } => "refresh",
+        }
+    }
 }
 
 /// Requests everything. Dropped, it gives up what is under way.
 pub(super) async fn run(job: &Job, house: &Arc<House>, errand: Errand) {
-    let Errand { urls, sitemap, fields, concurrency } = errand;
-    let urls = Arc::new(gather(job, house, urls, sitemap, &fields).await);
-    job.begin(urls.len() as u64, urls.left_out());
-    let fields = Arc::new(fields);
+    let Errand { what, concurrency } = errand;
+    match what {
+        What::Urls { urls, sitemap, fields } => {
+            let urls = Arc::new(gather(job, house, urls, sitemap, &fields).await);
+            job.begin(urls.len() as u64, urls.left_out());
+            let fields = Arc::new(fields);
+            each(job, urls.len(), concurrency, |index| {
+                let (house, urls, fields) = (Arc::clone(house), Arc::clone(&urls), Arc::clone(&fields));
+                async move {
+                    let url = urls.get(index).unwrap_or_default();
+                    let outcome = house.visit(house.ask(url, &fields)).await;
+                    (url.to_owned(), outcome)
+                }
+            })
+            .await;
+        }
+        What::Stored { requests, others } => {
+            job.begin(requests.len() as u64, others);
+            each(job, requests.len(), concurrency, |index| {
+                let (house, asked) = (Arc::clone(house), requests.get(index).cloned());
+                async move {
+                    let Some(asked) = asked else { return (String::new(), Outcome::Already) };
+                    let outcome = house.visit(house.ask_again(&asked)).await;
+                    (format!("{}://{}{}", asked.scheme, asked.host, asked.target), outcome)
+                }
+            })
+            .await;
+        }
+    }
+}
+
+/// So many at once, in their order.
+async fn each<V>(job: &Job, number: usize, concurrency: usize, visit: impl Fn(usize) -> V)
+where
+    V: Future<Output = (String, Outcome)> + Send + 'static,
+{
     let mut requests = JoinSet::new();
-    let mut next = 0..urls.len();
+    let mut next = 0..number;
     loop {
         for index in next.by_ref().take(concurrency - requests.len()) {
-            let (house, urls, fields) = (Arc::clone(house), Arc::clone(&urls), Arc::clone(&fields));
-            requests.spawn(async move {
-                let url = urls.get(index).unwrap_or_default();
-                (index, house.visit(url, &fields).await)
-            });
+            requests.spawn(visit(index));
         }
         match requests.join_next().await {
-            Some(Ok((index, outcome))) => job.tell(urls.get(index).unwrap_or_default(), outcome),
+            Some(Ok((url, outcome))) => job.tell(&url, outcome),
             Some(Err(error)) => job.tell("", Outcome::Failed(error.to_string())),
             None => break,
         }
@@ -118,9 +173,9 @@ const NESTED: &str =
     "it is an index that an index names, which the protocol does not allow: warm it by itself";
 
 impl House {
-    async fn visit(&self, url: &str, fields: &HeaderMap) -> Outcome {
+    async fn visit(&self, asked: impl Future<Output = Result<Response<ClientBody>, String>>) -> Outcome {
         let answer = async {
-            let response = self.ask(url, fields).await?;
+            let response = asked.await?;
             let (status, note) = (response.status(), response.body().note().cloned());
             let ending = drain(response.into_body(), self.max_object_bytes).await;
             Ok(outcome(status, note.as_ref(), &ending))
@@ -178,7 +233,29 @@ impl House {
         request.headers_mut().clone_from(fields);
         request.headers_mut().insert(HOST, host);
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let arrival = Arrival { request, peer, scheme: Some(scheme), interims: Interims::none() };
+        let arrival = Arrival { scheme: Some(scheme), ..Arrival::new(request, peer, Interims::none()) };
+        let Ok(response) = self.stack.clone().oneshot(arrival).await;
+        Ok(response)
+    }
+
+    /// The answer of the origin to a request that was made before.
+    async fn ask_again(&self, asked: &Asked) -> Result<Response<ClientBody>, String> {
+        let uri: Uri = asked.target.parse().map_err(|_| "its target is no URL".to_owned())?;
+        let host = HeaderValue::from_str(&asked.host).map_err(|_| "its host is none".to_owned())?;
+        let content = asked.content.clone();
+        let mut request = Request::new(content.map_or_else(RequestBody::empty, RequestBody::whole));
+        *request.method_mut() = asked.method.clone();
+        *request.uri_mut() = uri;
+        request.headers_mut().clone_from(&asked.fields);
+        request.headers_mut().insert(HOST, host);
+        request.headers_mut().entry(USER_AGENT).or_insert(REFRESHER);
+        if let Some(content) = &asked.content {
+            request.headers_mut().insert(CONTENT_LENGTH, content.len().into());
+        }
+        let scheme = if asked.scheme == Scheme::Https.as_str() { Scheme::Https } else { Scheme::Http };
+        let peer = SocketAddr::from((asked.client.unwrap_or(Ipv4Addr::LOCALHOST.into()), 0));
+        let arrival = Arrival::new(request, peer, Interims::none());
+        let arrival = Arrival { scheme: Some(scheme), afresh: true, ..arrival };
         let Ok(response) = self.stack.clone().oneshot(arrival).await;
         Ok(response)
     }

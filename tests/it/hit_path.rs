@@ -14,7 +14,7 @@ use crate::support::{Origin, Reply};
 
 fn arrival() -> Arrival {
     let request = Request::get("/a").header("host", "a.test").body(RequestBody::empty()).unwrap();
-    Arrival { request, peer: ([127, 0, 0, 1], 1).into(), scheme: None, interims: Interims::none() }
+    Arrival::new(request, ([127, 0, 0, 1], 1).into(), Interims::none())
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ mod post;
 mod query;
 mod purging;
 mod ranges;
+mod refresh;
 mod reuse;
 mod shutdown;
 mod stale;

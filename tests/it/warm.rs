@@ -145,7 +145,7 @@ async fn what_nobody_answers_well_fails_with_the_reason_and_the_others_go_on() {
         ("http://a.test/%zz", "the request was refused: 400 Bad Request"),
         ("http://a.test/closed", "the answer was 502 Bad Gateway"),
         ("http://a.test/none", "the answer was 404 Not Found"),
-        ("http://a.test/short", "the message broke off"),
+        ("http://a.test/short", "the response broke off"),
         ("http://b.test/1", "no route takes it"),
         ("https://a.test/1", "no client comes by https: no proxy is trusted (server.trusted_proxies)"),
         ("not a url", "it is not a URL"),
