@@ -42,14 +42,14 @@ pub struct Arrival {
     pub scheme: Option<Scheme>,
     /// Where interim responses go.
     pub interims: Interims,
-    /// The origin is to be asked, whatever is stored.
-    pub afresh: bool,
+    /// Why it is made.
+    pub cause: Cause,
 }
 
 impl Arrival {
-    /// One that is like others.
+    /// One of a client.
     pub fn new(request: Request<RequestBody>, peer: SocketAddr, interims: Interims) -> Self {
-        Self { request, peer, scheme: None, interims, afresh: false }
+        Self { request, peer, scheme: None, interims, cause: Cause::Client }
     }
 }
 
@@ -70,6 +70,17 @@ impl Scheme {
             Scheme::Https => "https",
         }
     }
+}
+
+/// Why a request is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A client has sent it.
+    Client,
+    /// Its answer is to be stored before clients come.
+    WarmUp,
+    /// What is stored is to be fetched again: the origin is asked, whatever is stored.
+    Refresh,
 }
 
 /// Addresses in the order of a request's way, the client's first.
@@ -98,8 +109,8 @@ pub struct Normalized {
     pub interims: Interims,
     /// Whether the client takes trailer fields (RFC 9110 §6.5.1).
     pub takes_trailers: bool,
-    /// The origin is to be asked, whatever is stored.
-    pub afresh: bool,
+    /// Why it is made.
+    pub cause: Cause,
 }
 
 impl Normalized {
@@ -110,11 +121,10 @@ impl Normalized {
         head.uri = self.head.uri.clone();
         head.version = self.head.version;
         head.headers = headers;
-        let Self {
-            ref host, scheme, client, ref hops, trusted, ref interims, takes_trailers, afresh, ..
-        } = *self;
+        let Self { ref host, scheme, client, ref hops, trusted, ref interims, takes_trailers, cause, .. } =
+            *self;
         let (host, hops, interims) = (Arc::clone(host), hops.clone(), interims.clone());
-        Self { head, body, host, scheme, client, hops, trusted, interims, takes_trailers, afresh }
+        Self { head, body, host, scheme, client, hops, trusted, interims, takes_trailers, cause }
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 
-use crate::exchange::{Interims, Normalized, RequestBody, Routed, Scheme};
+use crate::exchange::{Cause, Interims, Normalized, RequestBody, Routed, Scheme};
 use crate::routes::{RouteQuery, Table};
 use crate::semantics::fields::end_to_end;
 use crate::uri;
@@ -83,7 +83,7 @@ impl Asked {
             trusted: false,
             interims: Interims::none(),
             takes_trailers: false,
-            afresh: false,
+            cause: Cause::Client,
         };
         Ok(Routed { request, route: route.clone(), captures })
     }

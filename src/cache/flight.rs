@@ -26,7 +26,7 @@ use super::landing::Landed;
 use super::receive;
 use super::service::Rooms;
 use crate::clock::Timestamp;
-use crate::exchange::{Answer, Outbound, Routed};
+use crate::exchange::{Answer, Cause, Outbound, Routed};
 use crate::invalidation::{Carried, Position, Standing};
 use crate::keys::Key;
 use crate::origin::{OriginBody, OriginError};
@@ -275,7 +275,8 @@ impl Rooms {
 /// Whoever does, gets it: a fetch that has begun before does not tell it (RFC 9111 §5.2.1.4).
 fn wants_the_origins_word(routed: &Routed, rule: &CacheRule) -> bool {
     let obeyed = rule.policy.client_directives == ClientDirectives::Obey;
-    routed.request.afresh || obeyed && RequestDirectives::of(&routed.request.head.headers).no_cache()
+    routed.request.cause == Cause::Refresh
+        || obeyed && RequestDirectives::of(&routed.request.head.headers).no_cache()
 }
 
 impl Flight {
@@ -313,12 +314,10 @@ impl Leader {
     {
         let (own, answer) = oneshot::channel();
         let first = First { answer, _seat: self.flight.audience.seat() };
-        let task = Task {
-            rooms: Arc::clone(rooms),
-            flight: self.flight,
-            _place: self.place,
-            collapse: self.collapse,
-        };
+        let mut collapse = self.collapse;
+        // Who cancels a command wants nothing more to be fetched for it.
+        collapse.outlive_client &= routed.request.cause == Cause::Client;
+        let task = Task { rooms: Arc::clone(rooms), flight: self.flight, _place: self.place, collapse };
         let rooms = Arc::clone(rooms);
         tokio::spawn(async move {
             tokio::select! {

@@ -19,7 +19,7 @@ use super::fill::FillRoom;
 use super::flight::Flights;
 use super::{fetch, partial, query, refresh, serve};
 use crate::clock::Clock;
-use crate::exchange::{Answer, Outbound, Routed};
+use crate::exchange::{Answer, Cause, Outbound, Routed};
 use crate::invalidation::{Invalidator, Log, Standing};
 use crate::keys::Key;
 use crate::layers::Early;
@@ -219,8 +219,8 @@ impl Rooms {
         let response = selected.map(|stored| &stored.response);
         let directives = rule.policy.client_directives;
         let verdict = match response {
-            Some(_) if routed.request.afresh => Reuse::Validate(ForwardReason::Request),
-            None if routed.request.afresh => Reuse::Forward(ForwardReason::UriMiss),
+            Some(_) if routed.request.cause == Cause::Refresh => Reuse::Validate(ForwardReason::Request),
+            None if routed.request.cause == Cause::Refresh => Reuse::Forward(ForwardReason::UriMiss),
             _ => reuse::reuse(response, exist, &request.method, &request.headers, directives, now),
         };
         match verdict {

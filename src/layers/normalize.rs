@@ -77,7 +77,7 @@ where
                 Early::now(Answer::refused(failure.respond(request.method(), request.headers())))
             }
             Ok(Checked { host, target, scheme, hops, trusted }) => {
-                let Arrival { request, peer, interims, afresh, .. } = arrival;
+                let Arrival { request, peer, interims, cause, .. } = arrival;
                 let client = hops.first().copied().unwrap_or_else(|| peer.ip());
                 let (mut head, body) = request.into_parts();
                 let takes_trailers =
@@ -100,7 +100,7 @@ where
                     trusted,
                     interims,
                     takes_trailers,
-                    afresh,
+                    cause,
                 }))
             }
         }

@@ -15,7 +15,7 @@ use tower::ServiceExt;
 use super::job::{Job, Outcome};
 use super::sitemap::{self, Sitemap, SitemapError};
 use super::urls::Urls;
-use crate::exchange::{Arrival, BodyError, CacheWord, Interims, Note, RequestBody, Scheme};
+use crate::exchange::{Arrival, BodyError, CacheWord, Cause, Interims, Note, RequestBody, Scheme};
 use crate::layers::observe::ClientBody;
 use crate::semantics::NotStored;
 use crate::stack::Stack;
@@ -233,7 +233,11 @@ impl House {
         request.headers_mut().clone_from(fields);
         request.headers_mut().insert(HOST, host);
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let arrival = Arrival { scheme: Some(scheme), ..Arrival::new(request, peer, Interims::none()) };
+        let arrival = Arrival {
+            scheme: Some(scheme),
+            cause: Cause::WarmUp,
+            ..Arrival::new(request, peer, Interims::none())
+        };
         let Ok(response) = self.stack.clone().oneshot(arrival).await;
         Ok(response)
     }
@@ -255,7 +259,7 @@ impl House {
         let scheme = if asked.scheme == Scheme::Https.as_str() { Scheme::Https } else { Scheme::Http };
         let peer = SocketAddr::from((asked.client.unwrap_or(Ipv4Addr::LOCALHOST.into()), 0));
         let arrival = Arrival::new(request, peer, Interims::none());
-        let arrival = Arrival { scheme: Some(scheme), afresh: true, ..arrival };
+        let arrival = Arrival { scheme: Some(scheme), cause: Cause::Refresh, ..arrival };
         let Ok(response) = self.stack.clone().oneshot(arrival).await;
         Ok(response)
     }
