@@ -10,6 +10,7 @@ use crate::webhooks::Hook;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,6 +170,36 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// The largest response head.
     pub max_response_head_bytes: usize,
+    /// What is asked again.
+    pub retries: Retries,
+}
+
+/// What is asked again if it failed: of another server, if there is one.
+#[derive(Clone, Debug)]
+pub struct Retries {
+    /// How often one request at most.
+    pub attempts: u32,
+    /// How many retries there may be in a hundred requests.
+    pub budget_percent: u8,
+    /// After which failures.
+    pub on: Vec<RetryOn>,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { attempts: 1, budget_percent: 20, on: vec![RetryOn::Reset] }
+    }
+}
+
+/// A failure after which a request may be asked again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RetryOn {
+    /// The connection ended before there was a response head.
+    Reset,
+    /// No response head came in time.
+    Timeout,
+    /// A response with such a status.
+    Status(RangeInclusive<u16>),
 }
 
 impl Upstream {

@@ -3,6 +3,7 @@
 //! Decides what each may look like. A number without a unit is refused where a unit could be guessed wrongly.
 
 use super::read::{Parse, Refusal};
+use crate::config::RetryOn;
 use crate::invalidation::event::Selector;
 use crate::routes::{HostPattern, PathPattern, PatternError, Template};
 use http::uri::Authority;
@@ -115,6 +116,29 @@ impl Parse for Percent {
 
     fn schema() -> Schema {
         json_schema!({ "type": "string", "pattern": "^[0-9]+ *%$" })
+    }
+}
+
+impl Parse for RetryOn {
+    const EXPECTED: &'static str = "reset, timeout, or a status such as 503 or 5xx";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let refusal = || {
+            Refusal::new("this is no failure after which to ask again")
+                .help("write reset, timeout, or the status of a failure such as 503, 5xx or 429")
+        };
+        match text {
+            "reset" => Ok(Self::Reset),
+            "timeout" => Ok(Self::Timeout),
+            _ => match Statuses::parse(text) {
+                Ok(Statuses(statuses)) if *statuses.start() >= 400 => Ok(Self::Status(statuses)),
+                _ => Err(refusal()),
+            },
+        }
+    }
+
+    fn schema() -> Schema {
+        Statuses::schema()
     }
 }
 

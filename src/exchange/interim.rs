@@ -126,6 +126,14 @@ impl Interims {
         }
     }
 
+    /// Whether the client has got any, or is about to.
+    pub fn any(&self) -> bool {
+        self.0.as_ref().is_some_and(|Turn { outlet, number }| {
+            let queue = outlet.queue();
+            queue.turn == *number && queue.accepted > 0
+        })
+    }
+
     /// The answer of this exchange, held back until the interim responses that came before it have been taken. Its turn
     /// ends when it is ready.
     pub fn before<F: Future>(self, answer: F) -> Answering<F> {

@@ -13,9 +13,10 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tower::Service;
 
+use super::budget::Budget;
 use super::pool::{Lease, Pool};
 use super::{OriginBody, OriginError};
-use crate::config::{HostRewrite, Upstream};
+use crate::config::{HostRewrite, RetryOn, Upstream};
 use crate::exchange::{Demand, Interims, RequestBody};
 use crate::semantics::method;
 use crate::telemetry::Metrics;
@@ -44,6 +45,7 @@ struct Servers {
     settings: Arc<Upstream>,
     pools: Vec<Arc<Pool>>,
     next: AtomicUsize,
+    budget: Budget,
 }
 
 impl Origin {
@@ -58,7 +60,8 @@ impl Origin {
                     .iter()
                     .map(|authority| Pool::new(authority.clone(), Arc::clone(&settings)))
                     .collect();
-                Arc::new(Servers { settings, pools, next: AtomicUsize::new(0) })
+                let budget = Budget::new(settings.retries.budget_percent);
+                Arc::new(Servers { settings, pools, next: AtomicUsize::new(0), budget })
             })
             .collect();
         Self { upstreams, metrics }
@@ -89,7 +92,7 @@ impl Service<ToOrigin> for Origin {
         let metrics = Arc::clone(&self.metrics);
         Box::pin(async move {
             metrics.origin_request();
-            let answer = servers.ask(to_origin.request, &to_origin.interims).await;
+            let answer = servers.ask(to_origin.request, &to_origin.interims, &metrics).await;
             if let Err(error) = &answer {
                 metrics.origin_error(error.as_str());
             }
@@ -99,30 +102,60 @@ impl Service<ToOrigin> for Origin {
 }
 
 impl Servers {
-    /// Asks one server; the next one if no connection could be had, since then nothing was sent.
+    /// Asks one server; the next one if no connection could be had, since then nothing was sent; and once more what failed
+    /// and may be asked twice.
     async fn ask(
         &self,
         mut request: Request<RequestBody>,
         interims: &Interims,
+        metrics: &Metrics,
     ) -> Result<Response<OriginBody>, OriginError> {
+        self.budget.earn();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut attempt = 0;
+        let (mut turn, mut unconnected, mut retries) = (0, 0, 0);
         loop {
-            let pool = &self.pools[(first.wrapping_add(attempt)) % self.pools.len()];
-            attempt += 1;
-            match self.ask_server(pool, request, interims).await {
-                Ok(response) => return Ok(response),
-                Err((Some(unsent), _)) if attempt < self.pools.len() => request = unsent,
-                Err((_, error)) => return Err(error),
+            let pool = &self.pools[first.wrapping_add(turn) % self.pools.len()];
+            turn += 1;
+            let copy = replay(&request);
+            let answer = match self.ask_server(pool, request, copy.as_ref(), interims).await {
+                Ok(response) => Ok(response),
+                Err((Some(unsent), _)) if unconnected + 1 < self.pools.len() => {
+                    unconnected += 1;
+                    request = unsent;
+                    continue;
+                }
+                Err((_, error)) => Err(error),
+            };
+            let again = copy.filter(|_| {
+                retries < self.settings.retries.attempts && self.is_to_be_retried(&answer) && !interims.any()
+            });
+            let Some(copy) = again else { return answer };
+            if !self.budget.spend() {
+                metrics.retry_refused();
+                return answer;
             }
+            metrics.retry();
+            retries += 1;
+            request = copy;
         }
     }
 
-    /// Asks this server. An error comes with the request if no byte of it has left.
+    fn is_to_be_retried(&self, answer: &Result<Response<OriginBody>, OriginError>) -> bool {
+        self.settings.retries.on.iter().any(|on| match (on, answer) {
+            (RetryOn::Reset, Err(OriginError::Closed { .. })) => true,
+            (RetryOn::Timeout, Err(OriginError::HeadTimeout { .. })) => true,
+            (RetryOn::Status(statuses), Ok(response)) => statuses.contains(&response.status().as_u16()),
+            _ => false,
+        })
+    }
+
+    /// Asks this server. `copy`: of the request, if it may be asked twice. An error comes with the request if no byte of it
+    /// has left.
     async fn ask_server(
         &self,
         pool: &Arc<Pool>,
         mut request: Request<RequestBody>,
+        copy: Option<&Request<RequestBody>>,
         interims: &Interims,
     ) -> Result<Response<OriginBody>, (Option<Request<RequestBody>>, OriginError)> {
         self.rewrite_host(&pool.authority, request.headers_mut());
@@ -132,7 +165,6 @@ impl Servers {
                 Ok(lease) => lease,
                 Err(error) => return Err((Some(request), error)),
             };
-            let again = if lease.reused { replay(&request) } else { None };
             let method = request.method().clone();
             let expects = request.headers().contains_key(EXPECT);
             let demand = if expects { request.body_mut().wait_for_demand() } else { None };
@@ -171,7 +203,8 @@ impl Servers {
                     // What never left, or may be asked twice (RFC 9110 §9.2.2), is asked on a new one.
                     let unsent = failure.take_message();
                     let error = failure.into_error();
-                    match unsent.or(again) {
+                    match unsent.or_else(|| copy.filter(|_| lease.reused && !interims.any()).and_then(replay))
+                    {
                         Some(message)
                             if lease.reused
                                 && (error.is_canceled()

@@ -4,6 +4,7 @@
 //! does not know what is cached.
 
 mod body;
+mod budget;
 mod client;
 mod error;
 mod pool;

@@ -26,6 +26,8 @@ pub struct Metrics {
     sent_bytes: Counter,
     origin_requests: Counter,
     origin_errors: Family<OriginFailure, Counter>,
+    origin_retries: Counter,
+    origin_retries_refused: Counter,
     webhooks: Family<Delivery, Counter>,
     purges: Family<Source, Counter>,
     purged: Family<Source, Counter>,
@@ -90,6 +92,8 @@ impl Metrics {
             sent_bytes: Counter::default(),
             origin_requests: Counter::default(),
             origin_errors: Family::default(),
+            origin_retries: Counter::default(),
+            origin_retries_refused: Counter::default(),
             webhooks: Family::default(),
             purges: Family::default(),
             purged: Family::default(),
@@ -120,6 +124,16 @@ impl Metrics {
             "origin_errors",
             "Requests to which an origin gave nothing usable, by reason",
             self.origin_errors.clone(),
+        );
+        registry.register(
+            "origin_retries",
+            "Requests asked again after a failure",
+            self.origin_retries.clone(),
+        );
+        registry.register(
+            "origin_retries_refused",
+            "Failures passed on though they might have been asked again, for want of a budget",
+            self.origin_retries_refused.clone(),
         );
         registry.register("webhooks", "Deliveries by hook and outcome", self.webhooks.clone());
         registry.register("purges", "Purges by source", self.purges.clone());
@@ -159,6 +173,16 @@ impl Metrics {
     /// An origin gave nothing usable. `error`: why, in a word of a fixed vocabulary.
     pub fn origin_error(&self, error: &'static str) {
         self.origin_errors.get_or_create(&OriginFailure { error }).inc();
+    }
+
+    /// A request that failed is asked again.
+    pub fn retry(&self) {
+        self.origin_retries.inc();
+    }
+
+    /// It would have been, had there been a budget for it.
+    pub fn retry_refused(&self) {
+        self.origin_retries_refused.inc();
     }
 
     /// A delivery has been answered. `hook` is a configured one: labels are bounded.

@@ -26,6 +26,7 @@ mod query;
 mod purging;
 mod ranges;
 mod refresh;
+mod retries;
 mod reuse;
 mod shutdown;
 mod stale;

@@ -2,9 +2,9 @@
 
 use super::super::diagnostics::quote;
 use super::super::read::{Either, Given, OneOrMany, Optional, OptionalExt, Text, Word};
-use super::super::scalars::{Capacity, Number, Size};
+use super::super::scalars::{Capacity, Number, Percent, Size};
 use super::super::{
-    AccessLog, Admin, HostRewrite, Scope, Secret, Server, Token, Upstream, WarmLimits, file, machine,
+    AccessLog, Admin, HostRewrite, Retries, Scope, Secret, Server, Token, Upstream, WarmLimits, file, machine,
 };
 use super::{
     KIB, MIB, Problems, Span, check_name, count, duration, items, length, size, tell_repeated, timeout,
@@ -238,6 +238,26 @@ fn upstream(name: &str, section: &file::Upstream, problems: &mut Problems) -> Up
         idle_connections_per_server,
         idle_timeout: timeout(&section.idle_timeout, Duration::from_secs(30)),
         max_response_head_bytes: length(&section.max_response_head, 64 * KIB),
+        retries: retries(section),
+    }
+}
+
+fn retries(section: &file::Upstream) -> Retries {
+    let standard = Retries::default();
+    match section.retries.value() {
+        None => standard,
+        Some(Either::First(file::RetriesOff::Off)) => Retries { attempts: 0, ..standard },
+        Some(Either::Second(section)) => Retries {
+            attempts: u32::try_from(count(&section.attempts, 1)).unwrap_or(u32::MAX),
+            budget_percent: section
+                .budget
+                .value()
+                .map_or(standard.budget_percent, |&Word(Percent(share))| share),
+            on: match section.on.value() {
+                None => standard.on,
+                Some(on) => items(on).map(|(Word(on), _)| on.clone()).collect(),
+            },
+        },
     }
 }
 

@@ -1,7 +1,8 @@
 //! `server:`, `admin:`, `upstreams:` and `store:`.
 
+use crate::config::RetryOn;
 use crate::config::read::{Either, List, OneOrMany, Optional, Required, Text, Word, choice, section};
-use crate::config::scalars::{Capacity, Count, OriginUrl, Size, Timeout};
+use crate::config::scalars::{Capacity, Count, OriginUrl, Percent, Size, Timeout};
 use http::HeaderName;
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -126,6 +127,30 @@ section! {
         idle_timeout: Optional<Word<Timeout>>,
         /// The largest response head, at least 8KiB. Default: 64KiB.
         max_response_head: Optional<Word<Size>>,
+        /// What is asked again, of another server if there is one: `off`, or which failures and how often. Only requests
+        /// that may be asked twice (RFC 9110 §9.2.2), and none of which the client has got anything.
+        retries: Optional<Either<RetriesOff, RetriesSection>>,
+    }
+}
+
+choice! {
+    /// No retries.
+    enum RetriesOff {
+        /// Every request is asked once.
+        Off = "off",
+    }
+}
+
+section! {
+    /// What is asked again.
+    struct RetriesSection {
+        /// How often one request at most. Default: 1.
+        attempts: Optional<Word<Count>>,
+        /// Retries in proportion to requests. Beyond it failures are passed on. Default: 20%.
+        budget: Optional<Word<Percent>>,
+        /// After what: `reset` (the connection ended before there was a response), `timeout` (no response in time), or a
+        /// status such as 503 or 5xx. Default: reset.
+        on: Optional<OneOrMany<Word<RetryOn>>>,
     }
 }
 
