@@ -20,12 +20,13 @@ use smallvec::SmallVec;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
-use crate::cache::Reader;
+use crate::cache::{Joined, Reader};
 use crate::clock::Timestamp;
 use crate::keys::KeyInput;
 use crate::origin::OriginBody;
 use crate::routes::{Captures, Route};
 use crate::semantics::CacheStatus;
+use crate::semantics::range::Slice;
 
 pub use interim::{Answering, Interims, Outlet};
 pub(crate) use request_body::onward;
@@ -137,6 +138,8 @@ pub struct Routed {
     pub route: Arc<Route>,
     /// Where the captures of the route's path lie in the path.
     pub captures: Captures,
+    /// Only this piece of the response is wanted, which is stored by itself.
+    pub slice: Option<Slice>,
 }
 
 impl Routed {
@@ -253,6 +256,8 @@ pub enum AnswerBody {
     Origin(OriginBody),
     /// Read from a fill, by itself or with others.
     Fill(Box<Reader>),
+    /// Put together from slices.
+    Joined(Box<Joined>),
     /// Stored, and followed by trailer fields.
     Trailed(Box<Trailed>),
 }
@@ -291,6 +296,7 @@ impl Body for AnswerBody {
             AnswerBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             AnswerBody::Origin(body) => Pin::new(body).poll_frame(cx),
             AnswerBody::Fill(reader) => Pin::new(&mut **reader).poll_frame(cx),
+            AnswerBody::Joined(joined) => Pin::new(&mut **joined).poll_frame(cx),
             AnswerBody::Trailed(trailed) => {
                 let data = trailed.body.take().map(Frame::data);
                 Poll::Ready(data.or_else(|| trailed.trailers.take().map(Frame::trailers)).map(Ok))
@@ -304,6 +310,7 @@ impl Body for AnswerBody {
             AnswerBody::Whole(bytes) => bytes.is_none(),
             AnswerBody::Origin(body) => body.is_end_stream(),
             AnswerBody::Fill(reader) => reader.is_end_stream(),
+            AnswerBody::Joined(joined) => joined.is_end_stream(),
             AnswerBody::Trailed(trailed) => trailed.trailers.is_none(),
         }
     }
@@ -316,6 +323,7 @@ impl Body for AnswerBody {
             }
             AnswerBody::Origin(body) => body.size_hint(),
             AnswerBody::Fill(reader) => reader.size_hint(),
+            AnswerBody::Joined(joined) => joined.size_hint(),
             AnswerBody::Trailed(_) => SizeHint::default(),
         }
     }

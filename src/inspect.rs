@@ -85,7 +85,7 @@ impl Asked {
             takes_trailers: false,
             cause: Cause::Client,
         };
-        Ok(Routed { request, route: route.clone(), captures })
+        Ok(Routed { request, route: route.clone(), captures, slice: None })
     }
 }
 

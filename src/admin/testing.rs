@@ -25,7 +25,8 @@ use crate::invalidation::rule::{Action, DispatcherName, Require, Rule, TargetTem
 use crate::invalidation::{Invalidator, Log};
 use crate::keys::{Constructor, KeyInput};
 use crate::routes::{
-    CacheRule, Match, PathPattern, Route, RouteQuery, StatusFields, StatusFieldsAudience, Table, Template,
+    CacheRule, Match, PathPattern, Ranges, Route, RouteQuery, StatusFields, StatusFieldsAudience, Table,
+    Template,
 };
 use crate::semantics::vary::Selecting;
 use crate::semantics::{LifetimeSource, Policy, StoredResponse, Terms};
@@ -207,6 +208,7 @@ fn article_route() -> Route {
             no_vary_search: false,
             collapse: None,
             refresh_ahead: 0.0,
+            ranges: Ranges::Forward,
             min_uses: 1,
         }),
         status_fields: StatusFields {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::{IF_RANGE, RANGE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Uri};
 use tokio::sync::OwnedSemaphorePermit;
@@ -14,7 +15,7 @@ use super::freshen::Confirmation;
 use super::landing::{Confirmed, Kept, Outcome, Passed};
 use super::pending::Pending;
 use super::service::{Candidates, Errand, Found};
-use super::{Rooms, change, partial, receive, serve};
+use super::{Rooms, change, partial, receive, serve, slices};
 use crate::clock::Timestamp;
 use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Outbound, RequestBody, Routed};
 use crate::invalidation::{Fetch, Standing};
@@ -41,16 +42,31 @@ where
         }
         Errand::Pass { reason, detail } => pass(rooms, forward, routed, reason, detail).await,
         Errand::Part { reason, key } => partial::fetch(rooms, forward, routed, reason, key).await,
+        Errand::Slices { reason, size } => slices::run(rooms, forward, routed, reason, size).await,
         Errand::Fetch { reason, key, candidates, part } => {
-            if let Some(rule) = routed.rule().filter(|rule| rule.min_uses > 1) {
-                rooms.uses.add(&key.text, rule.min_uses);
-            }
-            let (routed, mut quest) = (Arc::new(routed), Quest { reason, key, candidates, part });
-            match together(rooms, forward.clone(), &routed, &mut quest).await {
-                Ok(answer) => answer,
-                Err(place) => alone(rooms, forward, &routed, &quest, place).await,
-            }
+            let quest = Quest { reason, key, candidates, part };
+            carry_out(rooms, forward, &Arc::new(routed), quest).await
         }
+    }
+}
+
+/// Fetches, together with others if that can be.
+pub(super) async fn carry_out<F>(
+    rooms: &Arc<Rooms>,
+    forward: F,
+    routed: &Arc<Routed>,
+    mut quest: Quest,
+) -> Answer
+where
+    F: Service<Outbound, Response = Response<OriginBody>, Error = OriginError> + Clone + Send + 'static,
+    F::Future: Send,
+{
+    if let Some(rule) = routed.rule().filter(|rule| rule.min_uses > 1) {
+        rooms.uses.add(&quest.key.text, rule.min_uses);
+    }
+    match together(rooms, forward.clone(), routed, &mut quest).await {
+        Ok(answer) => answer,
+        Err(place) => alone(rooms, forward, routed, &quest, place).await,
     }
 }
 
@@ -201,6 +217,7 @@ where
 {
     let selected = quest.selected();
     let (mut candidates, mut part) = (quest.candidates.clone(), quest.part.clone());
+    let mut only_a_part = false;
     loop {
         // Before the request is sent: what is invalidated from now on condemns the answer.
         let fetch = rooms.log.begin_fetch();
@@ -218,6 +235,15 @@ where
         part.take_if(|part| {
             part.carried.standing(&rooms.log) == Standing::Dead || !partial::ask_for_rest(part, &mut headers)
         });
+        if let Some(slice) = routed.slice {
+            headers.insert(RANGE, slice.to_range());
+        } else if only_a_part {
+            for name in [RANGE, IF_RANGE] {
+                if let Some(value) = routed.request.head.headers.get(&name) {
+                    headers.insert(name, value.clone());
+                }
+            }
+        }
         // A QUERY has its content, read and in the key; nothing else that comes here has any.
         let content = routed.request.body.copy().unwrap_or_else(RequestBody::empty);
         let mut outbound = outbound(routed, headers, content);
@@ -275,7 +301,18 @@ where
             let key = &quest.key;
             Confirmation { rooms, routed, rule, key, fields, exchanged, fetch: &fetch }.heed_head(stored);
         }
-        return keep(rooms, routed, rule, quest, received, fetch, audience);
+        let outcome = keep(rooms, routed, rule, quest, received, fetch, audience);
+        if let Outcome::Passed(passed) = &outcome
+            && passed.status == StatusCode::OK
+            && !only_a_part
+            && routed.slice.is_none()
+            && partial::wants_part(routed)
+        {
+            // The whole is for nobody else, and may be large: this client gets what it wants.
+            (only_a_part, candidates, part) = (true, Candidates::new(), None);
+            continue;
+        }
+        return outcome;
     }
 }
 
@@ -304,10 +341,15 @@ pub(super) fn keep(
 ) -> Outcome {
     let Received { status, fields, body, exchanged } = received;
     let method = &routed.request.head.method;
-    let storable = receive::storable(method, routed, rule, status, &fields, exchanged).and_then(|storable| {
-        receive::fits(&body, &fields, rule, rooms.store.limits())?;
-        Ok(storable)
-    });
+    let is_slice = routed.slice.is_some() && status == StatusCode::PARTIAL_CONTENT;
+    let storable = if is_slice {
+        partial::storable(rooms, routed, rule, &fields, &body, exchanged)
+    } else {
+        receive::storable(method, routed, rule, status, &fields, exchanged).and_then(|storable| {
+            receive::fits(&body, &fields, rule, rooms.store.limits())?;
+            Ok(storable)
+        })
+    };
     let response = match storable {
         Ok(response) => response,
         Err(why) => {
@@ -316,7 +358,12 @@ pub(super) fn keep(
         }
     };
     let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
-    let key = rooms.key_stated(routed, rule, &response, quest.key.clone());
+    // An origin that knows of no ranges sends the whole.
+    let key = match routed.slice {
+        Some(_) if is_slice => quest.key.clone(),
+        Some(_) => quest.key.for_whole(),
+        None => rooms.key_stated(routed, rule, &response, quest.key.clone()),
+    };
     let pending = Pending::new(rooms, key, response, carried, fetch).asked_by(routed, rule);
     let pump = Pump::of(rooms, Bytes::new(), body, audience);
     let often = rule.min_uses <= 1 || rooms.uses.count(&quest.key.text) >= rule.min_uses;

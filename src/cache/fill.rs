@@ -11,6 +11,7 @@
 //! One task drives a fill ([`Pump`]); readers never touch the origin.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -186,7 +187,7 @@ impl Fill {
         let place = state.places.insert(Place { next: 0, waker: None, cut: false });
         drop(state);
         let fill = Arc::clone(self);
-        Some(Reader { fill, place, _seat: seat, takes_trailers, read: 0, done: false })
+        Some(Reader { fill, place, _seat: seat, takes_trailers, read: 0, part: None, done: false })
     }
 
     /// Whether a reader may still begin at the first byte.
@@ -502,7 +503,17 @@ pub struct Reader {
     _seat: Seat,
     takes_trailers: bool,
     read: u64,
+    /// It reads only these bytes.
+    part: Option<Range<u64>>,
     done: bool,
+}
+
+impl Reader {
+    /// The same, for one part only. To be said before anything is read.
+    pub(super) fn only(mut self, part: Range<u64>) -> Self {
+        self.part = Some(part);
+        self
+    }
 }
 
 impl Body for Reader {
@@ -514,24 +525,30 @@ impl Body for Reader {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if this.done {
-            return Poll::Ready(None);
+        while !this.done {
+            return Poll::Ready(match ready!(this.fill.poll_next(this.place, cx)) {
+                Next::Data(data) => {
+                    let start = this.read;
+                    this.read += data.len() as u64;
+                    let Some(part) = &this.part else { return Poll::Ready(Some(Ok(Frame::data(data)))) };
+                    this.done = this.read >= part.end;
+                    match cut(&data, start, part) {
+                        Some(data) => Some(Ok(Frame::data(data))),
+                        None => continue,
+                    }
+                }
+                Next::End(trailers) => {
+                    this.done = true;
+                    let trailers = trailers.filter(|_| this.takes_trailers);
+                    trailers.map(|trailers| Ok(Frame::trailers(HeaderMap::clone(&trailers))))
+                }
+                Next::Broken => {
+                    this.done = true;
+                    Some(Err(BodyError::Incomplete))
+                }
+            });
         }
-        Poll::Ready(match ready!(this.fill.poll_next(this.place, cx)) {
-            Next::Data(data) => {
-                this.read += data.len() as u64;
-                Some(Ok(Frame::data(data)))
-            }
-            Next::End(trailers) => {
-                this.done = true;
-                let trailers = trailers.filter(|_| this.takes_trailers);
-                trailers.map(|trailers| Ok(Frame::trailers(HeaderMap::clone(&trailers))))
-            }
-            Next::Broken => {
-                this.done = true;
-                Some(Err(BodyError::Incomplete))
-            }
-        })
+        Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -550,10 +567,21 @@ impl Body for Reader {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.fill
-            .length
-            .map_or_else(SizeHint::default, |length| SizeHint::with_exact(length.saturating_sub(self.read)))
+        let left = match &self.part {
+            Some(part) => Some(part.end.saturating_sub(self.read.max(part.start))),
+            None => self.fill.length.map(|length| length.saturating_sub(self.read)),
+        };
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
+}
+
+/// What of `data`, which begins at the byte `start`, is in `part`; `None`: nothing.
+pub(super) fn cut(data: &Bytes, start: u64, part: &Range<u64>) -> Option<Bytes> {
+    let end = start + data.len() as u64;
+    let (from, to) = (part.start.clamp(start, end), part.end.clamp(start, end));
+    let place = |byte: u64| usize::try_from(byte - start).ok();
+    let (from, to) = (place(from)?, place(to)?);
+    (from < to).then(|| data.slice(from..to))
 }
 
 impl Drop for Reader {

@@ -177,7 +177,7 @@ impl Flights {
     }
 
     /// Whether nobody can share what lies under this key.
-    fn is_unshared(&self, key: &str, now: Timestamp) -> bool {
+    pub(super) fn is_unshared(&self, key: &str, now: Timestamp) -> bool {
         self.unshared.get(key).is_some_and(|until| now < until)
     }
 

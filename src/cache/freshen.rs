@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::VARY;
+use http::{HeaderMap, StatusCode};
 
 use super::fetch::stored_method;
 use super::{Rooms, receive};
@@ -34,15 +34,17 @@ impl Confirmation<'_> {
     pub(super) fn freshen(&self, stored: &Stored) -> Result<Arc<Stored>, NotStored> {
         let fields = self.freshened(&stored.response);
         let status = stored.response.status;
-        let response = receive::storable(
+        let mut response = receive::storable(
             stored_method(self.routed),
             self.routed,
             self.rule,
-            status,
+            if status == StatusCode::PARTIAL_CONTENT { StatusCode::OK } else { status },
             &fields,
             self.exchanged,
         )
         .inspect_err(|_| self.forget(stored))?;
+        // A part may be stored as its whole may (§3.3).
+        response.status = status;
         let fresh = self.replace(stored, response, &fields);
         if self.selects(stored) {
             // The fresh one is in its place, also if its `Vary` is another now.

@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::fetch::{Quest, answer};
 use super::fill::{Fill, Pump, Seat};
 use super::pending::Pending;
-use super::serve;
 use super::service::Rooms;
+use super::{part, serve};
 use crate::clock::Timestamp;
 use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Routed};
 use crate::invalidation::{Carried, Position, Standing};
@@ -197,9 +197,12 @@ impl Kept {
                 answer(routed, StatusCode::NOT_MODIFIED, fields, AnswerBody::Empty, note)
             }
             Verdict::Send => {
-                let body = sharing.fill.reader(seat, routed.request.takes_trailers);
-                let body = body.map_or(AnswerBody::Empty, |reader| AnswerBody::Fill(Box::new(reader)));
-                answer(routed, status, fields, body, note)
+                let Some(reader) = sharing.fill.reader(seat, routed.request.takes_trailers) else {
+                    return (answer(routed, status, fields, AnswerBody::Empty, note), pump);
+                };
+                let (head, body) =
+                    part::of_coming(response, fields, &routed.request.head, reader).into_parts();
+                answer(routed, head.status, head.headers, body, note)
             }
         };
         (answer, pump)
@@ -333,15 +336,16 @@ impl Sharing {
                 response
             }
             Verdict::Send => {
-                let body = if routed.request.head.method == Method::HEAD {
-                    AnswerBody::Empty
+                let request = &routed.request.head;
+                if request.method == Method::HEAD {
+                    let mut response = Response::new(AnswerBody::Empty);
+                    *response.status_mut() = held.status;
+                    *response.headers_mut() = held.headers.clone();
+                    response
                 } else {
-                    AnswerBody::Fill(Box::new(self.fill.reader(seat, routed.request.takes_trailers)?))
-                };
-                let mut response = Response::new(body);
-                *response.status_mut() = held.status;
-                *response.headers_mut() = held.headers.clone();
-                response
+                    let reader = self.fill.reader(seat, routed.request.takes_trailers)?;
+                    part::of_coming(held, held.headers.clone(), request, reader)
+                }
             }
         };
         response.headers_mut().insert(AGE, HeaderValue::from(held.terms.current_age(now).as_secs()));

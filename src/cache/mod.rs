@@ -19,8 +19,10 @@ mod refresh;
 mod search;
 mod serve;
 mod service;
+mod slices;
 
 pub use explain::storing;
 pub use fill::{FillRoom, Reader};
 pub use flight::Flights;
 pub use service::{Cache, CacheLayer, Rooms};
+pub use slices::Joined;

@@ -6,7 +6,9 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderValue, RANGE, VIA};
 use http::{HeaderMap, Method, Response, StatusCode, request};
+use http_body::Body;
 
+use super::fill::Reader;
 use crate::exchange::AnswerBody;
 use crate::semantics::fields::without_where;
 use crate::semantics::range::{self, ContentRange, Wanted};
@@ -30,7 +32,7 @@ pub(super) fn respond(stored: &Stored, request: &request::Parts) -> Option<Respo
     };
     match range::wanted(&request.headers, held, has.complete) {
         Wanted::Whole => None,
-        Wanted::Unsatisfiable => Some(unsatisfiable(held, has.complete)),
+        Wanted::Unsatisfiable => Some(unsatisfiable(&held.headers, has.complete)),
         Wanted::Parts(parts) if !has.covers(&parts) => None,
         Wanted::Parts(parts) => {
             let slices = parts.into_iter().map(|part| {
@@ -58,10 +60,42 @@ fn slice(body: &Bytes, has: &ContentRange, part: &Range<u64>) -> Option<Bytes> {
 }
 
 fn single(held: &StoredResponse, part: &ContentRange, slice: Bytes) -> Option<Response<AnswerBody>> {
-    let mut fields = without_where(held.headers.clone(), describes_whole);
-    fields.insert(CONTENT_RANGE, part.to_value()?);
-    fields.insert(CONTENT_LENGTH, HeaderValue::from(slice.len()));
+    let fields = single_fields(held.headers.clone(), part)?;
     Some(response(StatusCode::PARTIAL_CONTENT, fields, AnswerBody::whole(slice)))
+}
+
+/// The fields of a whole response, as those of its part.
+pub(super) fn single_fields(fields: HeaderMap, part: &ContentRange) -> Option<HeaderMap> {
+    let mut fields = without_where(fields, describes_whole);
+    fields.insert(CONTENT_RANGE, part.to_value()?);
+    fields.insert(CONTENT_LENGTH, HeaderValue::from(part.bytes.end - part.bytes.start));
+    Some(fields)
+}
+
+/// What a request asks for of a response that is still coming: all of it, or one part. Several it gets when all is there.
+pub(super) fn of_coming(
+    held: &StoredResponse,
+    fields: HeaderMap,
+    request: &request::Parts,
+    reader: Reader,
+) -> Response<AnswerBody> {
+    let complete = reader.size_hint().exact().filter(|_| held.status == StatusCode::OK);
+    let wanted = complete.map_or(Wanted::Whole, |complete| match request.method {
+        Method::GET => range::wanted(&request.headers, held, complete),
+        _ => Wanted::Whole,
+    });
+    match (wanted, complete) {
+        (Wanted::Unsatisfiable, Some(complete)) => return unsatisfiable(&held.headers, complete),
+        (Wanted::Parts(ref parts), Some(complete)) if let [part] = &parts[..] => {
+            let has = ContentRange { bytes: part.clone(), complete };
+            if let Some(fields) = single_fields(fields.clone(), &has) {
+                let body = AnswerBody::Fill(Box::new(reader.only(part.clone())));
+                return response(StatusCode::PARTIAL_CONTENT, fields, body);
+            }
+        }
+        _ => {}
+    }
+    response(held.status, fields, AnswerBody::Fill(Box::new(reader)))
 }
 
 /// `multipart/byteranges` (§14.6).
@@ -90,8 +124,8 @@ fn several(held: &StoredResponse, parts: &[(ContentRange, Bytes)]) -> Option<Res
     Some(response(StatusCode::PARTIAL_CONTENT, fields, AnswerBody::whole(body.freeze())))
 }
 
-fn unsatisfiable(held: &StoredResponse, complete: u64) -> Response<AnswerBody> {
-    let mut fields = without_where(held.headers.clone(), |name| ![DATE, ETAG, VIA].contains(name));
+pub(super) fn unsatisfiable(held: &HeaderMap, complete: u64) -> Response<AnswerBody> {
+    let mut fields = without_where(held.clone(), |name| ![DATE, ETAG, VIA].contains(name));
     if let Some(range) = ContentRange::unsatisfied(complete) {
         fields.insert(CONTENT_RANGE, range);
     }

@@ -109,7 +109,7 @@ where
 }
 
 /// Whether a 206 may be stored: as the whole might (§3.3), if it says which bytes it has.
-fn storable(
+pub(super) fn storable(
     rooms: &Rooms,
     routed: &Routed,
     rule: &CacheRule,

@@ -24,7 +24,7 @@ use crate::invalidation::{Invalidator, Log, Standing};
 use crate::keys::Key;
 use crate::layers::Early;
 use crate::origin::{OriginBody, OriginError};
-use crate::routes::{CacheRule, QueryRule, Table};
+use crate::routes::{CacheRule, QueryRule, Ranges, Table};
 use crate::semantics::{ForwardReason, NotStored, Reuse, Search, precondition, reuse, validation};
 use crate::store::{Memory, Searches, Stored, Uses, Variants};
 use crate::telemetry::Levels;
@@ -162,6 +162,8 @@ pub(super) enum Errand {
         /// A beginning of it that is stored.
         part: Option<Arc<Stored>>,
     },
+    /// It is put together from slices of so many bytes.
+    Slices { reason: ForwardReason, size: u64 },
     /// What the request's `Range` asks for may be stored beside what lies under `key`.
     Part { reason: ForwardReason, key: Key },
 }
@@ -211,6 +213,9 @@ impl Rooms {
         if let Some(content) = content {
             key = key.with_content(&request.headers, content);
         }
+        if let Some(slice) = routed.slice {
+            key = key.for_slice(slice);
+        }
         let variants = self.store.get(&key.text);
         let (selected, exist) = match &variants {
             Some(variants) => self.select(variants, routed),
@@ -251,9 +256,20 @@ impl Rooms {
                 let candidates = selected.cloned().into_iter().collect();
                 Found::Errand(Errand::Fetch { reason, key, candidates, part: None })
             }
+            Reuse::Forward(reason) if routed.slice.is_some() => {
+                Found::Errand(Errand::Fetch { reason, key, candidates: Candidates::new(), part: None })
+            }
             Reuse::Forward(reason) => {
+                if let Ranges::Slices(size) = rule.ranges
+                    && request.method == Method::GET
+                {
+                    return Found::Errand(Errand::Slices { reason, size });
+                }
                 let part = self.find_part(routed, rule, &key, now);
-                if partial::wants_part(routed) {
+                // Where the whole cannot be had once for all, nothing is gained by asking for it.
+                let is_forwarded =
+                    || rule.ranges == Ranges::Forward || self.flights.is_unshared(&key.text, now);
+                if partial::wants_part(routed) && is_forwarded() {
                     let answer = part.as_deref().and_then(|part| partial::hit(part, routed, now));
                     let reason = if part.is_some() { ForwardReason::Partial } else { reason };
                     return answer.map_or(Found::Errand(Errand::Part { reason, key }), Found::Answer);

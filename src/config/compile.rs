@@ -215,3 +215,6 @@ fn flag(key: &Optional<Word<bool>>, default: bool) -> bool {
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
+
+/// The largest body that is stored, unless told.
+const MAX_OBJECT_BYTES: u64 = 64 * MIB;

@@ -16,8 +16,8 @@ pub(super) use keys::{
     QueryOrder, QueryPreset, QuerySection,
 };
 pub(super) use routes::{
-    CacheOff, CacheSection, ClientDirectivesWord, CollapseOff, ComplianceWord, FieldCondition, Route,
-    RouteMatch, SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection, Ttl,
+    CacheOff, CacheSection, ClientDirectivesWord, CollapseOff, ComplianceWord, FieldCondition, RangesWord,
+    Route, RouteMatch, SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection, Ttl,
 };
 pub(super) use server::{
     AccessLogFormat, Admin, FixedHost, HostWord, MemorySection, RetriesOff, Server, ServerTimeouts, Store,

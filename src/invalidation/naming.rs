@@ -351,7 +351,9 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::keys::{Field, KeyInput, Source};
-    use crate::routes::{HostPattern, Match, PathPattern, RouteQuery, StatusFields, StatusFieldsAudience};
+    use crate::routes::{
+        HostPattern, Match, PathPattern, Ranges, RouteQuery, StatusFields, StatusFieldsAudience,
+    };
     use crate::semantics::Policy;
 
     fn route(name: &str, path: &str, key: Option<&Arc<Constructor>>) -> Arc<Route> {
@@ -374,6 +376,7 @@ mod tests {
             no_vary_search: false,
             collapse: None,
             refresh_ahead: 0.0,
+            ranges: Ranges::Forward,
             min_uses: 1,
         });
         let path = PathPattern::parse(path).unwrap();

@@ -5,6 +5,7 @@ use super::value::Value;
 use super::{DEFAULT_MAX_SUFFIX_LENGTH, digest_hex};
 use crate::clock::Timestamp;
 use crate::routes::Captures;
+use crate::semantics::range::Slice;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, Method};
 use std::fmt;
@@ -37,6 +38,9 @@ pub struct KeyInput<'a> {
 
 /// The section that tells parts from the whole. No other section can be read so.
 const PARTS: &str = "|parts";
+
+/// What begins the section that tells a slice from the whole.
+const SLICE: &str = "|slice:";
 
 /// A built key. Equal iff the text is equal; the text is the identity. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -76,9 +80,18 @@ impl Key {
         Self { text: format!("{}{PARTS}", self.text).into(), partition: Arc::clone(&self.partition) }
     }
 
-    /// The key that the whole response lies under, of which this may be the [key of its parts](Self::for_parts).
+    /// The key that a slice of the response lies under.
+    pub fn for_slice(&self, slice: Slice) -> Self {
+        let Slice { index, size } = slice;
+        let text = format!("{}{SLICE}{index}*{size}", self.text);
+        Self { text: text.into(), partition: Arc::clone(&self.partition) }
+    }
+
+    /// The key that the whole response lies under, of which this may be the [key of its parts](Self::for_parts) or of
+    /// [a slice](Self::for_slice).
     pub fn for_whole(&self) -> Self {
-        let text = self.text.strip_suffix(PARTS).map_or_else(|| Arc::clone(&self.text), Arc::from);
+        let part = self.text.strip_suffix(PARTS).or_else(|| Some(self.text.rsplit_once(SLICE)?.0));
+        let text = part.map_or_else(|| Arc::clone(&self.text), Arc::from);
         Self { text, partition: Arc::clone(&self.partition) }
     }
 

@@ -61,7 +61,7 @@ where
         match self.table.find(query) {
             Some((route, captures)) => {
                 let route = Arc::clone(route);
-                Early::later(self.inner.call(Routed { request, route, captures }))
+                Early::later(self.inner.call(Routed { request, route, captures, slice: None }))
             }
             None => Early::now(Answer::refused(
                 Failure::NoRoute.respond(&request.head.method, &request.head.headers),

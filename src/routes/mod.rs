@@ -17,5 +17,7 @@ pub use host::HostPattern;
 pub(crate) use matcher::joined_lines;
 pub use matcher::{Captures, HeaderCondition, Match, RouteQuery, Shadowed, Table};
 pub use path::{PathPattern, PatternError};
-pub use rule::{CacheRule, Collapse, QueryRule, Route, StatusFields, StatusFieldsAudience, StoreCondition};
+pub use rule::{
+    CacheRule, Collapse, QueryRule, Ranges, Route, StatusFields, StatusFieldsAudience, StoreCondition,
+};
 pub use template::{Template, TemplateError};

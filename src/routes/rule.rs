@@ -49,10 +49,24 @@ pub struct CacheRule {
     pub collapse: Option<Collapse>,
     /// The last part of a response's freshness lifetime in which a hit refreshes it, from 0 to 1.
     pub refresh_ahead: f64,
+    /// What is asked for when only a part of a response is wanted that the cache does not have.
+    pub ranges: Ranges,
     /// How often a key must have been asked for before a response is stored.
     pub min_uses: usize,
     /// `No-Vary-Search` is heeded: a response may answer other queries than its own, where it says so.
     pub no_vary_search: bool,
+}
+
+/// What the origin is asked for when a client wants a part of what the cache does not have (RFC 9110 §14).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ranges {
+    /// That part.
+    #[default]
+    Forward,
+    /// The whole, once for all who want parts of it.
+    Whole,
+    /// Slices of so many bytes, each fetched and stored by itself; also when the whole is wanted.
+    Slices(u64),
 }
 
 /// A route's `collapse:` block.

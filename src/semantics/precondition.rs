@@ -21,7 +21,7 @@ pub enum Verdict {
 /// Evaluates the preconditions a cache evaluates, in the order of RFC 9110 §13.2.2.
 pub fn evaluate(stored: &StoredResponse, request: &HeaderMap) -> Verdict {
     // Of any other status code the client asked for no validation.
-    if stored.status != StatusCode::OK {
+    if !matches!(stored.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
         return Verdict::Send;
     }
     // "When If-None-Match is present, evaluate the If-None-Match precondition: if true, continue to step 5;

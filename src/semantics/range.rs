@@ -3,7 +3,8 @@
 //! Decides which bytes of a representation a request asks for. Knows bytes only by their numbers; what cannot be
 //! read, or asks for more than there is, is answered with the whole representation, which is always allowed (§14.2).
 
-use super::{StoredResponse, dates};
+use super::{EntityTag, StoredResponse, dates};
+use crate::clock::Timestamp;
 use http::header::{CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
@@ -29,12 +30,12 @@ pub enum Wanted {
 /// What a GET asks for of a stored response whose complete representation has `complete` bytes. Asked after the other
 /// preconditions (§13.2.2).
 pub fn wanted(request: &HeaderMap, stored: &StoredResponse, complete: u64) -> Wanted {
-    let mut lines = request.get_all(RANGE).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else { return Wanted::Whole };
-    if !if_range_holds(request, stored) {
-        return Wanted::Whole;
-    }
-    let Some(specs) = specs(line.as_bytes()) else { return Wanted::Whole };
+    if if_range_holds(request, stored) { asked(request, complete) } else { Wanted::Whole }
+}
+
+/// The same, whatever `If-Range` says.
+pub fn asked(request: &HeaderMap, complete: u64) -> Wanted {
+    let Some(specs) = asked_specs(request) else { return Wanted::Whole };
     let parts: Parts = specs.iter().filter_map(|spec| spec.within(complete)).collect();
     if parts.is_empty() {
         return Wanted::Unsatisfiable;
@@ -47,21 +48,17 @@ pub fn wanted(request: &HeaderMap, stored: &StoredResponse, complete: u64) -> Wa
     if overlap { Wanted::Whole } else { Wanted::Parts(parts) }
 }
 
-/// Whether the range still means what the client thinks (§13.1.5): "exact match", by strong comparison.
+fn asked_specs(request: &HeaderMap) -> Option<SmallVec<[Spec; 4]>> {
+    let mut lines = request.get_all(RANGE).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+    specs(line.as_bytes())
+}
+
+/// Whether the range still means what the client thinks.
 fn if_range_holds(request: &HeaderMap, stored: &StoredResponse) -> bool {
-    let mut lines = request.get_all(IF_RANGE).iter().map(|line| line.as_bytes().trim_ascii());
-    match (lines.next(), lines.next()) {
-        (None, _) => true,
-        (Some(condition), None) if condition.starts_with(b"\"") || condition.starts_with(b"W/") => {
-            stored.entity_tag().is_some_and(|tag| !tag.is_weak() && tag.as_value().as_bytes() == condition)
-        }
-        (Some(condition), None) => {
-            let date = dates::parse(condition, stored.terms.received_at);
-            // "strong … if … the Last-Modified value is at least one second earlier than the Date value" (§8.8.2.2)
-            date.is_some() && date == stored.last_modified() && stored.last_modified_is_strong()
-        }
-        (Some(_), Some(_)) => false,
-    }
+    let received_at = stored.terms.received_at;
+    !request.contains_key(IF_RANGE)
+        || Validators::of(&stored.headers, received_at).is_some_and(|own| own.hold(request, received_at))
 }
 
 /// One member of a `Range`.
@@ -119,6 +116,44 @@ fn number(digits: &[u8]) -> Option<u64> {
     }
     let digit = |number: u64, digit: &u8| number.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
     Some(digits.iter().fold(0, digit))
+}
+
+/// A piece of a representation that is cut into pieces of one size. The last may be shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Which, from 0.
+    pub index: u64,
+    /// The size, in bytes.
+    pub size: u64,
+}
+
+impl Slice {
+    /// The one with this byte in it.
+    pub fn with(byte: u64, size: u64) -> Self {
+        Self { index: byte / size, size }
+    }
+
+    /// The one that a request wants first, as far as that is known without the length of the whole.
+    pub fn wanted_first(request: &HeaderMap, size: u64) -> Self {
+        let first = match asked_specs(request).as_deref() {
+            Some([Spec::FromTo(first, _)]) => *first,
+            _ => 0,
+        };
+        Self::with(first, size)
+    }
+
+    /// Its bytes, of so many.
+    pub fn within(self, complete: u64) -> Range<u64> {
+        let start = self.index.saturating_mul(self.size).min(complete);
+        start..start.saturating_add(self.size).min(complete)
+    }
+
+    /// The `Range` that asks for it.
+    pub fn to_range(self) -> HeaderValue {
+        let Range { start, end } = self.within(u64::MAX);
+        HeaderValue::try_from(format!("bytes={start}-{}", end.saturating_sub(1)))
+            .unwrap_or(HeaderValue::from_static("bytes=0-"))
+    }
 }
 
 /// Which bytes of a representation a 206 has (§14.4).
@@ -189,17 +224,50 @@ pub fn is_same_representation(stored: &StoredResponse, response: &HeaderMap) -> 
     stored.entity_tag().is_some_and(|own| !own.is_weak() && own.as_value() == tag)
 }
 
+/// By what two responses with parts are known to have parts of the same representation: strong validators (RFC 9110 §8.8.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Validators {
+    tag: Option<EntityTag>,
+    modified: Option<Timestamp>,
+}
+
+impl Validators {
+    /// Of a response received at `received_at`. `None`: it has no strong one.
+    pub fn of(response: &HeaderMap, received_at: Timestamp) -> Option<Self> {
+        let date = |name| dates::field(response, name, received_at);
+        let tag = EntityTag::of(response).filter(|tag| !tag.is_weak());
+        let is_single = response.get_all(LAST_MODIFIED).iter().count() == 1;
+        let modified = date(LAST_MODIFIED)
+            .filter(|&modified| is_single && is_strong(modified, date(http::header::DATE)));
+        (tag.is_some() || modified.is_some()).then_some(Self { tag, modified })
+    }
+
+    /// Whether the `Range` of a request is to be heard, as far as its `If-Range` says (§13.1.5): "exact match", by strong
+    /// comparison.
+    pub fn hold(&self, request: &HeaderMap, now: Timestamp) -> bool {
+        let mut lines = request.get_all(IF_RANGE).iter().map(|line| line.as_bytes().trim_ascii());
+        match (lines.next(), lines.next()) {
+            (None, _) => true,
+            (Some(condition), None) if condition.starts_with(b"\"") || condition.starts_with(b"W/") => {
+                self.tag.as_ref().is_some_and(|tag| tag.as_value().as_bytes() == condition)
+            }
+            (Some(condition), None) => {
+                let date = dates::parse(condition, now);
+                date.is_some() && date == self.modified
+            }
+            (Some(_), Some(_)) => false,
+        }
+    }
+}
+
+/// "strong … if … the Last-Modified value is at least one second earlier than the Date value" (§8.8.2.2)
+fn is_strong(modified: Timestamp, date: Option<Timestamp>) -> bool {
+    date.is_some_and(|date| modified.as_secs() < date.as_secs())
+}
+
 /// What of a whole response does not describe a part of it, or is said of each part for itself.
 pub fn describes_whole(name: &http::HeaderName) -> bool {
     [CONTENT_RANGE, http::header::CONTENT_LENGTH].contains(name) || name.as_str() == "content-md5"
-}
-
-impl StoredResponse {
-    fn last_modified_is_strong(&self) -> bool {
-        let date = dates::field(&self.headers, http::header::DATE, self.terms.received_at);
-        matches!((self.last_modified(), date), (Some(modified), Some(date)) if modified.as_secs() < date.as_secs())
-            && self.headers.get_all(LAST_MODIFIED).iter().count() == 1
-    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod post;
 mod query;
 mod purging;
 mod ranges;
+mod ranges_on_a_miss;
 mod refresh;
 mod retries;
 mod reuse;

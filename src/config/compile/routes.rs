@@ -3,20 +3,20 @@
 use super::super::diagnostics::{Problems, Span, quote};
 use super::super::file::{
     self, CacheSection, ClientDirectivesWord, CollapseOff, ComplianceWord, FieldCondition, KeyField,
-    Route as RouteSection, RouteMatch, SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection,
-    Ttl,
+    RangesWord, Route as RouteSection, RouteMatch, SetCookieWord, ShowTo, StatusFieldsSection,
+    StoreConditionSection, Ttl,
 };
 use super::super::read::{Either, Entries, Given, Named, Optional, OptionalExt, Parse, Text, Word};
 use super::super::scalars::{Percent, Statuses};
 use super::keys::{DEFAULT, Found, Keys};
 use super::{
-    Names, check_name, count, duration, entries, exactly_one, flag, items, places, tell_repeated,
-    tell_unknown_holes,
+    KIB, MAX_OBJECT_BYTES, Names, check_name, count, duration, entries, exactly_one, flag, items, places,
+    size, tell_repeated, tell_unknown_holes,
 };
 use crate::keys::Constructor;
 use crate::routes::{
-    CacheRule, Collapse, HeaderCondition, Match, QueryRule, Route, StatusFields, StatusFieldsAudience,
-    StoreCondition, Table, Template,
+    CacheRule, Collapse, HeaderCondition, Match, QueryRule, Ranges, Route, StatusFields,
+    StatusFieldsAudience, StoreCondition, Table, Template,
 };
 use crate::semantics::{ClientDirectives, Policy, SetCookie, StalePolicy, TtlPolicy};
 use http::{HeaderName, Method};
@@ -324,9 +324,29 @@ impl Cache<'_, '_> {
             groups: flag(&section.groups, true),
             no_vary_search,
             collapse: collapse(section),
+            ranges: self.ranges(section, problems),
             refresh_ahead: share(&section.refresh_ahead),
             min_uses: count(&section.min_uses, 1),
         }))
+    }
+
+    fn ranges(&self, section: &CacheSection, problems: &mut Problems) -> Ranges {
+        let (slices, span) = match section.ranges.value() {
+            None | Some(Either::First(RangesWord::Forward)) => return Ranges::Forward,
+            Some(Either::First(RangesWord::Whole)) => return Ranges::Whole,
+            Some(Either::Second(section)) => match section.slices.value() {
+                Some(size) => (size.0.0, section.slices.span()),
+                None => return Ranges::Forward,
+            },
+        };
+        let memory = self.file.store.value().and_then(|store| store.memory.value());
+        let most = memory.map_or(MAX_OBJECT_BYTES, |memory| size(&memory.max_object, MAX_OBJECT_BYTES));
+        if !(MIN_SLICE_BYTES..=most).contains(&slices) {
+            problems
+                .add(span, format!("a slice has at least 4KiB and at most {most} bytes"))
+                .help("larger ones would not be stored (`store.memory.max_object`)");
+        }
+        Ranges::Slices(slices)
     }
 
     /// Tells options for requests that the route does not take.
@@ -532,6 +552,9 @@ fn store_condition(
 }
 
 /// How much content a QUERY may have if nobody says otherwise, in bytes.
+/// The smallest slice.
+const MIN_SLICE_BYTES: u64 = 4 * KIB;
+
 const DEFAULT_MAX_QUERY_BYTES: u64 = 64 * 1024;
 
 /// What responses show unless the file says otherwise.

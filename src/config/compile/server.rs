@@ -7,7 +7,8 @@ use super::super::{
     AccessLog, Admin, HostRewrite, Retries, Scope, Secret, Server, Token, Upstream, WarmLimits, file, machine,
 };
 use super::{
-    KIB, MIB, Problems, Span, check_name, count, duration, items, length, size, tell_repeated, timeout,
+    KIB, MAX_OBJECT_BYTES, MIB, Problems, Span, check_name, count, duration, items, length, size,
+    tell_repeated, timeout,
 };
 use crate::layers::claims;
 use crate::store::MemoryLimits;
@@ -323,7 +324,7 @@ pub(super) fn memory(file: &file::File, problems: &mut Problems) -> Option<Memor
             .add(span, "a store of less than 1MiB holds nothing")
             .help("for no caching, give routes `cache: off`");
     }
-    let max_object_bytes = size(&memory.max_object, 64 * MIB);
+    let max_object_bytes = size(&memory.max_object, MAX_OBJECT_BYTES);
     if let (Some(span), Some(capacity)) = (memory.max_object.span(), capacity_span)
         && max_object_bytes > capacity_bytes
     {

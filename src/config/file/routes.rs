@@ -110,9 +110,31 @@ section! {
         groups: Optional<Word<bool>>,
         /// Requests for the same thing at the same time are sent to the app once. `off`: each for itself.
         collapse: Optional<Either<CollapseOff, CollapseSection>>,
+        /// What the app is asked for when a client wants a part (`Range`) of what is not stored: `forward` (that part),
+        /// `whole`, or `{ slices: 1MiB }`, for what is too large to be stored whole: it is fetched, stored and served in
+        /// slices of that size. Default: forward.
+        ranges: Optional<Either<RangesWord, RangeSlices>>,
         /// Whether `No-Vary-Search` is heeded: a response answers all queries that it says are equivalent to its own.
         /// Default: false.
         no_vary_search: Optional<Word<bool>>,
+    }
+}
+
+choice! {
+    /// What is fetched for a part.
+    enum RangesWord {
+        /// That part.
+        Forward = "forward",
+        /// The whole.
+        Whole = "whole",
+    }
+}
+
+section! {
+    /// What is fetched in slices.
+    struct RangeSlices {
+        /// The size of a slice: at least 4KiB, at most what is stored of a response (`store.memory.max_object`).
+        slices: Required<Word<Size>>,
     }
 }
 
