@@ -50,6 +50,9 @@ pub struct StoredLine {
     pub selected: bool,
     /// Whether an invalidation has condemned it.
     pub purged: bool,
+    /// Whether a soft one has made it stale.
+    #[serde(default)]
+    pub softened: bool,
     /// Its status code.
     pub status: u16,
     /// Its current age, in seconds.
@@ -136,6 +139,9 @@ impl fmt::Display for StoredLine {
             write!(f, "; varies by {}", self.vary.join(", "))?;
         }
         write!(f, "; {} tags", self.tags)?;
+        if self.softened {
+            write!(f, "; softly purged")?;
+        }
         match (self.purged, self.selected) {
             (true, _) => write!(f, "; purged"),
             (false, true) => write!(f, "; selected"),

@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use staleproof::invalidation::Strength::{self, Hard, Soft};
 use staleproof::invalidation::{Carried, Fetch, Log, Position, Standing, Tag};
 
 /// A small generator (SplitMix64): a schedule is its seed.
@@ -45,8 +46,8 @@ fn tags(bits: u64) -> Vec<Tag> {
 
 /// What the model remembers of an invalidation.
 enum Invalidation {
-    Tags(u64),
-    Everything,
+    Tags(u64, Strength),
+    Everything(Strength),
 }
 
 /// What the model remembers of a stored response: at which of its invalidations the fetch began.
@@ -117,10 +118,10 @@ impl Schedule {
                 let index = self.pick(self.changing.len());
                 let (fetch, stored) = self.changing.swap_remove(index);
                 let named = self.dice.tags(self.setting.names);
-                let appended = self.log.append(&tags(named));
+                let appended = self.log.append(&tags(named), Hard);
                 let own = self.history.len();
-                self.history.push(Invalidation::Tags(named));
-                let overtaken = self.matched(&stored, None, own);
+                self.history.push(Invalidation::Tags(named, Hard));
+                let overtaken = self.matched(&stored, None, own) != Standing::Usable;
                 let survivor = if self.setting.forgives_others {
                     Some(self.log.carry(&self.log.begin_fetch(), tags(stored.tags)))
                 } else {
@@ -137,8 +138,9 @@ impl Schedule {
             }
             55..75 => {
                 let named = self.dice.tags(self.setting.names);
-                self.log.append(&tags(named));
-                self.history.push(Invalidation::Tags(named));
+                let strength = self.strength();
+                self.log.append(&tags(named), strength);
+                self.history.push(Invalidation::Tags(named, strength));
             }
             75..80 => self.log.forget(),
             80..90 if !self.stored.is_empty() => {
@@ -150,23 +152,35 @@ impl Schedule {
                 self.look(&self.stored[index])?;
             }
             99 => {
-                self.log.append_everything();
-                self.history.push(Invalidation::Everything);
+                let strength = self.strength();
+                self.log.append_everything(strength);
+                self.history.push(Invalidation::Everything(strength));
             }
             _ => {}
         }
         Ok(())
     }
 
+    fn strength(&mut self) -> Strength {
+        if self.dice.roll(3) == 0 { Soft } else { Hard }
+    }
+
     fn pick(&mut self, of: usize) -> usize {
         self.dice.roll(of as u64) as usize
     }
 
-    /// Whether any invalidation since its fetch began, up to `end` and but for its own, names it.
-    fn matched(&self, stored: &Stored, own: Option<usize>, end: usize) -> bool {
-        (stored.began..end).filter(|index| Some(*index) != own).any(|index| match self.history[index] {
-            Invalidation::Tags(named) => named & stored.tags != 0,
-            Invalidation::Everything => true,
+    /// What the invalidations that name it have made of it since its fetch began, up to `end` and but for its own.
+    fn matched(&self, stored: &Stored, own: Option<usize>, end: usize) -> Standing {
+        let strengths =
+            (stored.began..end).filter(|index| Some(*index) != own).filter_map(|index| {
+                match self.history[index] {
+                    Invalidation::Tags(named, strength) => (named & stored.tags != 0).then_some(strength),
+                    Invalidation::Everything(strength) => Some(strength),
+                }
+            });
+        strengths.fold(Standing::Usable, |standing, strength| match (standing, strength) {
+            (Standing::Dead, _) | (_, Hard) => Standing::Dead,
+            (_, Soft) => Standing::Softened,
         })
     }
 
@@ -174,8 +188,9 @@ impl Schedule {
     fn look(&self, stored: &Stored) -> Result<(), &'static str> {
         let matched = self.matched(stored, stored.own, self.history.len());
         match (stored.carried.standing(&self.log), matched) {
-            (Standing::Usable, true) => Err("usable after it was purged"),
-            (Standing::Dead, false) if self.setting.exact => Err("dead though nothing named it"),
+            (Standing::Usable | Standing::Softened, Standing::Dead) => Err("usable after it was purged"),
+            (Standing::Usable, Standing::Softened) => Err("fresh after it was purged softly"),
+            (is, expected) if self.setting.exact && is != expected => Err("worse off than it was named"),
             _ => Ok(()),
         }
     }
@@ -248,7 +263,7 @@ fn the_model_finds_an_answer_to_a_change_that_survives_what_others_did() {
 fn tags_that_nobody_carries_are_forgotten() {
     let log = Arc::new(Log::new(100));
     for name in 0..100_000 {
-        log.append(&[tag(name)]);
+        log.append(&[tag(name)], Hard);
     }
     assert!(log.tags() <= 200, "{} tags are remembered though nobody can carry them", log.tags());
     assert_eq!(log.floor().0, 0, "nothing was given up for it");
@@ -260,7 +275,7 @@ fn tags_that_nobody_carries_are_forgotten() {
 fn a_tag_is_remembered_as_long_as_a_fetch_may_come_back_with_it() {
     let log = Arc::new(Log::new(1000));
     let early = log.begin_fetch();
-    log.append(&[tag(1)]);
+    log.append(&[tag(1)], Hard);
     let late = log.begin_fetch();
     log.forget();
     assert_eq!(log.carry(&early, [tag(1)]).standing(&log), Standing::Dead);
@@ -277,7 +292,7 @@ fn memory_is_bounded_even_while_a_fetch_never_ends() {
         let log = Arc::new(Log::new(max_uncarried));
         let endless = log.begin_fetch();
         for name in 0..50_000 {
-            log.append(&[tag(name)]);
+            log.append(&[tag(name)], Hard);
         }
         assert!(log.tags() <= 3 * max_uncarried, "{} tags are remembered", log.tags());
         let carried = log.carry(&endless, [tag(3)]);
@@ -365,16 +380,16 @@ fn no_race_serves_what_was_purged() {
                             break;
                         }
                         let name = dice.roll(TAGS as u64) as usize;
-                        let Position(position) = log.append(&[tag(name as u64)]).position;
+                        let Position(position) = log.append(&[tag(name as u64)], Hard).position;
                         // From here on the purge is acknowledged.
                         acknowledged[name].fetch_max(position, Ordering::SeqCst);
                         match dice.roll(200) {
                             0..20 => std::thread::yield_now(),
                             20 => {
-                                log.append_everything();
+                                log.append_everything(Hard);
                             }
                             21..30 => {
-                                log.append(&[tag(1000 + dice.roll(1_000_000))]);
+                                log.append(&[tag(1000 + dice.roll(1_000_000))], Hard);
                             }
                             _ => {}
                         }

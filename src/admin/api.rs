@@ -17,9 +17,10 @@ use super::unique::Unique;
 use crate::config::Scope;
 use crate::dispatch::audit;
 use crate::inspect::{self, Asked, NoAnswer};
-use crate::invalidation::{PurgeError, Target};
+use crate::invalidation::{PurgeError, Strength, Target};
 
-/// `POST /v1/purge`: one target, or `{"targets": […]}`. When it is answered, it has happened.
+/// `POST /v1/purge`: one target, or `{"targets": […]}`; with `"soft": true`, what they name is stale and not gone. When it is
+/// answered, it has happened.
 pub(super) async fn purge(
     State(state): State<AdminState>,
     headers: HeaderMap,
@@ -27,12 +28,14 @@ pub(super) async fn purge(
 ) -> Result<Response, Problem> {
     let token = authorize(&state.0.tokens, &headers, Scope::Purge)?.name.clone();
     check_is_json(&headers)?;
-    let targets = targets(read(body)?)?;
+    let mut body = read(body)?;
+    let strength = if flag(&mut body, "soft")? { Strength::Soft } else { Strength::Hard };
+    let targets = targets(body)?;
     let invalidator = state.0.rooms.invalidator.clone();
     // Counting walks what was stored, which may be a lot; not on a worker that serves. Done to its end even if the
     // client leaves.
     let purged = tokio::task::spawn_blocking(move || {
-        let purged = invalidator.purge(&targets)?;
+        let purged = invalidator.purge(&targets, strength)?;
         audit(&format!("token {token:?}"), &targets, &purged);
         Ok::<_, PurgeError>(purged)
     })
@@ -41,6 +44,7 @@ pub(super) async fn purge(
     state.0.metrics.purge("api", purged.matched);
     let answer = json!({
         "position": purged.position.0,
+        "soft": strength == Strength::Soft,
         "matched": purged.matched,
         "bytes": purged.bytes,
         "took_ms": purged.took.as_secs_f64() * 1000.0,
@@ -57,6 +61,15 @@ pub(super) fn read(body: Result<Bytes, BytesRejection>) -> Result<Value, Problem
     let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
     serde_json::from_slice::<Unique>(&body).map_err(invalid)?;
     serde_json::from_slice(&body).map_err(invalid)
+}
+
+/// A member that is true or false, taken out of a body.
+pub(super) fn flag(body: &mut Value, name: &str) -> Result<bool, Problem> {
+    match body.as_object_mut().and_then(|members| members.remove(name)) {
+        None => Ok(false),
+        Some(Value::Bool(flag)) => Ok(flag),
+        Some(_) => Err(Problem::new(StatusCode::BAD_REQUEST, format!("{name:?} is true or false"))),
+    }
 }
 
 /// What a body names: one target, or `{"targets": […]}`.

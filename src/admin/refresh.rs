@@ -5,16 +5,15 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde_json::Value;
 
 use super::AdminState;
-use super::api::{check_is_json, read, targets};
+use super::api::{check_is_json, flag, read, targets};
 use super::problem::Problem;
 use super::token::authorize;
 use super::warm::accepted;
 use crate::config::Scope;
 use crate::dispatch::audit;
-use crate::invalidation::PurgeError;
+use crate::invalidation::{PurgeError, Strength};
 
 /// `POST /v1/refresh`: one target, or `{"targets": […]}`, as of a purge; with `"concurrency"`, and with `"purge": true` if what
 /// is stored is not to be served any more meanwhile. It goes on by itself; its `Location` tells how it stands.
@@ -26,19 +25,14 @@ pub(super) async fn start(
     let by = format!("token {:?}", authorize(&state.0.tokens, &headers, Scope::Warm)?.name);
     check_is_json(&headers)?;
     let mut body = read(body)?;
-    let mut option = |name| body.as_object_mut().and_then(|members| members.remove(name));
-    let wrong = |detail| Problem::new(StatusCode::BAD_REQUEST, detail);
-    let concurrency = match option("concurrency") {
+    let purge = flag(&mut body, "purge")?;
+    let concurrency = match body.as_object_mut().and_then(|members| members.remove("concurrency")) {
         None => None,
         Some(value) => {
             let number = value.as_u64().and_then(|number| usize::try_from(number).ok());
-            Some(number.ok_or_else(|| wrong("\"concurrency\" is a number"))?)
+            let wrong = || Problem::new(StatusCode::BAD_REQUEST, "\"concurrency\" is a number");
+            Some(number.ok_or_else(wrong)?)
         }
-    };
-    let purge = match option("purge") {
-        None | Some(Value::Bool(false)) => false,
-        Some(Value::Bool(true)) => true,
-        Some(_) => return Err(wrong("\"purge\" is true or false")),
     };
     if purge {
         authorize(&state.0.tokens, &headers, Scope::Purge)?;
@@ -51,7 +45,7 @@ pub(super) async fn start(
         let (requests, others) = invalidator.requests(&targets)?;
         let mut matched = None;
         if purge {
-            let purged = invalidator.purge(&targets)?;
+            let purged = invalidator.purge(&targets, Strength::Hard)?;
             audit(&who, &targets, &purged);
             matched = Some(purged.matched);
         }

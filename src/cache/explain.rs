@@ -52,8 +52,9 @@ impl Rooms {
             |stored: &Stored| selected.is_some_and(|selected| std::ptr::eq(&**selected, stored));
         let lines = variants.stored.iter().map(|stored| self.stored_line(stored, is_selected(stored), now));
         let mut rules = Vec::new();
+        let terms = selected.map(|stored| self.terms(stored, now));
         let decision = reuse::reuse_told(
-            selected.map(|stored| &stored.response),
+            terms.as_ref(),
             exist,
             &request.head.method,
             &request.head.headers,
@@ -74,9 +75,11 @@ impl Rooms {
 
     fn stored_line(&self, stored: &Stored, selected: bool, now: Timestamp) -> StoredLine {
         let response = &stored.response;
+        let standing = stored.carried.standing(&self.log);
         StoredLine {
             selected,
-            purged: stored.carried.standing(&self.log) == Standing::Dead,
+            purged: standing == Standing::Dead,
+            softened: standing == Standing::Softened,
             status: response.status.as_u16(),
             age_secs: response.terms.current_age(now).as_secs(),
             ttl_secs: response.terms.ttl_secs(now),

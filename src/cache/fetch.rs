@@ -257,7 +257,7 @@ where
         };
         rooms.has_failed(routed, failed.is_some());
         if let (Some(status), Some(stored)) = (failed, selected)
-            && reuse::on_error(&stored.response, quest.reason, received_at)
+            && reuse::on_error(&rooms.terms(stored, received_at), quest.reason, received_at)
             && stored.carried.standing(&rooms.log) != Standing::Dead
         {
             if let Err(error) = &response {

@@ -294,7 +294,7 @@ impl Flight {
                 let headers = &routed.request.head.headers;
                 let same =
                     |name: &HeaderName| headers.get_all(name).iter().eq(self.asked.get_all(name).iter());
-                self.known.standing(&rooms.log) != Standing::Dead && self.selecting.iter().all(same)
+                self.known.standing(&rooms.log) == Standing::Usable && self.selecting.iter().all(same)
             }
             Some(Landed::Filling(sharing)) => {
                 sharing.is_open() && sharing.suits(rooms, routed, rule, arrival, now)

@@ -122,7 +122,7 @@ impl Outcome {
         // What must be validated by each who asks is not to be waited for.
         let serves = |response: &StoredResponse, now| {
             let (none, ignore) = (HeaderMap::new(), ClientDirectives::Ignore);
-            reuse::reuse(Some(response), true, &Method::GET, &none, ignore, now) == Reuse::Serve
+            reuse::reuse(Some(&response.terms), true, &Method::GET, &none, ignore, now) == Reuse::Serve
         };
         match self {
             Self::Kept(kept) => serves(&kept.sharing.response, kept.sharing.response.terms.received_at),
@@ -260,14 +260,15 @@ fn suits(
         && response.search.as_deref().is_none_or(answers)
         // If nothing was invalidated between the beginning of the fetch and the arrival, nothing can condemn it. Else
         // whatever has been invalidated until now is taken for having come before the request: too much is allowed.
-        && (arrival <= carried.as_of || carried.standing(&rooms.log) != Standing::Dead)
+        && (arrival <= carried.as_of || carried.standing(&rooms.log) == Standing::Usable)
 }
 
 /// Whether the request may be answered with the response without asking anybody.
 fn reusable(response: &StoredResponse, routed: &Routed, rule: &CacheRule, now: Timestamp) -> bool {
     let request = &routed.request.head;
     let directives = rule.policy.client_directives;
-    reuse::reuse(Some(response), true, &request.method, &request.headers, directives, now) == Reuse::Serve
+    reuse::reuse(Some(&response.terms), true, &request.method, &request.headers, directives, now)
+        == Reuse::Serve
 }
 
 impl Landed {

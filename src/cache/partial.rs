@@ -45,8 +45,8 @@ impl Rooms {
         let (selected, exist) = self.select(&variants, routed);
         let stored = selected?;
         let directives = rule.policy.client_directives;
-        let verdict =
-            reuse::reuse(Some(&stored.response), exist, &request.method, &request.headers, directives, now);
+        let terms = self.terms(stored, now);
+        let verdict = reuse::reuse(Some(&terms), exist, &request.method, &request.headers, directives, now);
         (verdict == Reuse::Serve).then(|| Arc::clone(stored))
     }
 }

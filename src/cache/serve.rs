@@ -10,13 +10,14 @@ use crate::clock::Timestamp;
 use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Routed};
 use crate::respond::Failure;
 use crate::semantics::precondition::{self, Verdict};
-use crate::semantics::{CacheStatus, ForwardReason};
+use crate::semantics::{CacheStatus, ForwardReason, Terms};
 use crate::store::Stored;
 
 /// The answer to a request that a stored response satisfies as it is.
-pub(super) fn hit(stored: &Arc<Stored>, routed: &Routed, now: Timestamp) -> Answer {
+///
+/// `terms`: its own, as they stand.
+pub(super) fn hit(stored: &Arc<Stored>, terms: &Terms, routed: &Routed, now: Timestamp) -> Answer {
     stored.hit();
-    let terms = &stored.response.terms;
     let word = if terms.is_fresh(now) { CacheWord::Hit } else { CacheWord::Stale };
     let ttl_secs = Some(terms.ttl_secs(now));
     let status = CacheStatus { hit: true, ttl_secs, ..CacheStatus::default() };

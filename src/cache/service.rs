@@ -18,14 +18,14 @@ use tower::{Layer, Service};
 use super::fill::FillRoom;
 use super::flight::Flights;
 use super::{fetch, partial, query, refresh, serve};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Answer, Cause, Outbound, Routed};
 use crate::invalidation::{Invalidator, Log, Standing};
 use crate::keys::Key;
 use crate::layers::Early;
 use crate::origin::{OriginBody, OriginError};
 use crate::routes::{CacheRule, QueryRule, Ranges, Table};
-use crate::semantics::{ForwardReason, NotStored, Reuse, Search, precondition, reuse, validation};
+use crate::semantics::{ForwardReason, NotStored, Reuse, Search, Terms, precondition, reuse, validation};
 use crate::store::{Memory, Searches, Stored, Uses, Variants};
 use crate::telemetry::Levels;
 
@@ -221,16 +221,16 @@ impl Rooms {
             Some(variants) => self.select(variants, routed),
             None => (None, false),
         };
-        let response = selected.map(|stored| &stored.response);
+        let terms = selected.map(|stored| self.terms(stored, now));
         let directives = rule.policy.client_directives;
-        let verdict = match response {
+        let verdict = match &terms {
             Some(_) if routed.request.cause == Cause::Refresh => Reuse::Validate(ForwardReason::Request),
             None if routed.request.cause == Cause::Refresh => Reuse::Forward(ForwardReason::UriMiss),
-            _ => reuse::reuse(response, exist, &request.method, &request.headers, directives, now),
+            terms => reuse::reuse(terms.as_ref(), exist, &request.method, &request.headers, directives, now),
         };
         match verdict {
             verdict @ (Reuse::Serve | Reuse::ServeStale) => {
-                let Some(stored) = selected else {
+                let (Some(stored), Some(terms)) = (selected, &terms) else {
                     let candidates = smallvec![];
                     return Found::Errand(Errand::Fetch {
                         reason: ForwardReason::Miss,
@@ -239,16 +239,16 @@ impl Rooms {
                         part: None,
                     });
                 };
-                let answer = serve::hit(stored, routed, now);
-                if verdict == Reuse::Serve && !stored.response.terms.is_to_be_refreshed(now) {
+                let answer = serve::hit(stored, terms, routed, now);
+                if verdict == Reuse::Serve && !terms.is_to_be_refreshed(now) {
                     return Found::Answer(answer);
                 }
                 behind(answer, stored, key)
             }
             Reuse::Validate(ForwardReason::Stale)
-                if let Some(stored) = selected
+                if let (Some(stored), Some(terms)) = (selected, &terms)
                     && self.is_failing(routed)
-                    && reuse::on_error(&stored.response, ForwardReason::Stale, now) =>
+                    && reuse::on_error(terms, ForwardReason::Stale, now) =>
             {
                 behind(serve::instead_of_failure(stored, routed, now, None), stored, key)
             }
@@ -280,6 +280,14 @@ impl Rooms {
                 Found::Errand(Errand::Fetch { reason, key, candidates: candidates.unwrap_or_default(), part })
             }
             Reuse::Refuse => Found::Answer(serve::only_if_cached(routed)),
+        }
+    }
+
+    /// The terms of a stored response, as they stand.
+    pub(super) fn terms(&self, stored: &Stored, now: Timestamp) -> Terms {
+        match stored.carried.standing(&self.log) {
+            Standing::Usable | Standing::Dead => stored.response.terms,
+            Standing::Softened => stored.response.terms.run_out(now),
         }
     }
 

@@ -24,6 +24,10 @@ pub(super) struct Purge {
     #[arg(long, value_name = "FIELD=VALUE")]
     partition: Vec<String>,
 
+    /// It becomes stale, and is not gone: served only as stale responses may be, until the app has confirmed or replaced it
+    #[arg(long)]
+    soft: bool,
+
     /// With --everything: yes, really
     #[arg(long)]
     yes: bool,
@@ -64,12 +68,20 @@ struct What {
 
 impl Purge {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let target = self.target()?.to_string();
+        let mut target = self.target()?;
+        if self.soft {
+            target["soft"] = json!(true);
+        }
+        let target = target.to_string();
         let answer = self.admin.ask(Method::POST, "/v1/purge", Some(target))?;
         if self.json {
             return print(answer);
         }
         let bytes = &answer["bytes"];
+        if self.soft {
+            let matched = &answer["matched"];
+            return print(format_args!("made stale: {matched} stored ({bytes} bytes)"));
+        }
         match answer["matched"].as_u64().unwrap_or(0) {
             0 => print("nothing stored matched; what is being fetched right now will not be kept"),
             1 => print(format_args!("purged 1 stored response ({bytes} bytes)")),

@@ -1,9 +1,9 @@
 //! The `inline` dispatcher: done when the answer is sent.
 
 use super::{Report, audit};
-use crate::invalidation::Invalidator;
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::{Named, Rule};
+use crate::invalidation::{Invalidator, Strength};
 
 pub(super) fn run(rule: &Rule, event: &Event, invalidator: &Invalidator) -> Report {
     let mut report = Report { rule: rule.name.to_string(), ..Report::default() };
@@ -27,7 +27,7 @@ pub(super) fn run(rule: &Rule, event: &Event, invalidator: &Invalidator) -> Repo
     if targets.is_empty() {
         return report;
     }
-    match invalidator.purge(&targets) {
+    match invalidator.purge(&targets, Strength::Hard) {
         Ok(purged) => {
             report.matched = purged.matched;
             let by = format!("rule {:?}, delivery {:?} of {:?}", rule.name, event.delivery, event.webhook);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::log::lock;
 use super::naming;
-use super::{Appended, Log, Position, Standing, Tag, Target};
+use super::{Appended, Log, Position, Standing, Strength, Tag, Target};
 use crate::clock::Stopwatch;
 use crate::routes::Table;
 use crate::store::{Asked, Memory, Stored};
@@ -44,16 +44,18 @@ impl Invalidator {
         Self { log, store, routes, reclaiming: Mutex::new(()) }
     }
 
-    /// Once this returns, nothing that any target names and whose fetch began before is ever served again.
+    /// Once this returns, nothing that any target names and whose fetch began before is ever served again; or, softly, only
+    /// as stale responses may be.
     ///
     /// # Errors
     /// A target that names nothing the configuration has. Then nothing has been purged.
-    pub fn purge(&self, targets: &[Target]) -> Result<Purged, PurgeError> {
+    pub fn purge(&self, targets: &[Target], strength: Strength) -> Result<Purged, PurgeError> {
         let mut tags = Vec::new();
         for target in targets {
             tags.extend(naming::tags_named(target, &self.routes)?);
         }
-        Ok(if targets.contains(&Target::Everything) { self.append(None) } else { self.append(Some(&tags)) })
+        let tags = (!targets.contains(&Target::Everything)).then_some(&*tags);
+        Ok(self.append_and_reclaim(tags, strength).1)
     }
 
     /// The requests that led to what the targets name and is usable, the most popular first; and how many stored responses
@@ -77,7 +79,7 @@ impl Invalidator {
         for variants in keys.iter().filter_map(|key| self.store.peek(key)) {
             for stored in &variants.stored {
                 let is_named = everything || named.iter().any(|cell| stored.carried.carries(cell));
-                if !is_named || stored.carried.standing(&self.log) != Standing::Usable {
+                if !is_named || stored.carried.standing(&self.log) == Standing::Dead {
                     continue;
                 }
                 match &stored.asked {
@@ -100,12 +102,12 @@ impl Invalidator {
 
     /// Invalidates what carries any of these tags.
     pub fn purge_tags(&self, tags: &[Tag]) -> Purged {
-        self.append(Some(tags))
+        self.append_and_reclaim(Some(tags), Strength::Hard).1
     }
 
     /// Invalidates what an unsafe request may have changed (RFC 9111 §4.4); `None` if that is nothing.
     pub fn purge_changed(&self, tags: &[Tag]) -> Option<Appended> {
-        self.append_and_reclaim(Some(tags)).0
+        self.append_and_reclaim(Some(tags), Strength::Hard).0
     }
 
     /// What is stored for a URI carries one of these. `host` and `path` are normalised.
@@ -118,23 +120,19 @@ impl Invalidator {
         naming::tags_of_normal_host(host, &self.routes)
     }
 
-    fn append(&self, tags: Option<&[Tag]>) -> Purged {
-        self.append_and_reclaim(tags).1
-    }
-
     /// Appends (`None`: everything), then reclaims and counts.
-    fn append_and_reclaim(&self, tags: Option<&[Tag]>) -> (Option<Appended>, Purged) {
+    fn append_and_reclaim(&self, tags: Option<&[Tag]>, strength: Strength) -> (Option<Appended>, Purged) {
         let stopwatch = Stopwatch::start();
         // Held from before the append: two that overlap could not say which of them made a response unusable.
         let reclaiming = lock(&self.reclaiming);
         let (appended, keys) = match tags {
-            None => (self.log.append_everything(), self.store.iter().map(|(key, _)| key).collect()),
+            None => (self.log.append_everything(strength), self.store.iter().map(|(key, _)| key).collect()),
             Some([]) => {
                 let position = self.log.head();
                 return (None, Purged { position, matched: 0, bytes: 0, took: stopwatch.elapsed() });
             }
             Some(tags) => {
-                let appended = self.log.append(tags);
+                let appended = self.log.append(tags, strength);
                 let members: HashSet<_> =
                     appended.cells.iter().flat_map(|(cell, _)| cell.members()).collect();
                 (appended, members)
@@ -151,38 +149,40 @@ impl Invalidator {
         (Some(appended), purged)
     }
 
-    /// Removes what is dead under a key; how many responses this append killed, and their bytes.
+    /// Removes what is dead under a key; how many responses this append struck, and their bytes.
     fn reclaim(&self, key: &str, appended: &Appended) -> (u64, u64) {
         let (mut matched, mut bytes) = (0, 0);
         let Some(variants) = self.store.peek(key) else { return (matched, bytes) };
-        for stored in variants.stored.iter().filter(|stored| killed(stored, appended)) {
+        for stored in variants.stored.iter().filter(|stored| struck(stored, appended)) {
             matched += 1;
             bytes += u64::from(stored.weight);
         }
         // By its standing, not by what was found above: what has been stored since then stays.
-        self.store.retain(key, |stored| stored.carried.standing(&self.log) == Standing::Usable);
+        self.store.retain(key, |stored| stored.carried.standing(&self.log) != Standing::Dead);
         (matched, bytes)
     }
 }
 
-/// Whether this append is what made a stored response unusable.
-fn killed(stored: &Stored, appended: &Appended) -> bool {
+/// Whether this append is what made a stored response unusable, or stale.
+fn struck(stored: &Stored, appended: &Appended) -> bool {
     let carried = &stored.carried;
-    let Position(as_of) = carried.as_of;
-    if as_of >= appended.position.0 || as_of < appended.floor_before.0 {
+    if carried.as_of >= appended.position {
         return false;
     }
     // An append that names no cell is one of everything.
     let mut named = appended.cells.is_empty();
+    let mut before = appended.floors_before;
     for cell in &carried.cells {
-        let before = appended.before(cell);
-        named |= before.is_some();
-        if before.unwrap_or_else(|| cell.hard()).0 > as_of {
-            // It was dead already.
-            return false;
-        }
+        let of_cell = appended.before(cell);
+        named |= of_cell.is_some();
+        before = before.or(of_cell.unwrap_or_else(|| cell.marks()));
     }
-    named
+    // What was so already is not counted again.
+    let was_so = match appended.strength {
+        Strength::Hard => before.hard,
+        Strength::Soft => before.newest(),
+    };
+    named && was_so <= carried.as_of
 }
 
 #[cfg(test)]
@@ -193,6 +193,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::invalidation::Fetch;
+    use crate::invalidation::Strength::Hard;
     use crate::keys::Key;
     use crate::semantics::storing::LifetimeSource;
     use crate::semantics::vary::Selecting;
@@ -258,7 +259,7 @@ mod tests {
         }
 
         fn everything(&self) -> u64 {
-            self.invalidator.purge(&[Target::Everything]).unwrap().matched
+            self.invalidator.purge(&[Target::Everything], Hard).unwrap().matched
         }
 
         /// How many variants are left.
@@ -349,7 +350,7 @@ mod tests {
         let rooms = rooms();
         rooms.fetch_and_store("k", "");
         let before = rooms.log.head();
-        let purged = rooms.invalidator.purge(&[]).unwrap();
+        let purged = rooms.invalidator.purge(&[], Hard).unwrap();
         assert_eq!((purged.matched, purged.position, rooms.left()), (0, before, 1));
     }
 
@@ -358,7 +359,7 @@ mod tests {
         let rooms = rooms();
         rooms.fetch_and_store("k", "a");
         let batch = [Target::Tag("a".into()), Target::Route("none".into())];
-        assert!(rooms.invalidator.purge(&batch).is_err());
+        assert!(rooms.invalidator.purge(&batch, Hard).is_err());
         assert_eq!(rooms.left(), 1);
         assert_eq!(rooms.purge("a"), 1);
     }

@@ -48,6 +48,37 @@ impl fmt::Display for Position {
     }
 }
 
+/// What an invalidation does to what it names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strength {
+    /// It is never served again.
+    #[default]
+    Hard,
+    /// It is stale from now on: served only as stale responses may be, until the origin has confirmed or replaced it.
+    Soft,
+}
+
+/// The newest invalidations of both kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// The newest hard one.
+    pub hard: Position,
+    /// The newest soft one.
+    pub soft: Position,
+}
+
+impl Marks {
+    /// The newer of the two.
+    pub fn newest(self) -> Position {
+        self.hard.max(self.soft)
+    }
+
+    /// The newer of each kind.
+    pub fn or(self, other: Self) -> Self {
+        Self { hard: self.hard.max(other.hard), soft: self.soft.max(other.soft) }
+    }
+}
+
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Log {
@@ -55,6 +86,8 @@ pub struct Log {
     head: AtomicU64,
     /// Whatever began before this is dead.
     floor: AtomicU64,
+    /// Whatever began before this is stale.
+    soft_floor: AtomicU64,
     /// Held while a position is being written. Never taken by a hit.
     appending: Mutex<()>,
     /// By tag. In several shards, so that a sweep holds up only some of those who store.
@@ -111,15 +144,17 @@ impl Drop for Fetch {
 pub struct Appended {
     /// Its position.
     pub position: Position,
-    /// The floor before it.
-    pub floor_before: Position,
-    /// The cell of each tag it named, once, with the newest position that had named it before. Ordered by address.
-    pub cells: Vec<(Arc<TagCell>, Position)>,
+    /// What it does.
+    pub strength: Strength,
+    /// The floors before it.
+    pub floors_before: Marks,
+    /// The cell of each tag it named, once, with the newest positions that had named it before. Ordered by address.
+    pub cells: Vec<(Arc<TagCell>, Marks)>,
 }
 
 impl Appended {
-    /// The newest position that had named this cell before; `None` if this append does not name it.
-    pub fn before(&self, cell: &Arc<TagCell>) -> Option<Position> {
+    /// The newest positions that had named this cell before; `None` if this append does not name it.
+    pub fn before(&self, cell: &Arc<TagCell>) -> Option<Marks> {
         let found = self.cells.binary_search_by_key(&Arc::as_ptr(cell), |(own, _)| Arc::as_ptr(own));
         found.ok().map(|at| self.cells[at].1)
     }
@@ -135,6 +170,7 @@ impl Log {
         Self {
             head: AtomicU64::new(0),
             floor: AtomicU64::new(0),
+            soft_floor: AtomicU64::new(0),
             appending: Mutex::new(()),
             shards: (0..shards).map(|_| Mutex::new(Cells { table: HashMap::default(), sweep_at })).collect(),
             hasher: Hasher::default(),
@@ -151,6 +187,11 @@ impl Log {
     /// Whatever began before this is dead.
     pub fn floor(&self) -> Position {
         Position(self.floor.load(Ordering::Acquire))
+    }
+
+    /// Whatever began before these is dead, or stale.
+    pub fn floors(&self) -> Marks {
+        Marks { hard: self.floor(), soft: Position(self.soft_floor.load(Ordering::Acquire)) }
     }
 
     /// Begins a fetch. To be called before the request is sent to the origin.
@@ -180,35 +221,39 @@ impl Log {
     }
 
     /// Invalidates all that carries any of these tags. When this returns, it has happened.
-    pub fn append(&self, tags: &[Tag]) -> Appended {
+    pub fn append(&self, tags: &[Tag], strength: Strength) -> Appended {
         let appending = lock(&self.appending);
         let position = self.next();
-        let floor_before = self.floor();
+        let floors_before = self.floors();
         let mut cells = Vec::with_capacity(tags.len());
         for tag in tags {
             // Made if nobody carries the tag: a fetch under way may come back with it.
             let cell = self.cell(tag.clone());
-            let before = cell.invalidate(position);
+            let before = cell.invalidate(position, strength);
             // A tag that is named twice finds its own position the second time.
-            if before != position {
+            if before.newest() != position {
                 cells.push((cell, before));
             }
         }
         self.publish(position);
         drop(appending);
         cells.sort_unstable_by_key(|(cell, _)| Arc::as_ptr(cell));
-        Appended { position, floor_before, cells }
+        Appended { position, strength, floors_before, cells }
     }
 
     /// Invalidates everything that was fetched or is being fetched. When this returns, it has happened.
-    pub fn append_everything(&self) -> Appended {
+    pub fn append_everything(&self, strength: Strength) -> Appended {
         let appending = lock(&self.appending);
         let position = self.next();
-        let floor_before = self.floor();
-        self.floor.store(position.0, Ordering::Release);
+        let floors_before = self.floors();
+        let floor = match strength {
+            Strength::Hard => &self.floor,
+            Strength::Soft => &self.soft_floor,
+        };
+        floor.store(position.0, Ordering::Release);
         self.publish(position);
         drop(appending);
-        Appended { position, floor_before, cells: Vec::new() }
+        Appended { position, strength, floors_before, cells: Vec::new() }
     }
 
     /// The number of tags that are remembered.
@@ -259,7 +304,7 @@ impl Log {
             // Nobody else holds it, nor can anybody come to: that takes the lock that is held here. And if an
             // append has held it, what that wrote is seen.
             let Some(cell) = Arc::get_mut(cell) else { return true };
-            let keep = cell.hard() > settled;
+            let keep = cell.marks().newest() > settled;
             if keep {
                 uncarried += tag.places();
             }
@@ -269,7 +314,9 @@ impl Log {
             // The floor takes the place of every cell up to the head. An append that is being written right now
             // has its cells beyond the head: they are kept.
             let raised = self.raise_floor();
-            cells.table.retain(|_, cell| Arc::get_mut(cell).is_none_or(|cell| cell.hard() > raised));
+            cells
+                .table
+                .retain(|_, cell| Arc::get_mut(cell).is_none_or(|cell| cell.marks().newest() > raised));
         }
         let least = MIN_SWEEP.min(self.max_uncarried_per_shard.max(1));
         // No later than when as many may have come that nothing carries as are remembered at most.

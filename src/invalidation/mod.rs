@@ -13,7 +13,7 @@ pub mod tag;
 pub mod target;
 
 pub use apply::{Invalidator, PurgeError, Purged};
-pub use log::{Appended, Fetch, Log, Position};
+pub use log::{Appended, Fetch, Log, Marks, Position, Strength};
 pub use standing::{Carried, Standing};
 pub use tag::{Tag, TagCell};
 pub use target::Target;

@@ -27,6 +27,8 @@ pub struct Carried {
 pub enum Standing {
     /// No invalidation since its fetch began names it.
     Usable,
+    /// It is stale, however fresh it would be.
+    Softened,
     /// It is never to be served again.
     Dead,
 }
@@ -52,8 +54,12 @@ impl Carried {
         if self.checked.load(Ordering::Relaxed) == head.0 {
             return Standing::Usable;
         }
-        if self.as_of < log.floor() || self.cells.iter().any(|cell| cell.hard() > self.as_of) {
+        let marks = self.cells.iter().fold(log.floors(), |marks, cell| marks.or(cell.marks()));
+        if marks.hard > self.as_of {
             return Standing::Dead;
+        }
+        if marks.soft > self.as_of {
+            return Standing::Softened;
         }
         self.checked.store(head.0, Ordering::Relaxed);
         Standing::Usable
@@ -65,9 +71,9 @@ impl Carried {
     /// To be made *before* the append: from then on it holds its cells, so that none of them is forgotten
     /// between the invalidations by others and this look at them.
     pub fn since_own(mut self, appended: &Appended) -> Option<Self> {
-        let newest_by_others = |cell: &Arc<TagCell>| appended.before(cell).unwrap_or_else(|| cell.hard());
-        let overtaken = self.as_of < appended.floor_before
-            || self.cells.iter().any(|cell| newest_by_others(cell) > self.as_of);
+        let by_others = |cell: &Arc<TagCell>| appended.before(cell).unwrap_or_else(|| cell.marks());
+        let overtaken = self.as_of < appended.floors_before.newest()
+            || self.cells.iter().any(|cell| by_others(cell).newest() > self.as_of);
         if overtaken {
             return None;
         }
@@ -127,6 +133,7 @@ impl Drop for Carried {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invalidation::Strength::{Hard, Soft};
     use crate::invalidation::Tag;
 
     fn log() -> Arc<Log> {
@@ -143,32 +150,50 @@ mod tests {
         let fetch = log.begin_fetch();
         let carried = log.carry(&fetch, [tag("a"), tag("b")]);
         assert_eq!(carried.standing(&log), Standing::Usable);
-        log.append(&[tag("c")]);
+        log.append(&[tag("c")], Hard);
         assert_eq!(carried.standing(&log), Standing::Usable);
-        log.append(&[tag("b")]);
+        log.append(&[tag("b")], Hard);
         assert_eq!(carried.standing(&log), Standing::Dead);
+    }
+
+    #[test]
+    fn a_soft_invalidation_makes_stale_and_a_hard_one_ends() {
+        let log = log();
+        let carried = log.carry(&log.begin_fetch(), [tag("a"), tag("b")]);
+        log.append(&[tag("c")], Soft);
+        assert_eq!(carried.standing(&log), Standing::Usable);
+        log.append(&[tag("a")], Soft);
+        assert_eq!(carried.standing(&log), Standing::Softened);
+        assert_eq!(log.carry(&log.begin_fetch(), [tag("a")]).standing(&log), Standing::Usable);
+        log.append(&[tag("b")], Hard);
+        assert_eq!(carried.standing(&log), Standing::Dead);
+        log.append_everything(Soft);
+        assert_eq!(carried.standing(&log), Standing::Dead, "it does not come back");
+        let early = log.begin_fetch();
+        log.append_everything(Soft);
+        assert_eq!(log.carry(&early, []).standing(&log), Standing::Softened);
     }
 
     #[test]
     fn of_joined_bytes_the_older_count_and_the_tags_of_both() {
         let log = log();
         let old = log.carry(&log.begin_fetch(), [tag("a")]);
-        log.append(&[tag("b")]);
+        log.append(&[tag("b")], Hard);
         let new = || log.carry(&log.begin_fetch(), [tag("b")]);
         assert_eq!(new().standing(&log), Standing::Usable);
         // The old bytes may be of what was invalidated as b.
         assert_eq!(new().joined(&old).standing(&log), Standing::Dead);
         let later = log.carry(&log.begin_fetch(), [tag("c")]).joined(&old);
         assert_eq!(later.standing(&log), Standing::Usable);
-        log.append(&[tag("a")]);
+        log.append(&[tag("a")], Hard);
         assert_eq!(later.standing(&log), Standing::Dead);
     }
 
     #[test]
     fn what_was_invalidated_before_the_fetch_began_is_of_no_concern() {
         let log = log();
-        log.append(&[tag("a")]);
-        log.append_everything();
+        log.append(&[tag("a")], Hard);
+        log.append_everything(Hard);
         let carried = log.carry(&log.begin_fetch(), [tag("a")]);
         assert_eq!(carried.standing(&log), Standing::Usable);
     }
@@ -177,7 +202,7 @@ mod tests {
     fn a_tag_that_nobody_carried_yet_condemns_a_fetch_under_way() {
         let log = log();
         let fetch = log.begin_fetch();
-        log.append(&[tag("a")]);
+        log.append(&[tag("a")], Hard);
         assert_eq!(log.carry(&fetch, [tag("a")]).standing(&log), Standing::Dead);
         assert_eq!(log.carry(&fetch, [tag("b")]).standing(&log), Standing::Usable);
     }
@@ -187,7 +212,7 @@ mod tests {
         let log = log();
         let fetch = log.begin_fetch();
         let carried = log.carry(&fetch, []);
-        log.append_everything();
+        log.append_everything(Hard);
         assert_eq!(carried.standing(&log), Standing::Dead);
         assert_eq!(log.carry(&fetch, []).standing(&log), Standing::Dead);
         assert_eq!(log.carry(&log.begin_fetch(), []).standing(&log), Standing::Usable);
@@ -197,10 +222,10 @@ mod tests {
     fn the_answer_to_a_change_survives_the_change_it_tells_of() {
         let log = log();
         let carried = log.carry(&log.begin_fetch(), [tag("a"), tag("b")]);
-        let own = log.append(&[tag("a")]);
+        let own = log.append(&[tag("a")], Hard);
         let carried = carried.since_own(&own).unwrap();
         assert_eq!((carried.as_of, carried.standing(&log)), (own.position, Standing::Usable));
-        log.append(&[tag("b")]);
+        log.append(&[tag("b")], Hard);
         assert_eq!(carried.standing(&log), Standing::Dead);
     }
 
@@ -209,20 +234,20 @@ mod tests {
         // By a tag that the change names itself, by another one, by everything; before the change and after it.
         type Others = fn(&Log);
         let others: [Others; 3] = [
-            |log| drop(log.append(&[tag("a")])),
-            |log| drop(log.append(&[tag("b")])),
-            |log| drop(log.append_everything()),
+            |log| drop(log.append(&[tag("a")], Hard)),
+            |log| drop(log.append(&[tag("b")], Hard)),
+            |log| drop(log.append_everything(Hard)),
         ];
         for invalidate in others {
             let log = log();
             let fetch = log.begin_fetch();
             invalidate(&log);
             let carried = log.carry(&fetch, [tag("a"), tag("b")]);
-            assert!(carried.since_own(&log.append(&[tag("a")])).is_none());
+            assert!(carried.since_own(&log.append(&[tag("a")], Hard)).is_none());
 
             let log = self::log();
             let carried = log.carry(&log.begin_fetch(), [tag("a"), tag("b")]);
-            let own = log.append(&[tag("a")]);
+            let own = log.append(&[tag("a")], Hard);
             invalidate(&log);
             let survivor = carried.since_own(&own);
             assert!(survivor.is_none_or(|carried| carried.standing(&log) == Standing::Dead));
@@ -234,13 +259,13 @@ mod tests {
         // Room for one tag that nobody carries: the purge of `b` is remembered by the floor alone.
         let log = Arc::new(Log::new(1));
         let fetch = log.begin_fetch();
-        log.append(&[tag("b")]);
+        log.append(&[tag("b")], Hard);
         for n in 0..10 {
-            log.append(&[tag(&n.to_string())]);
+            log.append(&[tag(&n.to_string())], Hard);
         }
         assert!(log.floor() > fetch.as_of());
         let carried = log.carry(&fetch, [tag("a"), tag("b")]);
-        assert!(carried.since_own(&log.append(&[tag("a")])).is_none());
+        assert!(carried.since_own(&log.append(&[tag("a")], Hard)).is_none());
     }
 
     #[test]
@@ -248,11 +273,11 @@ mod tests {
         let log = log();
         let carried = log.carry(&log.begin_fetch(), [tag("a")]);
         for _ in 0..3 {
-            log.append(&[tag("b")]);
+            log.append(&[tag("b")], Hard);
             assert_eq!(carried.standing(&log), Standing::Usable);
             assert_eq!(carried.standing(&log), Standing::Usable);
         }
-        log.append(&[tag("a")]);
+        log.append(&[tag("a")], Hard);
         assert_eq!(carried.standing(&log), Standing::Dead);
         assert_eq!(carried.standing(&log), Standing::Dead);
     }
@@ -262,7 +287,7 @@ mod tests {
         let log = log();
         let carried = log.carry(&log.begin_fetch(), ["a", "b", "a", "c", "b"].map(tag));
         assert_eq!(carried.cells.len(), 3);
-        let named = log.append(&[tag("b"), tag("d"), tag("b")]);
+        let named = log.append(&[tag("b"), tag("d"), tag("b")], Hard);
         assert_eq!(named.cells.len(), 2);
         let carried_of_those = named.cells.iter().filter(|(cell, _)| carried.carries(cell)).count();
         assert_eq!(carried_of_those, 1);
@@ -274,7 +299,7 @@ mod tests {
             let log = Arc::new(Log::new(100));
             let fetch = log.begin_fetch();
             for n in 0..150 {
-                log.append(&[tag(&format!("{n}{}", "x".repeat(length)))]);
+                log.append(&[tag(&format!("{n}{}", "x".repeat(length)))], Hard);
             }
             assert_eq!(log.floor() > fetch.as_of(), is_raised, "{length}");
         }
@@ -308,7 +333,7 @@ mod tests {
             carried.stored_under(&key);
             carried
         };
-        let members = |name| log.append(&[tag(name)]).cells[0].0.members().len();
+        let members = |name| log.append(&[tag(name)], Hard).cells[0].0.members().len();
         let (old, new) = (store(&["a", "b"]), store(&["a"]));
         assert_eq!((members("a"), members("b")), (1, 1));
         drop(old);

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::Position;
 use super::log::lock;
+use super::{Marks, Position, Strength};
 use crate::keys::escape;
 use crate::uri::without_default_port;
 
@@ -127,24 +127,41 @@ impl fmt::Display for Tag {
     }
 }
 
-/// What a tag remembers: the newest invalidation that named it, and who carries it.
+/// What a tag remembers: the newest invalidations that named it, and who carries it.
 #[derive(Debug, Default)]
 pub struct TagCell {
     hard: AtomicU64,
+    soft: AtomicU64,
     /// The keys of the stored responses that carry the tag, each with their number (variants, and those that are
     /// just being replaced): for counting and for giving memory back. Never what makes a purge correct.
     members: Mutex<HashMap<Arc<str>, usize, foldhash::quality::RandomState>>,
 }
 
 impl TagCell {
-    /// The newest invalidation that named this tag.
+    /// The newest hard invalidation that named this tag.
     pub fn hard(&self) -> Position {
         Position(self.hard.load(Ordering::Acquire))
     }
 
-    /// Notes an invalidation; the newest before it.
-    pub(super) fn invalidate(&self, position: Position) -> Position {
-        Position(self.hard.fetch_max(position.0, Ordering::AcqRel))
+    /// The newest soft one.
+    pub fn soft(&self) -> Position {
+        Position(self.soft.load(Ordering::Acquire))
+    }
+
+    /// Both.
+    pub(super) fn marks(&self) -> Marks {
+        Marks { hard: self.hard(), soft: self.soft() }
+    }
+
+    /// Notes an invalidation; the newest before it. Only while the log is appended to.
+    pub(super) fn invalidate(&self, position: Position, strength: Strength) -> Marks {
+        let before = self.marks();
+        let mark = match strength {
+            Strength::Hard => &self.hard,
+            Strength::Soft => &self.soft,
+        };
+        mark.fetch_max(position.0, Ordering::AcqRel);
+        before
     }
 
     /// One more response that carries this tag is stored under `key`.

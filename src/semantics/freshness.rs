@@ -19,6 +19,11 @@ impl Terms {
         self.lifetime > self.current_age(now)
     }
 
+    /// The same for a response that is stale, however fresh it would be.
+    pub fn run_out(&self, now: Timestamp) -> Self {
+        Self { lifetime: self.lifetime.min(self.current_age(now)), ..*self }
+    }
+
     /// `current_age` (§4.2.3): `corrected_initial_age + resident_time`.
     pub fn current_age(&self, now: Timestamp) -> Duration {
         self.initial_age.saturating_add(now.since(self.received_at))
@@ -322,7 +327,7 @@ mod tests {
         let terms = Terms { lifetime: Duration::MAX, initial_age: Duration::MAX, ..terms(0, 0, 0) };
         assert_eq!(terms.current_age(end), Duration::MAX);
         assert!(!terms.is_fresh(end));
-        let fresh = Terms { initial_age: Duration::ZERO, received_at: end, ..terms.clone() };
+        let fresh = Terms { initial_age: Duration::ZERO, received_at: end, ..terms };
         assert_eq!(fresh.ttl_secs(end), i64::MAX / 1000);
         assert!(Terms { lifetime: Duration::ZERO, ..terms }.ttl_secs(end) < 0);
     }

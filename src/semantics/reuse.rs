@@ -5,7 +5,7 @@
 
 use super::cache_control::RequestDirectives;
 use super::precondition;
-use super::{ClientDirectives, ForwardReason, StoredResponse, Terms};
+use super::{ClientDirectives, ForwardReason, Terms};
 use crate::clock::Timestamp;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode};
@@ -26,10 +26,10 @@ pub enum Reuse {
     Refuse,
 }
 
-/// §4, after selection. `stored`: `None` if nothing is stored under the key (`variants_exist: false`)
+/// §4, after selection. `stored`: the terms of the response; `None` if nothing is stored under the key (`variants_exist: false`)
 /// or nothing that `Vary` selects (`true`).
 pub fn reuse(
-    stored: Option<&StoredResponse>,
+    stored: Option<&Terms>,
     variants_exist: bool,
     method: &Method,
     request: &HeaderMap,
@@ -41,7 +41,7 @@ pub fn reuse(
 
 /// The same; `tell` hears of each rule, in order and up to the one that decides, what it says and whether it holds.
 pub fn reuse_told(
-    stored: Option<&StoredResponse>,
+    stored: Option<&Terms>,
     variants_exist: bool,
     method: &Method,
     request: &HeaderMap,
@@ -70,8 +70,7 @@ pub fn reuse_told(
     } else if !rule(stored.is_some(), "the request's fields select one of it by its Vary (§4.1)") {
         Reuse::Forward(ForwardReason::VaryMiss)
     } else {
-        stored
-            .map_or(Reuse::Forward(ForwardReason::Miss), |stored| with_stored(stored, &asked, now, &mut rule))
+        stored.map_or(Reuse::Forward(ForwardReason::Miss), |terms| with_stored(terms, &asked, now, &mut rule))
     };
     // "the client only wishes to obtain a stored response": one "consistent with the other constraints of the
     // request", or a 504 (§5.2.1.7)
@@ -86,11 +85,11 @@ pub fn reuse_told(
 /// Whether a response may be served because the origin failed to validate it: "a cached stale response MAY be used to
 /// satisfy the request, regardless of other freshness information" (RFC 5861 §4). Asked after the failure; the
 /// client's own directives sent it to the origin if `reason` says so.
-pub fn on_error(stored: &StoredResponse, reason: ForwardReason, now: Timestamp) -> bool {
-    let Terms { always_validate, lifetime, stale_if_error, .. } = stored.terms;
+pub fn on_error(terms: &Terms, reason: ForwardReason, now: Timestamp) -> bool {
+    let Terms { always_validate, lifetime, stale_if_error, .. } = *terms;
     reason == ForwardReason::Stale
         && !always_validate
-        && stored.terms.current_age(now) < lifetime.saturating_add(stale_if_error)
+        && terms.current_age(now) < lifetime.saturating_add(stale_if_error)
 }
 
 /// The status codes that are such failures (RFC 5861 §4).
@@ -129,12 +128,11 @@ fn is_understood(method: &Method) -> bool {
 
 /// Whether the selected response may be used without validation.
 fn with_stored(
-    stored: &StoredResponse,
+    terms: &Terms,
     asked: &RequestDirectives,
     now: Timestamp,
     rule: &mut impl FnMut(bool, &'static str) -> bool,
 ) -> Reuse {
-    let terms = &stored.terms;
     let age = terms.current_age(now);
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
 
@@ -198,7 +196,7 @@ mod tests {
         let request = fields(&[("cache-control", cache_control)]);
         for method in [Method::GET, Method::HEAD] {
             let verdict =
-                reuse(Some(&stored), true, &method, &request, ClientDirectives::Obey, at(1000.0 + age));
+                reuse(Some(&stored.terms), true, &method, &request, ClientDirectives::Obey, at(1000.0 + age));
             assert_eq!(verdict, expected, "{cache_control} at {age}");
         }
     }
@@ -266,7 +264,7 @@ mod tests {
         let mut stored = stored(&[]);
         let mut check = |window, reason, age, expected| {
             stored.terms.stale_if_error = Duration::from_secs(window);
-            assert_eq!(on_error(&stored, reason, at(1000.0 + age)), expected, "{window} {age}");
+            assert_eq!(on_error(&stored.terms, reason, at(1000.0 + age)), expected, "{window} {age}");
         };
         check(30, Stale, 60.0, true);
         check(30, Stale, 89.9, true);
@@ -308,8 +306,9 @@ mod tests {
             [("cache-control", "no-cache"), ("cache-control", "max-age=0"), ("pragma", "no-cache")]
         {
             let request = fields(&[(name, value)]);
-            let verdict =
-                |directives| reuse(Some(&stored(&[])), true, &Method::GET, &request, directives, at(1005.0));
+            let verdict = |directives| {
+                reuse(Some(&stored(&[]).terms), true, &Method::GET, &request, directives, at(1005.0))
+            };
             assert_eq!(verdict(ClientDirectives::Ignore), Serve);
             assert_eq!(verdict(ClientDirectives::Obey), Validate(Request));
         }
@@ -318,7 +317,8 @@ mod tests {
     #[test]
     fn a_query_is_answered_by_what_is_stored_under_its_content() {
         let (stored, none) = (stored(&[]), HeaderMap::new());
-        let verdict = reuse(Some(&stored), true, &Method::QUERY, &none, ClientDirectives::Obey, at(1000.0));
+        let verdict =
+            reuse(Some(&stored.terms), true, &Method::QUERY, &none, ClientDirectives::Obey, at(1000.0));
         assert_eq!(verdict, Serve);
         // Without its content nothing is found.
         assert_eq!(cacheable_request(&Method::QUERY, &none), Err(ForwardReason::Method));
@@ -328,7 +328,7 @@ mod tests {
     fn only_get_and_head_are_answered() {
         for method in [Method::POST, Method::PUT, Method::OPTIONS, Method::from_bytes(b"get").unwrap()] {
             let verdict = reuse(
-                Some(&stored(&[])),
+                Some(&stored(&[]).terms),
                 true,
                 &method,
                 &HeaderMap::new(),
@@ -374,14 +374,14 @@ mod tests {
             }
             let request = fields(&[("cache-control", &format!("max-stale={max_stale}"))]);
             let now = at(1000.0 + f64::from(resident));
-            let verdict = reuse(Some(&stored), true, &Method::GET, &request, ClientDirectives::Obey, now);
+            let verdict = reuse(Some(&stored.terms), true, &Method::GET, &request, ClientDirectives::Obey, now);
             let age = initial_age + u64::try_from(resident).unwrap_or(0);
             let allowed = age < lifetime || (!never_stale && age <= lifetime + max_stale);
             prop_assert_eq!(verdict == Serve, allowed);
             let meanwhile = !allowed && !never_stale && age < lifetime + window;
             prop_assert_eq!(verdict == ServeStale, meanwhile);
             let covered = age < lifetime || (!never_stale && age < lifetime + on_failure);
-            prop_assert_eq!(on_error(&stored, Stale, now), covered);
+            prop_assert_eq!(on_error(&stored.terms, Stale, now), covered);
         }
     }
 }

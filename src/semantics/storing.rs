@@ -25,7 +25,7 @@ pub struct Exchanged {
 }
 
 /// On what terms a response is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// Freshness lifetime (§4.2.1).
     pub lifetime: Duration,

@@ -389,3 +389,61 @@ async fn equivalent_urls_are_one_key_one_target_and_one_request_to_the_origin() 
     assert_eq!(proxy.get("/e?").await.body, "empty", "no two URLs for the origin");
     assert_eq!(proxy.purge(r#"{"url": "http://a.test/e"}"#).await, 2);
 }
+
+#[tokio::test]
+async fn what_is_purged_softly_is_validated_and_not_gone() {
+    let origin = Origin::start().await;
+    let tagged = "Cache-Control: max-age=60\r\nCache-Tag: news\r\nETag: \"v1\"\r\n";
+    let confirmed = Reply::raw(format!("HTTP/1.1 304 Not Modified\r\n{tagged}\r\n"));
+    origin.on("/a", [Reply::ok(tagged, "old"), confirmed]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    proxy.get("/a").await;
+    assert_eq!(proxy.purge(r#"{ "tag": "news", "soft": true }"#).await, 1);
+    assert_eq!(proxy.purge(r#"{ "tag": "news", "soft": true }"#).await, 0, "it is stale already");
+    let response = proxy.get("/a").await;
+    assert_eq!((response.body.as_str(), response.x_cache().as_str()), ("old", "REFRESH"));
+    assert!(origin.last().contains("if-none-match: \"v1\""), "{}", origin.last());
+    assert_eq!(proxy.get("/a").await.x_cache(), "HIT");
+}
+
+#[tokio::test]
+async fn what_is_purged_softly_serves_while_it_is_validated_and_when_the_origin_fails() {
+    let origin = Origin::start().await;
+    let gate = Gate::closed();
+    let fields = |more: &str| format!("Cache-Control: max-age=60, {more}\r\nCache-Tag: news\r\n");
+    let revalidated = fields("stale-while-revalidate=30");
+    origin.on("/a", [Reply::ok(&revalidated, "old"), Reply::ok(&revalidated, "new").after(&gate)]);
+    let failing = Reply::status("503 Service Unavailable", "", "");
+    origin.on("/b", [Reply::ok(&fields("stale-if-error=30"), "old"), failing]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    proxy.get("/a").await;
+    proxy.get("/b").await;
+    assert_eq!(proxy.purge(r#"{ "tag": "news", "soft": true }"#).await, 2);
+    for target in ["/a", "/b"] {
+        let response = proxy.get(target).await;
+        assert_eq!((response.body.as_str(), response.x_cache().as_str()), ("old", "STALE"), "{target}");
+    }
+    gate.open();
+    while proxy.get("/a").await.body != "new" {}
+    assert_eq!(proxy.get("/a").await.x_cache(), "HIT");
+    // A hard one ends it all the same.
+    assert_eq!(proxy.purge(r#"{ "tag": "news" }"#).await, 2);
+    assert_eq!(proxy.get("/b").await.status, 503);
+}
+
+#[tokio::test]
+async fn what_is_being_fetched_is_stale_when_it_comes_if_it_was_purged_softly() {
+    let origin = Origin::start().await;
+    let gate = Gate::closed();
+    let tagged = "Cache-Control: max-age=60\r\nCache-Tag: news\r\n";
+    origin.on("/a", [Reply::ok(tagged, "old").after(&gate), Reply::ok(tagged, "new")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    let (first, ()) = tokio::join!(proxy.get("/a"), async {
+        proxy.until("fetches", 1).await;
+        proxy.purge(r#"{ "tag": "news", "soft": true }"#).await;
+        gate.open();
+    });
+    assert_eq!(first.body, "old");
+    let second = proxy.get("/a").await;
+    assert_eq!((second.body.as_str(), second.x_cache().as_str()), ("new", "REFRESH"));
+}
