@@ -125,7 +125,7 @@ impl Schedule {
                 let survivor = if self.setting.forgives_others {
                     Some(self.log.carry(&self.log.begin_fetch(), tags(stored.tags)))
                 } else {
-                    stored.carried.since_own(&appended)
+                    stored.carried.since_own(&self.log, &appended)
                 };
                 drop(fetch);
                 match survivor {

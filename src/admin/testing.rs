@@ -31,7 +31,7 @@ use crate::routes::{
 use crate::semantics::vary::Selecting;
 use crate::semantics::{LifetimeSource, Policy, StoredResponse, Terms};
 use crate::server;
-use crate::store::{Memory, MemoryLimits, Searches, Stored, Uses};
+use crate::store::{Asked, Memory, MemoryLimits, Searches, Stored, Uses};
 use crate::telemetry::Metrics;
 use crate::warm::Warmer;
 use crate::webhooks::{EventMapping, Hook, Intake, Preset};
@@ -81,7 +81,8 @@ impl Admin {
         let limits =
             MemoryLimits { capacity_bytes: 1 << 20, max_object_bytes: 1 << 16, filling_bytes: 1 << 20 };
         let store = Arc::new(Memory::new(limits));
-        let invalidator = Arc::new(Invalidator::new(log.clone(), store.clone(), routes.clone()));
+        let invalidator =
+            Arc::new(Invalidator::new(log.clone(), store.clone(), routes.clone(), Clock::system()));
         for path in ["/articles/a", "/articles/b", "/articles/c++"] {
             store_article(&routes, &log, &store, path);
         }
@@ -256,7 +257,9 @@ fn store_article(routes: &Table, log: &Arc<Log>, store: &Memory, path: &str) {
     };
     let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), &[], terms, Selecting::default());
     let carried = log.carry(&log.begin_fetch(), tags);
-    store.insert(Arc::new(Stored::new(key, response, Bytes::copy_from_slice(path.as_bytes()), carried)));
+    let asked = Arc::new(Asked { scheme: "http", host: host.into(), target: path.into(), again: None });
+    let body = Bytes::copy_from_slice(path.as_bytes());
+    store.insert(Arc::new(Stored::new(key, response, body, carried, asked)));
 }
 
 fn hook() -> Hook {

@@ -9,14 +9,26 @@ use crate::exchange::Routed;
 use crate::keys::{Source, cookies};
 use crate::routes::CacheRule;
 use crate::semantics::vary::Selecting;
-use crate::store::Asked;
+use crate::store::{Again, Asked};
+
+/// What a response with these selecting fields was asked for.
+pub(super) fn asked(routed: &Routed, rule: &CacheRule, selecting: &Selecting) -> Asked {
+    let request = &routed.request;
+    Asked {
+        scheme: request.scheme.as_str(),
+        host: request.host.clone(),
+        target: request.head.uri.path_and_query().map_or("/", PathAndQuery::as_str).into(),
+        again: again(routed, rule, selecting),
+    }
+}
 
 /// `None`: it cannot be made again without what only its client has, such as a token. Credentials are not kept.
-pub(super) fn asked(routed: &Routed, rule: &CacheRule, selecting: &Selecting) -> Option<Asked> {
+fn again(routed: &Routed, rule: &CacheRule, selecting: &Selecting) -> Option<Again> {
     let request = &routed.request;
     let is_query = *stored_method(routed) == Method::QUERY;
     let sources = || rule.key.fields.iter().map(|field| &field.source);
-    if sources().any(|source| matches!(source, Source::Jwt(_))) {
+    // A part of a response is asked for with its whole.
+    if routed.slice.is_some() || sources().any(|source| matches!(source, Source::Jwt(_))) {
         return None;
     }
     let keyed =
@@ -47,13 +59,10 @@ pub(super) fn asked(routed: &Routed, rule: &CacheRule, selecting: &Selecting) ->
         }
     }
     let is_by_client = sources().any(|source| matches!(source, Source::ClientPrefix { .. }));
-    Some(Asked {
+    Some(Again {
         method: if is_query { Method::QUERY } else { Method::GET },
-        scheme: request.scheme.as_str(),
-        host: request.host.clone(),
-        target: request.head.uri.path_and_query().map_or("/", PathAndQuery::as_str).into(),
         fields,
-        content: request.body.as_whole().cloned(),
+        content: request.body.as_whole().filter(|_| is_query).cloned(),
         client: is_by_client.then_some(request.client),
     })
 }

@@ -223,7 +223,7 @@ where
         let fetch = rooms.log.begin_fetch();
         // Looked at again, since a purge may have come between the look-up and now: a body that is confirmed
         // by the origin becomes as new as this fetch, so it must have been usable when the fetch began.
-        candidates.retain(|stored| stored.carried.standing(&rooms.log) != Standing::Dead);
+        candidates.retain(|stored| stored.standing(&rooms.log) != Standing::Dead);
         let requested_at = rooms.clock.now();
         // The answer is for whoever asks next, too, so this client's conditions are judged here.
         let mut headers = routed.request.head.headers.clone();
@@ -233,7 +233,7 @@ where
             candidates.clear();
         }
         part.take_if(|part| {
-            part.carried.standing(&rooms.log) == Standing::Dead || !partial::ask_for_rest(part, &mut headers)
+            part.standing(&rooms.log) == Standing::Dead || !partial::ask_for_rest(part, &mut headers)
         });
         if let Some(slice) = routed.slice {
             headers.insert(RANGE, slice.to_range());
@@ -258,7 +258,7 @@ where
         rooms.has_failed(routed, failed.is_some());
         if let (Some(status), Some(stored)) = (failed, selected)
             && reuse::on_error(&rooms.terms(stored, received_at), quest.reason, received_at)
-            && stored.carried.standing(&rooms.log) != Standing::Dead
+            && stored.standing(&rooms.log) != Standing::Dead
         {
             if let Err(error) = &response {
                 tell_failure(error, routed);
@@ -364,7 +364,7 @@ pub(super) fn keep(
         Some(_) => quest.key.for_whole(),
         None => rooms.key_stated(routed, rule, &response, quest.key.clone()),
     };
-    let pending = Pending::new(rooms, key, response, carried, fetch).asked_by(routed, rule);
+    let pending = Pending::new(rooms, (routed, rule), key, response, carried, fetch);
     let pump = Pump::of(rooms, Bytes::new(), body, audience);
     let often = rule.min_uses <= 1 || rooms.uses.count(&quest.key.text) >= rule.min_uses;
     let stored = if often { Ok(()) } else { Err(NotStored::MinUses) };

@@ -60,7 +60,7 @@ impl Confirmation<'_> {
             // One that stands now stood when this fetch began, too.
             let is_other = !self.selects(stored)
                 && validation::identifies(self.fields, &stored.response)
-                && stored.carried.standing(&self.rooms.log) != Standing::Dead;
+                && stored.standing(&self.rooms.log) != Standing::Dead;
             if is_other {
                 self.freshen_other(stored);
             }
@@ -112,8 +112,9 @@ impl Confirmation<'_> {
     fn replace(&self, stored: &Stored, response: StoredResponse, fields: &HeaderMap) -> Arc<Stored> {
         let Self { rooms, routed, rule, key, fetch, .. } = self;
         let carried = rooms.log.carry(fetch, receive::tags(routed, rule, key, fields));
-        let fresh = Stored::new((*key).clone(), response, stored.body.clone(), carried);
-        let fresh = Arc::new(fresh.with_trailers(stored.trailers.clone()).with_asked(stored.asked.clone()));
+        let asked = Arc::clone(&stored.asked);
+        let fresh = Stored::new((*key).clone(), response, stored.body.clone(), carried, asked);
+        let fresh = Arc::new(fresh.with_trailers(stored.trailers.clone()));
         // The body is the old one. Had it lost a tag just now, an invalidation of that tag would not reach it any
         // more, though its fetch began before: such a response is not kept, but fetched anew next time.
         if stored.carried.cells.iter().all(|cell| fresh.carried.carries(cell)) {

@@ -98,7 +98,10 @@ where
                 .store
                 .peek(&key.for_parts().text)
                 .and_then(|variants| rooms.select(&variants, &routed).0.cloned());
-            let pending = Pending { joins, ..Pending::new(rooms, key.for_parts(), response, carried, fetch) };
+            let pending = Pending {
+                joins,
+                ..Pending::new(rooms, (&routed, rule), key.for_parts(), response, carried, fetch)
+            };
             answer(&routed, head.status, fields, Pump::stream(rooms, body, pending, &routed), note)
         }
         Err(why) => {
@@ -171,7 +174,7 @@ pub(super) fn complete(
     let (has, rest) = (ContentRange::of(&part.response.headers)?, ContentRange::of(&fields)?);
     let fits = rest.bytes == (has.bytes.end..has.complete) && rest.complete == has.complete;
     // What was purged meanwhile is not to be joined to anything.
-    let stands = part.carried.standing(&rooms.log) != Standing::Dead;
+    let stands = part.standing(&rooms.log) != Standing::Dead;
     if !fits || !stands || !range::is_same_representation(&part.response, &fields) {
         return None;
     }
@@ -183,7 +186,7 @@ pub(super) fn complete(
     let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &quest.key, &fields));
     // Of two fetches the older counts: an invalidation after it may have been meant for its bytes.
     let carried = carried.joined(&part.carried);
-    let pending = Pending::new(rooms, quest.key.clone(), response, carried, fetch).asked_by(routed, rule);
+    let pending = Pending::new(rooms, (routed, rule), quest.key.clone(), response, carried, fetch);
     Some(Outcome::Kept(Box::new(Kept::new(
         StatusCode::PARTIAL_CONTENT,
         fields,
@@ -204,10 +207,16 @@ pub(super) fn joined(rooms: &Rooms, part: Stored, other: Option<&Stored>) -> Opt
     let joined = match other.and_then(|other| Some((join(rooms, &part, other)?, other))) {
         None => part,
         Some(((has, body), other)) => {
-            let Stored { key, response, carried, .. } = part;
+            let Stored { key, response, carried, asked, .. } = part;
             let mut fields = with_content_range(&response.headers, &has);
             fields.insert(CONTENT_LENGTH, body.len().into());
-            Stored::new(key, response.with_headers(fields), body.into(), carried.joined(&other.carried))
+            Stored::new(
+                key,
+                response.with_headers(fields),
+                body.into(),
+                carried.joined(&other.carried),
+                asked,
+            )
         }
     };
     let is_complete = ContentRange::of(&joined.response.headers)?.is_complete();
@@ -216,7 +225,7 @@ pub(super) fn joined(rooms: &Rooms, part: Stored, other: Option<&Stored>) -> Opt
 
 /// The bytes of both together, if they are of the same representation and nothing is missing between them.
 fn join(rooms: &Rooms, new: &Stored, old: &Stored) -> Option<(ContentRange, Vec<u8>)> {
-    let stands = old.carried.standing(&rooms.log) != Standing::Dead;
+    let stands = old.standing(&rooms.log) != Standing::Dead;
     if !stands || !range::is_same_representation(&old.response, &new.response.headers) {
         return None;
     }
@@ -236,12 +245,12 @@ fn join(rooms: &Rooms, new: &Stored, old: &Stored) -> Option<(ContentRange, Vec<
 }
 
 fn as_whole(stored: Stored) -> Stored {
-    let Stored { key, response, body, carried, .. } = stored;
+    let Stored { key, response, body, carried, asked, .. } = stored;
     let mut fields = fields::without_where(response.headers.clone(), range::describes_whole);
     fields.insert(CONTENT_LENGTH, body.len().into());
     let mut response = response.with_headers(fields);
     response.status = StatusCode::OK;
-    Stored::new(key.for_whole(), response, body, carried)
+    Stored::new(key.for_whole(), response, body, carried, asked)
 }
 
 /// Whether the request may be answered with a part at all.

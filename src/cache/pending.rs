@@ -25,25 +25,21 @@ pub(super) struct Pending {
     pub(super) fetch: Fetch,
     /// A stored part that this one may be joined to.
     pub(super) joins: Option<Arc<Stored>>,
-    /// The request it answers, if that can be made again.
-    pub(super) asked: Option<Arc<Asked>>,
+    /// The request it answers.
+    pub(super) asked: Arc<Asked>,
 }
 
 impl Pending {
     pub(super) fn new(
         rooms: &Arc<Rooms>,
+        (routed, rule): (&Routed, &CacheRule),
         key: Key,
         response: StoredResponse,
         carried: Carried,
         fetch: Fetch,
     ) -> Self {
-        Self { rooms: Arc::clone(rooms), key, response, carried, fetch, joins: None, asked: None }
-    }
-
-    /// The same, with the request it answers.
-    pub(super) fn asked_by(self, routed: &Routed, rule: &CacheRule) -> Self {
-        let asked = asked::asked(routed, rule, &self.response.selecting).map(Arc::new);
-        Self { asked, ..self }
+        let asked = Arc::new(asked::asked(routed, rule, &response.selecting));
+        Self { rooms: Arc::clone(rooms), key, response, carried, fetch, joins: None, asked }
     }
 
     /// Stores the response with its whole body.
@@ -59,7 +55,7 @@ impl Pending {
                 response.headers.insert(TRAILER, names);
             }
         }
-        let mut stored = Stored::new(key, response, body, carried).with_trailers(trailers).with_asked(asked);
+        let mut stored = Stored::new(key, response, body, carried, asked).with_trailers(trailers);
         if stored.response.status == StatusCode::PARTIAL_CONTENT {
             let Some(joined) = partial::joined(&rooms, stored, joins.as_deref()) else { return };
             stored = joined;

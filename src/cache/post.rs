@@ -86,17 +86,14 @@ impl Candidate {
         body: OriginBody,
     ) -> Answer {
         let Self { key, response, carried, fetch } = self;
-        let Some(carried) = own.and_then(|own| carried.since_own(own)) else {
+        let carried = own.and_then(|own| carried.since_own(&rooms.log, own));
+        let (Some(carried), Some(rule)) = (carried, routed.rule()) else {
             let note = passed(reason, status, Some(NotStored::Purged));
             return answer(routed, status, fields, AnswerBody::Origin(body), note);
         };
         let received_at = response.terms.received_at;
         let note = fetched(CacheWord::Miss, reason, status, Ok(&response), received_at);
-        let pending = Pending::new(rooms, key, response, carried, fetch);
-        let pending = match routed.rule() {
-            Some(rule) => pending.asked_by(routed, rule),
-            None => pending,
-        };
+        let pending = Pending::new(rooms, (routed, rule), key, response, carried, fetch);
         answer(routed, status, fields, Pump::stream(rooms, body, pending, routed), note)
     }
 }

@@ -285,7 +285,7 @@ impl Rooms {
 
     /// The terms of a stored response, as they stand.
     pub(super) fn terms(&self, stored: &Stored, now: Timestamp) -> Terms {
-        match stored.carried.standing(&self.log) {
+        match stored.standing(&self.log) {
             Standing::Usable | Standing::Dead => stored.response.terms,
             Standing::Softened => stored.response.terms.run_out(now),
         }
@@ -310,14 +310,14 @@ impl Rooms {
         let headers = &routed.request.head.headers;
         let worth_asking = |stored: &&Arc<Stored>| {
             validation::may_be_confirmed_for(&stored.response, headers)
-                && stored.carried.standing(&self.log) != Standing::Dead
+                && stored.standing(&self.log) != Standing::Dead
         };
         variants.stored.iter().rev().filter(worth_asking).take(MAX_CANDIDATES).cloned().collect()
     }
 
     /// Stores a response, unless an invalidation has overtaken its fetch.
     pub(super) fn keep(&self, stored: Arc<Stored>) {
-        let is_dead = |stored: &Stored| stored.carried.standing(&self.log) == Standing::Dead;
+        let is_dead = |stored: &Stored| stored.standing(&self.log) == Standing::Dead;
         if is_dead(&stored) {
             return;
         }
@@ -341,7 +341,7 @@ impl Rooms {
         let mut selected: Option<&Arc<Stored>> = None;
         for stored in &variants.stored {
             let answers = |search: &Search| search.answers(routed.request.head.uri.query());
-            if stored.carried.standing(&self.log) == Standing::Dead
+            if stored.standing(&self.log) == Standing::Dead
                 || !stored.response.search.as_deref().is_none_or(answers)
             {
                 continue;

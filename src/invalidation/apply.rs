@@ -7,10 +7,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::log::Named as Appending;
 use super::log::lock;
-use super::naming;
-use super::{Appended, Log, Position, Standing, Strength, Tag, Target};
-use crate::clock::Stopwatch;
+use super::naming::{self, Named};
+use super::{Appended, Log, Marks, Pattern, Position, Standing, Strength, Tag, TagCell, Target};
+use crate::clock::{Clock, Stopwatch};
 use crate::routes::Table;
 use crate::store::{Asked, Memory, Stored};
 
@@ -22,6 +23,7 @@ pub struct Invalidator {
     log: Arc<Log>,
     store: Arc<Memory>,
     routes: Arc<Table>,
+    clock: Clock,
     reclaiming: Mutex<()>,
 }
 
@@ -38,10 +40,26 @@ pub struct Purged {
     pub took: Duration,
 }
 
+/// How many a preview names.
+const EXAMPLES: usize = 10;
+
+/// What a purge would match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// How many stored responses.
+    pub matched: u64,
+    /// The bytes they account for.
+    pub bytes: u64,
+    /// The same for each target; what several name counts for each of them.
+    pub each: Vec<u64>,
+    /// The URLs that some of them were fetched for.
+    pub examples: Vec<String>,
+}
+
 impl Invalidator {
     /// Invalidates what is in `store`, by `log`; `routes` says what names mean.
-    pub fn new(log: Arc<Log>, store: Arc<Memory>, routes: Arc<Table>) -> Self {
-        Self { log, store, routes, reclaiming: Mutex::new(()) }
+    pub fn new(log: Arc<Log>, store: Arc<Memory>, routes: Arc<Table>, clock: Clock) -> Self {
+        Self { log, store, routes, clock, reclaiming: Mutex::new(()) }
     }
 
     /// Once this returns, nothing that any target names and whose fetch began before is ever served again; or, softly, only
@@ -50,12 +68,30 @@ impl Invalidator {
     /// # Errors
     /// A target that names nothing the configuration has. Then nothing has been purged.
     pub fn purge(&self, targets: &[Target], strength: Strength) -> Result<Purged, PurgeError> {
-        let mut tags = Vec::new();
-        for target in targets {
-            tags.extend(naming::tags_named(target, &self.routes)?);
+        Ok(self.append_and_reclaim(&self.named(targets)?, strength).1)
+    }
+
+    /// What a purge of these targets would match now. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`purge`](Self::purge).
+    pub fn preview(&self, targets: &[Target], strength: Strength) -> Result<Preview, PurgeError> {
+        let known: Vec<_> = self.named(targets)?.into_iter().map(|named| self.known(named)).collect();
+        let mut preview = Preview { each: vec![0; targets.len()], ..Preview::default() };
+        for stored in self.matched(&known) {
+            if strength == Strength::Soft && stored.standing(&self.log) == Standing::Softened {
+                continue;
+            }
+            preview.matched += 1;
+            preview.bytes += u64::from(stored.weight);
+            if preview.examples.len() < EXAMPLES {
+                preview.examples.push(stored.asked.to_string());
+            }
+            for (count, known) in preview.each.iter_mut().zip(&known) {
+                *count += u64::from(known.names(&stored));
+            }
         }
-        let tags = (!targets.contains(&Target::Everything)).then_some(&*tags);
-        Ok(self.append_and_reclaim(tags, strength).1)
+        Ok(preview)
     }
 
     /// The requests that led to what the targets name and is usable, the most popular first; and how many stored responses
@@ -64,32 +100,42 @@ impl Invalidator {
     /// # Errors
     /// As [`purge`](Self::purge).
     pub fn requests(&self, targets: &[Target]) -> Result<(Vec<Arc<Asked>>, u64), PurgeError> {
-        let mut keys: HashSet<Arc<str>> = HashSet::new();
-        let mut named = Vec::new();
-        for target in targets {
-            let tags = naming::tags_named(target, &self.routes)?;
-            if *target == Target::Everything {
-                keys.extend(self.store.iter().map(|(key, _)| key));
-            }
-            named.extend(tags.iter().filter_map(|tag| self.log.known_cell(tag)));
-        }
-        let everything = targets.contains(&Target::Everything);
-        keys.extend(named.iter().flat_map(|cell| cell.members()));
+        let known: Vec<_> = self.named(targets)?.into_iter().map(|named| self.known(named)).collect();
         let (mut requests, mut others) = (Vec::new(), 0);
-        for variants in keys.iter().filter_map(|key| self.store.peek(key)) {
-            for stored in &variants.stored {
-                let is_named = everything || named.iter().any(|cell| stored.carried.carries(cell));
-                if !is_named || stored.carried.standing(&self.log) == Standing::Dead {
-                    continue;
-                }
-                match &stored.asked {
-                    Some(asked) => requests.push((stored.popularity(), Arc::clone(asked))),
-                    None => others += 1,
-                }
+        for stored in self.matched(&known) {
+            match stored.asked.again {
+                Some(_) => requests.push((stored.popularity(), Arc::clone(&stored.asked))),
+                None => others += 1,
             }
         }
         requests.sort_by_key(|(popularity, _)| std::cmp::Reverse(*popularity));
         Ok((requests.into_iter().map(|(_, asked)| asked).collect(), others))
+    }
+
+    /// What is stored, is not dead, and is named by any of these.
+    fn matched(&self, known: &[Known]) -> Vec<Arc<Stored>> {
+        let keys = self.keys(known);
+        let variants = keys.iter().filter_map(|key| self.store.peek(key));
+        let stored = variants.flat_map(|variants| variants.stored.clone());
+        let is_named = |stored: &Arc<Stored>| {
+            known.iter().any(|known| known.names(stored)) && stored.standing(&self.log) != Standing::Dead
+        };
+        stored.filter(is_named).collect()
+    }
+
+    /// The keys under which something may lie that is named by any of these.
+    fn keys<'k>(&self, known: impl IntoIterator<Item = &'k Known>) -> HashSet<Arc<str>> {
+        let mut keys = HashSet::new();
+        for known in known {
+            match known {
+                Known::Cells(cells) => keys.extend(cells.iter().flat_map(|cell| cell.members())),
+                Known::Like(Pattern { groups, .. }) if let Some(group) = groups.first() => {
+                    keys.extend(group.iter().flat_map(|cell| cell.members()));
+                }
+                Known::Like(_) | Known::Everything => keys.extend(self.store.iter().map(|(key, _)| key)),
+            }
+        }
+        keys
     }
 
     /// Checks a target without purging anything.
@@ -97,17 +143,36 @@ impl Invalidator {
     /// # Errors
     /// As [`purge`](Self::purge).
     pub fn check(&self, target: &Target) -> Result<(), PurgeError> {
-        naming::tags_named(target, &self.routes).map(drop)
+        naming::named(target, &self.routes, self.clock.now()).map(drop)
+    }
+
+    fn named(&self, targets: &[Target]) -> Result<Vec<Named>, PurgeError> {
+        let now = self.clock.now();
+        targets.iter().map(|target| naming::named(target, &self.routes, now)).collect()
+    }
+
+    /// The cells of what is named, as far as anybody knows them.
+    fn known(&self, named: Named) -> Known {
+        match named {
+            Named::Tags(tags) => {
+                Known::Cells(tags.iter().filter_map(|tag| self.log.known_cell(tag)).collect())
+            }
+            // A cell of its own is nobody's.
+            Named::Like(pattern) => {
+                Known::Like(pattern.map(|tag| self.log.known_cell(&tag).unwrap_or_default()))
+            }
+            Named::Everything => Known::Everything,
+        }
     }
 
     /// Invalidates what carries any of these tags.
     pub fn purge_tags(&self, tags: &[Tag]) -> Purged {
-        self.append_and_reclaim(Some(tags), Strength::Hard).1
+        self.append_and_reclaim(&[Named::Tags(tags.to_vec())], Strength::Hard).1
     }
 
     /// Invalidates what an unsafe request may have changed (RFC 9111 §4.4); `None` if that is nothing.
     pub fn purge_changed(&self, tags: &[Tag]) -> Option<Appended> {
-        self.append_and_reclaim(Some(tags), Strength::Hard).0
+        self.append_and_reclaim(&[Named::Tags(tags.to_vec())], Strength::Hard).0.pop()
     }
 
     /// What is stored for a URI carries one of these. `host` and `path` are normalised.
@@ -120,69 +185,103 @@ impl Invalidator {
         naming::tags_of_normal_host(host, &self.routes)
     }
 
-    /// Appends (`None`: everything), then reclaims and counts.
-    fn append_and_reclaim(&self, tags: Option<&[Tag]>, strength: Strength) -> (Option<Appended>, Purged) {
+    /// Appends, then reclaims and counts.
+    fn append_and_reclaim(&self, named: &[Named], strength: Strength) -> (Vec<Appended>, Purged) {
         let stopwatch = Stopwatch::start();
         // Held from before the append: two that overlap could not say which of them made a response unusable.
         let reclaiming = lock(&self.reclaiming);
-        let (appended, keys) = match tags {
-            None => (self.log.append_everything(strength), self.store.iter().map(|(key, _)| key).collect()),
-            Some([]) => {
-                let position = self.log.head();
-                return (None, Purged { position, matched: 0, bytes: 0, took: stopwatch.elapsed() });
+        let mut tags = Vec::new();
+        let mut appended = Vec::new();
+        for named in named {
+            match named {
+                Named::Tags(named) => tags.extend_from_slice(named),
+                Named::Like(pattern) => appended.push(self.log.append_ban(pattern.clone(), strength)),
+                Named::Everything => appended.push(self.log.append_everything(strength)),
             }
-            Some(tags) => {
-                let appended = self.log.append(tags, strength);
-                let members: HashSet<_> =
-                    appended.cells.iter().flat_map(|(cell, _)| cell.members()).collect();
-                (appended, members)
-            }
+        }
+        if !tags.is_empty() {
+            appended.push(self.log.append(&tags, strength));
+        }
+        let known = |appended: &Appended| match &appended.named {
+            Appending::Cells(cells) => Known::Cells(cells.iter().map(|(cell, _)| Arc::clone(cell)).collect()),
+            Appending::Like(ban) => Known::Like(ban.pattern.clone()),
+            Appending::Everything => Known::Everything,
         };
-        let (mut matched, mut bytes) = (0, 0);
-        for key in keys {
-            let (count, weight) = self.reclaim(&key, &appended);
-            matched += count;
-            bytes += weight;
+        let with_known = |appended| {
+            let known = known(&appended);
+            (appended, known)
+        };
+        let batch = Batch(appended.into_iter().map(with_known).collect());
+        let mut purged = Purged { position: self.log.head(), matched: 0, bytes: 0, took: Duration::ZERO };
+        for key in self.keys(batch.0.iter().map(|(_, known)| known)) {
+            self.reclaim(&key, &batch, &mut purged);
+        }
+        for (appended, _) in &batch.0 {
+            if let Appending::Like(ban) = &appended.named {
+                self.log.swept(ban);
+            }
         }
         drop(reclaiming);
-        let purged = Purged { position: appended.position, matched, bytes, took: stopwatch.elapsed() };
-        (Some(appended), purged)
+        purged.took = stopwatch.elapsed();
+        (batch.0.into_iter().map(|(appended, _)| appended).collect(), purged)
     }
 
-    /// Removes what is dead under a key; how many responses this append struck, and their bytes.
-    fn reclaim(&self, key: &str, appended: &Appended) -> (u64, u64) {
-        let (mut matched, mut bytes) = (0, 0);
-        let Some(variants) = self.store.peek(key) else { return (matched, bytes) };
-        for stored in variants.stored.iter().filter(|stored| struck(stored, appended)) {
-            matched += 1;
-            bytes += u64::from(stored.weight);
+    /// Removes what is dead under a key, and counts what these appends struck.
+    fn reclaim(&self, key: &str, batch: &Batch, purged: &mut Purged) {
+        let Some(variants) = self.store.peek(key) else { return };
+        for stored in &variants.stored {
+            if batch.struck(stored) {
+                purged.matched += 1;
+                purged.bytes += u64::from(stored.weight);
+            }
+            // Bans are forgotten.
+            if stored.standing(&self.log) == Standing::Softened {
+                stored.carried.soften();
+            }
         }
         // By its standing, not by what was found above: what has been stored since then stays.
-        self.store.retain(key, |stored| stored.carried.standing(&self.log) != Standing::Dead);
-        (matched, bytes)
+        self.store.retain(key, |stored| stored.standing(&self.log) != Standing::Dead);
     }
 }
 
-/// Whether this append is what made a stored response unusable, or stale.
-fn struck(stored: &Stored, appended: &Appended) -> bool {
-    let carried = &stored.carried;
-    if carried.as_of >= appended.position {
-        return false;
+/// What is named, in cells.
+enum Known {
+    Cells(Vec<Arc<TagCell>>),
+    Like(Pattern<Arc<TagCell>>),
+    Everything,
+}
+
+impl Known {
+    fn names(&self, stored: &Stored) -> bool {
+        match self {
+            Self::Cells(cells) => cells.iter().any(|cell| stored.carried.carries(cell)),
+            Self::Like(pattern) => pattern.matches(&stored.carried, &stored.subject()),
+            Self::Everything => true,
+        }
     }
-    // An append that names no cell is one of everything.
-    let mut named = appended.cells.is_empty();
-    let mut before = appended.floors_before;
-    for cell in &carried.cells {
-        let of_cell = appended.before(cell);
-        named |= of_cell.is_some();
-        before = before.or(of_cell.unwrap_or_else(|| cell.marks()));
+}
+
+/// What was appended together, and what that names.
+struct Batch(Vec<(Appended, Known)>);
+
+impl Batch {
+    /// Whether it is what made a stored response unusable, or stale.
+    fn struck(&self, stored: &Stored) -> bool {
+        let carried = &stored.carried;
+        let Some((first, _)) = self.0.first() else { return false };
+        let names =
+            |(appended, known): &(Appended, Known)| carried.as_of < appended.position && known.names(stored);
+        if !self.0.iter().any(names) {
+            return false;
+        }
+        // What was so already is not counted again.
+        let before = |cell| self.0.iter().find_map(|(appended, _)| appended.before(cell));
+        let cells = carried.cells.iter().map(|cell| before(cell).unwrap_or_else(|| cell.marks()));
+        let marks = cells.fold(first.floors_before, Marks::or);
+        let was_dead = marks.hard > carried.as_of;
+        let was_stale = marks.soft > carried.as_of || carried.is_softened();
+        !was_dead && (first.strength == Strength::Hard || !was_stale)
     }
-    // What was so already is not counted again.
-    let was_so = match appended.strength {
-        Strength::Hard => before.hard,
-        Strength::Soft => before.newest(),
-    };
-    named && was_so <= carried.as_of
 }
 
 #[cfg(test)]
@@ -212,7 +311,7 @@ mod tests {
             MemoryLimits { capacity_bytes: 1 << 30, max_object_bytes: 1 << 20, filling_bytes: 1 << 20 };
         let store = Arc::new(Memory::new(limits));
         let routes = Arc::new(Table::new(Vec::new()));
-        let invalidator = Invalidator::new(Arc::clone(&log), Arc::clone(&store), routes);
+        let invalidator = Invalidator::new(Arc::clone(&log), Arc::clone(&store), routes, Clock::stopped());
         Rooms { log, store, invalidator }
     }
 
@@ -242,9 +341,17 @@ mod tests {
                 Selecting::of(&field("vary", "accept-language"), &field("accept-language", lang), false)
                     .unwrap();
             let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), &[], terms, selecting);
-            let key = Key { text: key.into(), partition: Arc::default() };
+            let stored_key = Key { text: key.into(), partition: Arc::default() };
             let carried = self.log.carry(fetch, tags(names));
-            let stored = Arc::new(Stored::new(key, response, Bytes::from_static(b"body"), carried));
+            let asked = Asked {
+                scheme: "http",
+                host: "a.test".into(),
+                target: format!("/{key}").into(),
+                again: None,
+            };
+            let stored =
+                Stored::new(stored_key, response, Bytes::from_static(b"body"), carried, Arc::new(asked));
+            let stored = Arc::new(stored);
             let weight = u64::from(stored.weight);
             self.store.insert(stored);
             weight

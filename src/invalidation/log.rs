@@ -27,16 +27,16 @@
 //!
 //! # Locks
 //!
-//! `appending`, then one shard of the cells, then `under_way` or a cell's members; none of them twice. A hit takes
-//! none of them.
+//! `appending`, then one shard of the cells or `bans`, then `under_way` or a cell's members; none of them twice. A hit takes
+//! none of them, but for `bans` while there is one that is newer than what it looks at.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Carried, Tag, TagCell};
+use super::{Ban, Carried, Pattern, Tag, TagCell};
 
 /// A place in the log; 0 is before the first invalidation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -88,6 +88,10 @@ pub struct Log {
     floor: AtomicU64,
     /// Whatever began before this is stale.
     soft_floor: AtomicU64,
+    /// What no cell can hold.
+    bans: Mutex<Vec<Arc<Ban>>>,
+    /// The newest of them; 0 if there is none.
+    newest_ban: AtomicU64,
     /// Held while a position is being written. Never taken by a hit.
     appending: Mutex<()>,
     /// By tag. In several shards, so that a sweep holds up only some of those who store.
@@ -112,6 +116,9 @@ struct Cells {
 const MIN_SWEEP: usize = 1024;
 
 const MAX_SHARDS: usize = 16;
+
+/// More bans at once than these are remembered by a floor.
+const MAX_BANS: usize = 256;
 
 /// A fetch under way. While it lives, no cell is forgotten that could condemn its response.
 #[derive(Debug)]
@@ -148,15 +155,27 @@ pub struct Appended {
     pub strength: Strength,
     /// The floors before it.
     pub floors_before: Marks,
-    /// The cell of each tag it named, once, with the newest positions that had named it before. Ordered by address.
-    pub cells: Vec<(Arc<TagCell>, Marks)>,
+    /// What it named.
+    pub named: Named,
+}
+
+/// What an append named.
+#[derive(Debug)]
+pub enum Named {
+    /// The cell of each tag, once, with the newest positions that had named it before. Ordered by address.
+    Cells(Vec<(Arc<TagCell>, Marks)>),
+    /// What is like a pattern.
+    Like(Arc<Ban>),
+    /// All of it.
+    Everything,
 }
 
 impl Appended {
     /// The newest positions that had named this cell before; `None` if this append does not name it.
     pub fn before(&self, cell: &Arc<TagCell>) -> Option<Marks> {
-        let found = self.cells.binary_search_by_key(&Arc::as_ptr(cell), |(own, _)| Arc::as_ptr(own));
-        found.ok().map(|at| self.cells[at].1)
+        let Named::Cells(cells) = &self.named else { return None };
+        let found = cells.binary_search_by_key(&Arc::as_ptr(cell), |(own, _)| Arc::as_ptr(own));
+        found.ok().map(|at| cells[at].1)
     }
 }
 
@@ -171,6 +190,8 @@ impl Log {
             head: AtomicU64::new(0),
             floor: AtomicU64::new(0),
             soft_floor: AtomicU64::new(0),
+            bans: Mutex::default(),
+            newest_ban: AtomicU64::new(0),
             appending: Mutex::new(()),
             shards: (0..shards).map(|_| Mutex::new(Cells { table: HashMap::default(), sweep_at })).collect(),
             hasher: Hasher::default(),
@@ -238,7 +259,67 @@ impl Log {
         self.publish(position);
         drop(appending);
         cells.sort_unstable_by_key(|(cell, _)| Arc::as_ptr(cell));
-        Appended { position, strength, floors_before, cells }
+        Appended { position, strength, floors_before, named: Named::Cells(cells) }
+    }
+
+    /// Invalidates all that is like a pattern. When this returns, it has happened; once all that is stored has been looked at,
+    /// that is to be [said](Self::swept).
+    pub fn append_ban(&self, pattern: Pattern<Tag>, strength: Strength) -> Appended {
+        let pattern = pattern.map(|tag| self.cell(tag));
+        let appending = lock(&self.appending);
+        let position = self.next();
+        let floors_before = self.floors();
+        let ban = Arc::new(Ban { position, strength, pattern, swept: AtomicBool::new(false) });
+        let mut bans = lock(&self.bans);
+        if bans.len() >= MAX_BANS {
+            // Too much is allowed, too little is not.
+            self.floor_of(strength).store(position.0, Ordering::Release);
+        } else {
+            bans.push(Arc::clone(&ban));
+            self.newest_ban.store(position.0, Ordering::Release);
+        }
+        drop(bans);
+        self.publish(position);
+        drop(appending);
+        Appended { position, strength, floors_before, named: Named::Like(ban) }
+    }
+
+    /// All that is stored has been looked at by this ban: what it struck is gone, or [known to be stale](Carried::soften).
+    pub fn swept(&self, ban: &Ban) {
+        ban.swept.store(true, Ordering::Release);
+        self.forget_bans();
+    }
+
+    /// What the bans after `as_of` make of something.
+    pub(super) fn banned(&self, as_of: Position, matches: impl Fn(&Ban) -> bool) -> Marks {
+        if self.newest_ban.load(Ordering::Acquire) <= as_of.0 {
+            return Marks::default();
+        }
+        let bans: Vec<_> = lock(&self.bans).iter().filter(|ban| ban.position > as_of).cloned().collect();
+        bans.iter().filter(|ban| matches(ban)).fold(Marks::default(), |marks, ban| match ban.strength {
+            Strength::Hard => Marks { hard: marks.hard.max(ban.position), ..marks },
+            Strength::Soft => Marks { soft: marks.soft.max(ban.position), ..marks },
+        })
+    }
+
+    /// The bans that are remembered.
+    pub fn bans(&self) -> usize {
+        lock(&self.bans).len()
+    }
+
+    fn forget_bans(&self) {
+        let settled = self.settled();
+        let mut bans = lock(&self.bans);
+        bans.retain(|ban| !ban.is_swept() || ban.position > settled);
+        let newest = bans.iter().map(|ban| ban.position.0).max().unwrap_or(0);
+        self.newest_ban.store(newest, Ordering::Release);
+    }
+
+    fn floor_of(&self, strength: Strength) -> &AtomicU64 {
+        match strength {
+            Strength::Hard => &self.floor,
+            Strength::Soft => &self.soft_floor,
+        }
     }
 
     /// Invalidates everything that was fetched or is being fetched. When this returns, it has happened.
@@ -246,14 +327,10 @@ impl Log {
         let appending = lock(&self.appending);
         let position = self.next();
         let floors_before = self.floors();
-        let floor = match strength {
-            Strength::Hard => &self.floor,
-            Strength::Soft => &self.soft_floor,
-        };
-        floor.store(position.0, Ordering::Release);
+        self.floor_of(strength).store(position.0, Ordering::Release);
         self.publish(position);
         drop(appending);
-        Appended { position, strength, floors_before, cells: Vec::new() }
+        Appended { position, strength, floors_before, named: Named::Everything }
     }
 
     /// The number of tags that are remembered.
@@ -264,6 +341,7 @@ impl Log {
     /// Forgets what no longer matters. It happens by itself as tags come in; this gives memory back after they
     /// have ceased to.
     pub fn forget(&self) {
+        self.forget_bans();
         for shard in &self.shards {
             self.sweep(&mut lock(shard));
         }

@@ -1,6 +1,7 @@
 //! The invalidation log, and what follows from it. All but [`apply`] is PURE.
 
 pub mod apply;
+mod ban;
 mod condition;
 pub mod event;
 pub mod log;
@@ -13,6 +14,7 @@ pub mod tag;
 pub mod target;
 
 pub use apply::{Invalidator, PurgeError, Purged};
+pub use ban::{Ban, Pattern, ResponsePattern, Subject, UrlPattern};
 pub use log::{Appended, Fetch, Log, Marks, Position, Strength};
 pub use standing::{Carried, Standing};
 pub use tag::{Tag, TagCell};

@@ -5,13 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use http::Uri;
+use http::{HeaderName, Uri};
 use strsim::jaro_winkler;
 
 use super::sharing::{is_read_alike, is_shared_with_host, may_be_served_under_another, rules, sharing};
-use super::{Tag, Target};
+use super::target::{FieldValue, Where};
+use super::{Pattern, ResponsePattern, Tag, Target, UrlPattern};
+use crate::clock::Timestamp;
 use crate::keys::{Constructor, Key, MAX_READINGS};
-use crate::routes::{CacheRule, Route, Table, Template};
+use crate::routes::{CacheRule, HeaderCondition, Route, StoreCondition, Table, Template};
 use crate::uri;
 
 /// Why a target cannot be purged.
@@ -109,15 +111,161 @@ pub fn tags_of_invalidated_groups(scheme: &str, host: &str, groups: &[String]) -
     tags.collect()
 }
 
-/// The tags that a target stands for; none for everything, which needs none.
-pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, PurgeError> {
+/// What a target stands for.
+#[derive(Debug)]
+pub(super) enum Named {
+    /// What carries any of these tags.
+    Tags(Vec<Tag>),
+    /// What is like this.
+    Like(Pattern<Tag>),
+    /// All of it.
+    Everything,
+}
+
+/// What a target stands for. `now`: what ages are counted back from.
+pub(super) fn named(target: &Target, table: &Table, now: Timestamp) -> Result<Named, PurgeError> {
+    let groups =
+        |tags: &[String]| tags.iter().map(|tag| named_by_application(tag, table)).collect::<Result<_, _>>();
+    Ok(match target {
+        Target::Everything => Named::Everything,
+        Target::AllTags(tags) if tags.len() > 1 => {
+            Named::Like(Pattern { groups: groups(tags)?, ..Pattern::default() })
+        }
+        Target::Prefix(text) => Named::Like(of_url(text, "*", table)?),
+        Target::Glob(text) => Named::Like(of_url(text, "", table)?),
+        Target::RoutePartition { route, values } => {
+            let route = known_route(route, table)?;
+            let Some(rule) = &route.cache else {
+                return Err(PurgeError::Invalid(format!("the route {:?} does not cache", route.name)));
+            };
+            partly(target, values, &[partition_fields(route, rule)], table)?
+        }
+        Target::KeyPartition { key, values } => {
+            partly(target, values, &partitions_of_keys(&known_keys(key, table)?, table), table)?
+        }
+        Target::Where(target, like) => {
+            let response = Some(response_pattern(like, now)?);
+            Named::Like(match named(target, table, now)? {
+                Named::Everything => Pattern { response, ..Pattern::default() },
+                Named::Tags(tags) => Pattern { groups: vec![tags], response, ..Pattern::default() },
+                Named::Like(pattern) => Pattern { response, ..pattern },
+            })
+        }
+        _ => Named::Tags(tags_named(target, table)?),
+    })
+}
+
+/// A partition of which some fields are named is what agrees in each of them.
+fn partly(
+    target: &Target,
+    values: &BTreeMap<String, String>,
+    partitions: &[BTreeSet<&str>],
+    table: &Table,
+) -> Result<Named, PurgeError> {
+    check_partition(partitions, values)?;
+    if is_listed(partitions, values) {
+        return tags_named(target, table).map(Named::Tags);
+    }
+    let of_one = |(name, value): (&String, &String)| {
+        let values = BTreeMap::from([(name.clone(), value.clone())]);
+        match target {
+            Target::RoutePartition { route, .. } => {
+                tags_named(&Target::RoutePartition { route: route.clone(), values }, table)
+            }
+            Target::KeyPartition { key, .. } => {
+                tags_named(&Target::KeyPartition { key: key.clone(), values }, table)
+            }
+            _ => Ok(Vec::new()),
+        }
+    };
+    let groups = values.iter().map(of_one).collect::<Result<_, _>>()?;
+    Ok(Named::Like(Pattern { groups, ..Pattern::default() }))
+}
+
+fn response_pattern(like: &Where, now: Timestamp) -> Result<ResponsePattern, PurgeError> {
+    let field = |(name, value): (&String, &FieldValue)| {
+        let invalid = |_| PurgeError::Invalid(format!("{name:?} is no field name"));
+        let condition = match value {
+            FieldValue::Present(true) => HeaderCondition::Present,
+            FieldValue::Present(false) => HeaderCondition::Absent,
+            FieldValue::Equals(text) => HeaderCondition::Equals(text.clone()),
+        };
+        Ok((HeaderName::try_from(name).map_err(invalid)?, condition))
+    };
+    let headers = like.fields.iter().map(field).collect::<Result<_, _>>()?;
+    let (status, content_type) = (like.status.clone(), like.content_type.clone());
+    Ok(ResponsePattern {
+        condition: StoreCondition { status, content_type, headers },
+        larger_than: like.larger_than,
+        received_before: like.older_than.map(|age| now.minus(age)),
+    })
+}
+
+/// What was fetched for a URL like this one, and what may be served for it though it was fetched for another. `end`: what
+/// follows.
+fn of_url(text: &str, end: &str, table: &Table) -> Result<Pattern<Tag>, PurgeError> {
+    const EXAMPLE: &str = "write http://example.com/blog/ or, for all hosts, /blog/";
+    let invalid = |why: &str| PurgeError::Invalid(format!("{text:?}: {why}; {EXAMPLE}"));
+    let (host, target) = match text.split_once("://") {
+        Some(("http" | "https", rest)) => {
+            let at = rest.find('/').ok_or_else(|| invalid("it has no path"))?;
+            let (host, target) = rest.split_at(at);
+            if host.is_empty() {
+                return Err(invalid("it has no host"));
+            }
+            (Some(host.to_ascii_lowercase()), target)
+        }
+        Some(_) => return Err(invalid("only http and https URLs are stored")),
+        None if text.starts_with('/') => (None, text),
+        None => return Err(invalid("it is neither absolute nor a path")),
+    };
+    let target = like_normal(target).map_err(|why| invalid(&why))?;
+    let tells = |route: &Route, rule: &CacheRule| {
+        rule.key.tells_path() || route.matching.path.captures().all(|name| rule.key.tells_capture(name))
+    };
+    let anywhere = rules(table)
+        .filter(|(route, rule)| {
+            !tells(route, rule)
+                || (host.is_some() && !rule.key.has_host())
+                || sharing(table, &rule.key.id).nth(1).is_some()
+        })
+        .map(|(_, rule)| Tag::key(&rule.key.id))
+        .collect();
+    let host = host.map(|host| uri::without_default_port(&host).into());
+    let url = Some(UrlPattern { host, target: format!("{target}{end}").into() });
+    Ok(Pattern { url, anywhere, ..Pattern::default() })
+}
+
+/// A path with query and stars, written as stored ones are.
+fn like_normal(target: &str) -> Result<String, String> {
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    // A star is a character like others to the normal form.
+    let path = uri::normalize_path(path).map_err(|why| why.to_string())?;
+    Ok(query.map_or_else(|| path.to_string(), |query| format!("{path}?{query}")))
+}
+
+fn named_by_application(tag: &str, table: &Table) -> Result<Vec<Tag>, PurgeError> {
+    if tag.is_empty() {
+        return Err(PurgeError::Invalid("the tag is empty".into()));
+    }
+    Ok(tags_of_application(tag, table))
+}
+
+/// The tags that a target stands for which has any.
+fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, PurgeError> {
     Ok(match target {
         Target::Url(url) => {
             let (host, path, query) = split_url(url)?;
             tags_of_uri(table, &host, &path, query.as_deref())
         }
-        Target::Tag(tag) if tag.is_empty() => return Err(PurgeError::Invalid("the tag is empty".into())),
-        Target::Tag(tag) => tags_of_application(tag, table),
+        Target::Tag(tag) => named_by_application(tag, table)?,
+        Target::AnyTag(tags) | Target::AllTags(tags) => {
+            let mut all = Vec::new();
+            for tag in tags {
+                all.extend(named_by_application(tag, table)?);
+            }
+            all
+        }
         Target::Host(host) => tags_of_host(host, table)?,
         Target::Route(name) => {
             let route = known_route(name, table)?;
@@ -132,7 +280,6 @@ pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, Pur
             let Some(rule) = &route.cache else {
                 return Err(PurgeError::Invalid(format!("the route {:?} does not cache", route.name)));
             };
-            check_partition(&[partition_fields(route, rule)], values)?;
             if !is_read_alike(&rule.key, table) {
                 return Ok(vec![Tag::key(&rule.key.id)]);
             }
@@ -146,11 +293,6 @@ pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, Pur
         Target::Key(name) => known_keys(name, table)?.iter().map(|key| Tag::key(&key.id)).collect(),
         Target::KeyPartition { key, values } => {
             let constructors = known_keys(key, table)?;
-            let is_shared = |id: &str| constructors.iter().any(|constructor| *constructor.id == *id);
-            // Where captures are the partition, each route has fields of its own.
-            let sharing = rules(table).filter(|(_, rule)| is_shared(&rule.key.id));
-            let partitions: Vec<_> = sharing.map(|(route, rule)| partition_fields(route, rule)).collect();
-            check_partition(&partitions, values)?;
             let mut tags = Vec::new();
             for constructor in constructors {
                 let id = &constructor.id;
@@ -173,8 +315,15 @@ pub(super) fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, Pur
             }
             vec![Tag::namespace(name)]
         }
-        Target::Everything => Vec::new(),
+        Target::Prefix(_) | Target::Glob(_) | Target::Where(..) | Target::Everything => Vec::new(),
     })
+}
+
+/// The partitions of what is stored under these. Where captures are the partition, each route has fields of its own.
+fn partitions_of_keys<'t>(constructors: &[&Arc<Constructor>], table: &'t Table) -> Vec<BTreeSet<&'t str>> {
+    let is_shared = |id: &str| constructors.iter().any(|constructor| *constructor.id == *id);
+    let sharing = rules(table).filter(|(_, rule)| is_shared(&rule.key.id));
+    sharing.map(|(route, rule)| partition_fields(route, rule)).collect()
 }
 
 /// The tags of whatever any route may have stored for a URI. `host` and `path` are normalised.
@@ -288,8 +437,7 @@ fn partition_fields<'t>(route: &'t Route, rule: &'t CacheRule) -> BTreeSet<&'t s
     own.chain(captures).collect()
 }
 
-/// One field or all that a partition has: what stored responses have tags for. Anything else would match nothing and
-/// be believed to have worked.
+/// Fields that some partition has, all of them. Anything else would match nothing and be believed to have worked.
 fn check_partition(
     partitions: &[BTreeSet<&str>],
     values: &BTreeMap<String, String>,
@@ -301,18 +449,21 @@ fn check_partition(
     if let Some(name) = values.keys().find(|name| !known().any(|known| known == *name)) {
         return Err(unknown("partition field", name, known()));
     }
-    let is_all = |partition: &BTreeSet<&str>| partition.iter().copied().eq(values.keys().map(String::as_str));
-    if values.len() == 1 || partitions.iter().any(is_all) {
+    let has_all = |partition: &BTreeSet<&str>| values.keys().all(|name| partition.contains(name.as_str()));
+    if partitions.iter().any(has_all) {
         return Ok(());
     }
-    let lists: BTreeSet<_> = partitions.iter().filter(|partition| partition.len() > 1).collect();
+    let lists: BTreeSet<_> = partitions.iter().collect();
     let lists: Vec<_> =
         lists.into_iter().map(|list| list.iter().copied().collect::<Vec<_>>().join(" and ")).collect();
-    Err(PurgeError::Invalid(if lists.is_empty() {
-        "name one partition field at a time".into()
-    } else {
-        format!("name one partition field or all of them: {}", lists.join(", or "))
-    }))
+    let why = format!("no partition has all of these fields; there are: {}", lists.join(", or "));
+    Err(PurgeError::Invalid(why))
+}
+
+/// Whether stored responses have a tag for these fields: for each by itself, and for all of a partition.
+fn is_listed(partitions: &[BTreeSet<&str>], values: &BTreeMap<String, String>) -> bool {
+    let is_all = |partition: &BTreeSet<&str>| partition.iter().copied().eq(values.keys().map(String::as_str));
+    values.len() == 1 || partitions.iter().any(is_all)
 }
 
 fn pairs(values: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
@@ -446,7 +597,50 @@ mod tests {
 
     fn named(json: &str) -> Result<Vec<Tag>, String> {
         let target: Target = serde_json::from_str(json).unwrap();
-        tags_named(&target, &table()).map_err(|error| error.to_string())
+        match super::named(&target, &table(), Timestamp::default()).map_err(|error| error.to_string())? {
+            Named::Tags(tags) => Ok(tags),
+            other => panic!("{json} is no list of tags: {other:?}"),
+        }
+    }
+
+    fn like(json: &str) -> Pattern<Tag> {
+        let target: Target = serde_json::from_str(json).unwrap();
+        match super::named(&target, &table(), Timestamp::default()) {
+            Ok(Named::Like(pattern)) => pattern,
+            other => panic!("{json} is no pattern: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn some_fields_of_a_partition_are_what_agrees_in_each() {
+        let pattern = like(r#"{"key": "shop", "partition": {"item": "1", "size": "m"}}"#);
+        let of = |name, value| {
+            vec![Tag::key_partition("shop", [(name, value)]), Tag::key_partition("shop", UNLISTED)]
+        };
+        assert_eq!(pattern.groups, [of("item", "1"), of("size", "m")]);
+    }
+
+    #[test]
+    fn a_pattern_of_urls_is_written_as_stored_ones_are() {
+        for (target, host, expected) in [
+            (r#"{"prefix": "http://A.test:80/%7eb"}"#, Some("a.test"), "/~b*"),
+            (r#"{"prefix": "/blog/"}"#, None, "/blog/*"),
+            (r#"{"glob": "https://*.a.test/*/edit?x=*"}"#, Some("*.a.test"), "/*/edit?x=*"),
+        ] {
+            let url = like(target).url.unwrap();
+            assert_eq!((url.host.as_deref(), &*url.target), (host, expected), "{target}");
+        }
+    }
+
+    #[test]
+    fn what_narrows_a_target_narrows_what_it_names() {
+        let pattern = like(r#"{"route": "user", "where": {"status": 404}}"#);
+        assert_eq!((pattern.groups.len(), pattern.url.is_none()), (1, true));
+        assert_eq!(pattern.response.unwrap().condition.status, [404]);
+        let pattern = like(r#"{"prefix": "/a", "where": {"older_than": "0s"}}"#);
+        assert!(pattern.url.is_some() && pattern.response.unwrap().received_before.is_some());
+        let pattern = like(r#"{"all_tags": ["a", "b"]}"#);
+        assert_eq!(pattern.groups.len(), 2);
     }
 
     #[test]
@@ -511,7 +705,7 @@ mod tests {
             })
         };
         let capture = || Source::Path(vec!["id".into()]);
-        let header = Source::Header(http::HeaderName::from_static("x-id"));
+        let header = Source::Header(HeaderName::from_static("x-id"));
         let tagged = |mut route: Arc<Route>, template: &str, host: &str| {
             let own = Arc::get_mut(&mut route).unwrap();
             own.cache.as_mut().unwrap().tags.push(Template::parse(template).unwrap());
@@ -644,27 +838,29 @@ mod tests {
             (r#"{"namespace": "page"}"#, "no namespace is called \"page\"; did you mean \"pages\"?"),
             (r#"{"namespace": ""}"#, "no namespace is called \"\""),
             (r#"{"tag": ""}"#, "the tag is empty"),
+            (r#"{"all_tags": ["a", ""]}"#, "the tag is empty"),
+            (r#"{"prefix": "blog"}"#, "\"blog\": it is neither absolute nor a path; "),
+            (r#"{"glob": "ftp://a.test/*"}"#, "\"ftp://a.test/*\": only http and https URLs are stored; "),
+            (r#"{"prefix": "http://a.test"}"#, "\"http://a.test\": it has no path; "),
+            (r#"{"tag": "a", "where": {"fields": {"a b": true}}}"#, "\"a b\" is no field name"),
             (r#"{"host": "a b"}"#, "\"a b\": it is not a host with an optional port; write example.com"),
             (
                 r#"{"route": "user", "partition": {"userid": "1"}}"#,
                 "no partition field is called \"userid\"; did you mean \"user_id\"?",
             ),
             (r#"{"route": "raw", "partition": {"rest": "1"}}"#, "the route \"raw\" does not cache"),
-            (
-                r#"{"key": "shop", "partition": {"item": "1", "size": "m"}}"#,
-                "name one partition field or all of them: colour and item and size",
-            ),
             // No stored response has all of these: they are of two routes.
             (
                 r#"{"key": "default", "partition": {"user_id": "1", "year": "2026", "slug": "a"}}"#,
-                "name one partition field or all of them: slug and year",
+                "no partition has all of these fields; there are: ",
             ),
             (
                 r#"{"route": "article", "partition": {"user_id": "1"}}"#,
                 "no partition field is called \"user_id\"",
             ),
         ] {
-            assert_eq!(named(target).unwrap_err(), reason, "{target}");
+            let error = named(target).unwrap_err();
+            assert!(error.starts_with(reason), "{target}: {error}");
         }
     }
 

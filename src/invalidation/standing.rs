@@ -1,9 +1,9 @@
 //! The whole rule: a stored response is usable iff no invalidation after its `as_of` matches it. PURE.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::{Appended, Log, Position, TagCell};
+use super::{Appended, Log, Position, Subject, TagCell};
 
 /// What a stored response is known by: where the log stood when its fetch began, and its tags.
 ///
@@ -16,6 +16,8 @@ pub struct Carried {
     pub cells: Box<[Arc<TagCell>]>,
     /// The head it was last found usable against. Only an optimisation: losing a write means looking again.
     checked: AtomicU64,
+    /// Something has made it stale.
+    softened: AtomicBool,
     /// Its share of its tags and their cells, in bytes.
     tag_bytes: usize,
     /// The key under which its tags know it.
@@ -41,11 +43,18 @@ impl Carried {
         cells.sort_unstable_by_key(Arc::as_ptr);
         cells.dedup_by(|a, b| Arc::ptr_eq(a, b));
         let (checked, stored_under) = (AtomicU64::new(NEVER), OnceLock::new());
-        Self { as_of, cells: cells.into(), checked, tag_bytes, stored_under }
+        let softened = AtomicBool::new(false);
+        Self { as_of, cells: cells.into(), checked, softened, tag_bytes, stored_under }
     }
 
-    /// Two atomic loads while the log has not moved since the last look; one more per tag when it has.
+    /// The same of something of which nothing is known but this: a ban that could be meant is.
     pub fn standing(&self, log: &Log) -> Standing {
+        self.standing_of(log, Subject::default)
+    }
+
+    /// Two atomic loads while the log has not moved since the last look; one more per tag when it has. `subject`: what it is,
+    /// asked for if there are bans.
+    pub fn standing_of<'s>(&self, log: &Log, subject: impl Fn() -> Subject<'s>) -> Standing {
         // Read before the cells: they are written before the head is published, so what is seen below is at
         // least all that happened up to this head.
         let head = log.head();
@@ -55,14 +64,27 @@ impl Carried {
             return Standing::Usable;
         }
         let marks = self.cells.iter().fold(log.floors(), |marks, cell| marks.or(cell.marks()));
+        let marks = marks.or(log.banned(self.as_of, |ban| ban.pattern.matches(self, &subject())));
         if marks.hard > self.as_of {
             return Standing::Dead;
         }
-        if marks.soft > self.as_of {
+        // Read after the bans: what one of them has found is noted before it is forgotten.
+        if marks.soft > self.as_of || self.is_softened() {
             return Standing::Softened;
         }
         self.checked.store(head.0, Ordering::Relaxed);
         Standing::Usable
+    }
+
+    /// It is stale from now on, whatever is forgotten.
+    pub fn soften(&self) {
+        self.softened.store(true, Ordering::Release);
+        self.checked.store(NEVER, Ordering::Release);
+    }
+
+    /// Whether it has been noted that it is stale.
+    pub fn is_softened(&self) -> bool {
+        self.softened.load(Ordering::Acquire)
     }
 
     /// What the response to an unsafe request carries once that request has itself caused `appended`: it tells of
@@ -70,9 +92,13 @@ impl Carried {
     ///
     /// To be made *before* the append: from then on it holds its cells, so that none of them is forgotten
     /// between the invalidations by others and this look at them.
-    pub fn since_own(mut self, appended: &Appended) -> Option<Self> {
+    pub fn since_own(mut self, log: &Log, appended: &Appended) -> Option<Self> {
         let by_others = |cell: &Arc<TagCell>| appended.before(cell).unwrap_or_else(|| cell.marks());
-        let overtaken = self.as_of < appended.floors_before.newest()
+        // Its own is no ban. Those of others are remembered as long as its fetch is.
+        let banned = log.banned(self.as_of, |ban| ban.pattern.matches(&self, &Subject::default()));
+        let overtaken = self.is_softened()
+            || banned.newest() > self.as_of
+            || self.as_of < appended.floors_before.newest()
             || self.cells.iter().any(|cell| by_others(cell).newest() > self.as_of);
         if overtaken {
             return None;
@@ -84,7 +110,9 @@ impl Carried {
 
     /// The same, for one more that has the response.
     pub fn again(&self) -> Self {
-        Self::new(self.as_of, self.cells.to_vec(), self.tag_bytes)
+        let again = Self::new(self.as_of, self.cells.to_vec(), self.tag_bytes);
+        again.softened.store(self.is_softened(), Ordering::Release);
+        again
     }
 
     /// What a response carries that is made of this one's bytes and of another's: the older position, and the tags of
@@ -92,7 +120,10 @@ impl Carried {
     pub fn joined(mut self, other: &Self) -> Self {
         let mut cells = std::mem::take(&mut self.cells).into_vec();
         cells.extend(other.cells.iter().cloned());
-        Self::new(self.as_of.min(other.as_of), cells, self.tag_bytes + other.tag_bytes)
+        let softened = self.is_softened() || other.is_softened();
+        let joined = Self::new(self.as_of.min(other.as_of), cells, self.tag_bytes + other.tag_bytes);
+        joined.softened.store(softened, Ordering::Release);
+        joined
     }
 
     /// Whether this is one of its tags.
@@ -134,10 +165,18 @@ impl Drop for Carried {
 mod tests {
     use super::*;
     use crate::invalidation::Strength::{Hard, Soft};
-    use crate::invalidation::Tag;
+    use crate::invalidation::log::Named;
+    use crate::invalidation::{Marks, Tag};
 
     fn log() -> Arc<Log> {
         Arc::new(Log::new(1000))
+    }
+
+    fn cells_of(appended: &Appended) -> &[(Arc<TagCell>, Marks)] {
+        match &appended.named {
+            Named::Cells(cells) => cells,
+            Named::Like(_) | Named::Everything => &[],
+        }
     }
 
     fn tag(name: &str) -> Tag {
@@ -223,7 +262,7 @@ mod tests {
         let log = log();
         let carried = log.carry(&log.begin_fetch(), [tag("a"), tag("b")]);
         let own = log.append(&[tag("a")], Hard);
-        let carried = carried.since_own(&own).unwrap();
+        let carried = carried.since_own(&log, &own).unwrap();
         assert_eq!((carried.as_of, carried.standing(&log)), (own.position, Standing::Usable));
         log.append(&[tag("b")], Hard);
         assert_eq!(carried.standing(&log), Standing::Dead);
@@ -243,13 +282,13 @@ mod tests {
             let fetch = log.begin_fetch();
             invalidate(&log);
             let carried = log.carry(&fetch, [tag("a"), tag("b")]);
-            assert!(carried.since_own(&log.append(&[tag("a")], Hard)).is_none());
+            assert!(carried.since_own(&log, &log.append(&[tag("a")], Hard)).is_none());
 
             let log = self::log();
             let carried = log.carry(&log.begin_fetch(), [tag("a"), tag("b")]);
             let own = log.append(&[tag("a")], Hard);
             invalidate(&log);
-            let survivor = carried.since_own(&own);
+            let survivor = carried.since_own(&log, &own);
             assert!(survivor.is_none_or(|carried| carried.standing(&log) == Standing::Dead));
         }
     }
@@ -265,7 +304,7 @@ mod tests {
         }
         assert!(log.floor() > fetch.as_of());
         let carried = log.carry(&fetch, [tag("a"), tag("b")]);
-        assert!(carried.since_own(&log.append(&[tag("a")], Hard)).is_none());
+        assert!(carried.since_own(&log, &log.append(&[tag("a")], Hard)).is_none());
     }
 
     #[test]
@@ -288,8 +327,8 @@ mod tests {
         let carried = log.carry(&log.begin_fetch(), ["a", "b", "a", "c", "b"].map(tag));
         assert_eq!(carried.cells.len(), 3);
         let named = log.append(&[tag("b"), tag("d"), tag("b")], Hard);
-        assert_eq!(named.cells.len(), 2);
-        let carried_of_those = named.cells.iter().filter(|(cell, _)| carried.carries(cell)).count();
+        assert_eq!(cells_of(&named).len(), 2);
+        let carried_of_those = cells_of(&named).iter().filter(|(cell, _)| carried.carries(cell)).count();
         assert_eq!(carried_of_those, 1);
     }
 
@@ -333,7 +372,7 @@ mod tests {
             carried.stored_under(&key);
             carried
         };
-        let members = |name| log.append(&[tag(name)], Hard).cells[0].0.members().len();
+        let members = |name| cells_of(&log.append(&[tag(name)], Hard))[0].0.members().len();
         let (old, new) = (store(&["a", "b"]), store(&["a"]));
         assert_eq!((members("a"), members("b")), (1, 1));
         drop(old);

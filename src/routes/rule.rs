@@ -101,7 +101,7 @@ pub struct QueryRule {
 }
 
 /// `store_if:` / `store_unless:`: members given must all hold; each list holds if any of its items does.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct StoreCondition {
     /// Status codes.
     pub status: Vec<u16>,

@@ -136,8 +136,12 @@ pub fn assemble(plan: &Plan, clock: &Clock) -> Result<Assembled, StartError> {
     let instance: Arc<str> = format!("staleproof-{:016x}", random()).into();
     let log = Arc::new(Log::new(MAX_UNCARRIED_TAGS));
     let store = Arc::new(Memory::new(plan.memory));
-    let invalidator =
-        Arc::new(Invalidator::new(Arc::clone(&log), Arc::clone(&store), Arc::clone(&plan.routes)));
+    let invalidator = Arc::new(Invalidator::new(
+        Arc::clone(&log),
+        Arc::clone(&store),
+        Arc::clone(&plan.routes),
+        clock.clone(),
+    ));
     let metrics = Arc::new(Metrics::new());
     let access_log = AccessLog::to_stdout(plan.server.access_log).map_err(StartError::AccessLog)?;
     let observer = Arc::new(Observer {

@@ -1,5 +1,6 @@
-//! The request that led to a stored response, as far as it takes to make it again without its client.
+//! The request that led to a stored response: what was asked for, and as far as it takes to ask again without its client.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,17 +9,24 @@ use http::{HeaderMap, Method};
 
 use crate::semantics::stored_response::fields_byte_size;
 
-/// See the [module](self).
+/// What was asked for.
 #[derive(Debug)]
 pub struct Asked {
-    /// GET, or a QUERY.
-    pub method: Method,
     /// `http` or `https`.
     pub scheme: &'static str,
     /// As normalised: with the port unless it is the scheme's default.
     pub host: Arc<str>,
     /// Path and query, as normalised.
     pub target: Box<str>,
+    /// What else it takes to ask again; `None`: only its client can.
+    pub again: Option<Again>,
+}
+
+/// What a request has beside its URL.
+#[derive(Debug)]
+pub struct Again {
+    /// GET, or a QUERY.
+    pub method: Method,
     /// What the route, the key and the response's `Vary` depend on.
     pub fields: HeaderMap,
     /// Of a QUERY.
@@ -30,7 +38,22 @@ pub struct Asked {
 impl Asked {
     /// The bytes it occupies, closely enough for a memory limit.
     pub fn byte_size(&self) -> usize {
-        let content = self.content.as_ref().map_or(0, Bytes::len);
-        size_of::<Self>() + self.host.len() + self.target.len() + fields_byte_size(&self.fields) + content
+        let again = self.again.as_ref().map_or(0, |again| {
+            fields_byte_size(&again.fields) + again.content.as_ref().map_or(0, Bytes::len)
+        });
+        size_of::<Self>() + self.host.len() + self.target.len() + again
+    }
+
+    /// The path, without the query.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
+/// The URL.
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scheme, host, target, .. } = self;
+        write!(f, "{scheme}://{host}{target}")
     }
 }

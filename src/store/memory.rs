@@ -15,7 +15,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::Asked;
-use crate::invalidation::Carried;
+use crate::invalidation::{Carried, Log, Standing, Subject};
 use crate::keys::Key;
 use crate::semantics::StoredResponse;
 use crate::semantics::stored_response::fields_byte_size;
@@ -46,8 +46,8 @@ pub struct Stored {
     pub carried: Carried,
     /// The bytes it accounts for: body, fields, key, tags and bookkeeping.
     pub weight: u32,
-    /// The request it answers; `None` if nobody but its client can make it.
-    pub asked: Option<Arc<Asked>>,
+    /// The request it answers.
+    pub asked: Arc<Asked>,
     refreshing: AtomicBool,
     hits: AtomicU32,
 }
@@ -57,16 +57,18 @@ const SAMPLED: u8 = 16;
 
 impl Stored {
     /// Puts the pieces together and weighs them.
-    pub fn new(key: Key, response: StoredResponse, body: Bytes, carried: Carried) -> Self {
+    pub fn new(key: Key, response: StoredResponse, body: Bytes, carried: Carried, asked: Arc<Asked>) -> Self {
         let bytes = ENTRY_OVERHEAD_BYTES
             + key.text.len()
             + response.byte_size()
             + body.len()
             + carried.byte_size()
+            // Those who replace each other share one; each counts it, which is too much rather than too little.
+            + asked.byte_size()
             + key.partition.iter().map(|(_, value)| value.len() + 48).sum::<usize>();
         let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
         let (refreshing, hits) = (AtomicBool::new(false), AtomicU32::new(0));
-        Self { key, response, body, trailers: None, carried, weight, asked: None, refreshing, hits }
+        Self { key, response, body, trailers: None, carried, weight, asked, refreshing, hits }
     }
 
     /// The same with trailer fields.
@@ -76,12 +78,19 @@ impl Stored {
         Self { trailers, weight, ..self }
     }
 
-    /// The same, with the request it answers.
-    pub fn with_asked(self, asked: Option<Arc<Asked>>) -> Self {
-        // Those who replace each other share one; each counts it, which is too much rather than too little.
-        let bytes = asked.as_ref().map_or(0, |asked| asked.byte_size());
-        let weight = self.weight.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        Self { asked, weight, ..self }
+    /// Whether it may be used.
+    pub fn standing(&self, log: &Log) -> Standing {
+        self.carried.standing_of(log, || self.subject())
+    }
+
+    /// What bans ask of it.
+    pub fn subject(&self) -> Subject<'_> {
+        let Self { response, asked, body, .. } = self;
+        Subject {
+            url: Some((&asked.host, &asked.target)),
+            response: Some((response.status, &response.headers, response.terms.received_at)),
+            bytes: Some(body.len() as u64),
+        }
     }
 
     /// A request was answered from it.

@@ -5,7 +5,7 @@ mod memory;
 mod searches;
 mod uses;
 
-pub use asked::Asked;
+pub use asked::{Again, Asked};
 pub use memory::{Memory, MemoryLimits, Stored, Variants};
 pub use searches::Searches;
 pub use uses::Uses;

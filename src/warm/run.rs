@@ -96,7 +96,7 @@ pub(super) async fn run(job: &Job, house: &Arc<House>, errand: Errand) {
                 async move {
                     let Some(asked) = asked else { return (String::new(), Outcome::Already) };
                     let outcome = house.visit(house.ask_again(&asked)).await;
-                    (format!("{}://{}{}", asked.scheme, asked.host, asked.target), outcome)
+                    (asked.to_string(), outcome)
                 }
             })
             .await;
@@ -244,20 +244,21 @@ impl House {
 
     /// The answer of the origin to a request that was made before.
     async fn ask_again(&self, asked: &Asked) -> Result<Response<ClientBody>, String> {
+        let Some(again) = &asked.again else { return Err("only its client can ask for it".to_owned()) };
         let uri: Uri = asked.target.parse().map_err(|_| "its target is no URL".to_owned())?;
         let host = HeaderValue::from_str(&asked.host).map_err(|_| "its host is none".to_owned())?;
-        let content = asked.content.clone();
+        let content = again.content.clone();
         let mut request = Request::new(content.map_or_else(RequestBody::empty, RequestBody::whole));
-        *request.method_mut() = asked.method.clone();
+        *request.method_mut() = again.method.clone();
         *request.uri_mut() = uri;
-        request.headers_mut().clone_from(&asked.fields);
+        request.headers_mut().clone_from(&again.fields);
         request.headers_mut().insert(HOST, host);
         request.headers_mut().entry(USER_AGENT).or_insert(REFRESHER);
-        if let Some(content) = &asked.content {
+        if let Some(content) = &again.content {
             request.headers_mut().insert(CONTENT_LENGTH, content.len().into());
         }
         let scheme = if asked.scheme == Scheme::Https.as_str() { Scheme::Https } else { Scheme::Http };
-        let peer = SocketAddr::from((asked.client.unwrap_or(Ipv4Addr::LOCALHOST.into()), 0));
+        let peer = SocketAddr::from((again.client.unwrap_or(Ipv4Addr::LOCALHOST.into()), 0));
         let arrival = Arrival::new(request, peer, Interims::none());
         let arrival = Arrival { scheme: Some(scheme), cause: Cause::Refresh, ..arrival };
         let Ok(response) = self.stack.clone().oneshot(arrival).await;
