@@ -33,6 +33,7 @@ mod stale;
 mod streaming;
 mod targeted;
 mod trailers;
+mod truncation;
 mod validation;
 mod vary;
 mod warm;
