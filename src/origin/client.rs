@@ -205,12 +205,7 @@ impl Servers {
                     let error = failure.into_error();
                     match unsent.or_else(|| copy.filter(|_| lease.reused && !interims.any()).and_then(replay))
                     {
-                        Some(message)
-                            if lease.reused
-                                && (error.is_canceled()
-                                    || error.is_closed()
-                                    || error.is_incomplete_message()) =>
-                        {
+                        Some(message) if lease.reused && OriginError::is_end_of_connection(&error) => {
                             request = message;
                             fresh = true;
                         }

@@ -119,6 +119,16 @@ impl OriginError {
         }
     }
 
+    /// Whether the server has closed or broken the connection, and nothing else was wrong.
+    pub(super) fn is_end_of_connection(error: &hyper::Error) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
+        let broken = |error: &io::Error| {
+            matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected)
+        };
+        let ended = error.is_canceled() || error.is_closed() || error.is_incomplete_message();
+        cause::<BodyError>(error).is_none() && (ended || cause(error).is_some_and(broken))
+    }
+
     /// Sorts a failure of hyper's client.
     pub(super) fn from_hyper(authority: &Authority, error: hyper::Error) -> Self {
         let authority = authority.clone();

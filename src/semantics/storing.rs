@@ -11,7 +11,7 @@ use super::policy::{ClientDirectives, Policy, SetCookie, TtlPolicy};
 use super::targeted::Statement;
 use super::{EntityTag, dates, freshness, reuse, vary};
 use crate::clock::Timestamp;
-use http::header::{AUTHORIZATION, LAST_MODIFIED, SET_COOKIE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, LAST_MODIFIED, SET_COOKIE};
 use http::{HeaderMap, Method, StatusCode};
 use std::time::Duration;
 
@@ -194,6 +194,12 @@ pub fn terms_told(
         *method == Method::POST && stated.is_none(),
         "a POST's answer states its freshness (RFC 9110 §9.3.3)",
     )?;
+    // It may never end, and tells its one reader what happens now: no route's lifetime is meant for it.
+    rules.refuse(
+        NotStored::NoFreshness,
+        stated.is_none() && is_event_stream(headers),
+        "an event stream states its freshness",
+    )?;
 
     // "A stored response with a Vary header field value containing a member "*" always fails to match" (§4.1)
     rules.refuse(NotStored::VaryStar, !vary::is_selectable(headers), "Vary can be met (§4.1)")?;
@@ -294,6 +300,13 @@ fn lifetime(
         return Ok((Duration::ZERO, LifetimeSource::Heuristic));
     }
     Err(NotStored::NoFreshness)
+}
+
+/// Server-sent events (HTML, §9.2).
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let media_type =
+        headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split(|&byte| byte == b';').next());
+    media_type.is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 /// RFC 9110 §15.1, without 206.
@@ -402,6 +415,33 @@ mod tests {
         post.check_cc("max-age=5", Ok(60));
         let expires = date(1100);
         Case { method: Method::POST, ..get() }.check(&[("expires", &expires)], Ok(100));
+    }
+
+    #[test]
+    fn an_event_stream_must_say_itself_how_long_it_is_fresh() {
+        let stream = |field| ("content-type", field);
+        for ttl in [
+            TtlPolicy::default(),
+            TtlPolicy { default: secs(60), ..TtlPolicy::default() },
+            TtlPolicy { overriding: secs(60), ..TtlPolicy::default() },
+            TtlPolicy { by_status: vec![(200..=200, Duration::from_secs(60))], ..TtlPolicy::default() },
+        ] {
+            let lifetime = ttl.overriding.map_or(5, |overriding| overriding.as_secs());
+            let case = Case::ttl(ttl);
+            for name in ["text/event-stream", "Text/Event-Stream ;charset=utf-8"] {
+                case.check(&[stream(name), ("last-modified", &date(0))], Err(No::NoFreshness));
+                case.check(
+                    &[stream(name), ("cache-control", "public"), ("etag", "\"a\"")],
+                    Err(No::NoFreshness),
+                );
+                case.check(&[stream(name), ("cache-control", "max-age=5")], Ok(lifetime));
+                case.check(&[stream(name), ("cache-control", "no-store")], Err(No::NoStore));
+            }
+        }
+        let default = Case::ttl(TtlPolicy { default: secs(60), ..TtlPolicy::default() });
+        for name in ["text/event-streams", "text/html", "", "text/html; a=text/event-stream"] {
+            default.check(&[stream(name)], Ok(60));
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod stale;
 mod streaming;
 mod targeted;
 mod trailers;
+mod truncation;
 mod validation;
 mod vary;
 mod warm;

@@ -29,6 +29,7 @@ enum Step {
     Send(Vec<u8>),
     Wait(Gate),
     Close,
+    Reset,
 }
 
 /// What the origin answers to a request.
@@ -69,6 +70,12 @@ impl Reply {
     /// Closes the connection.
     pub fn close(mut self) -> Self {
         self.0.push(Step::Close);
+        self
+    }
+
+    /// Breaks the connection, as a crash does: what its client has not read by then may be lost.
+    pub fn reset(mut self) -> Self {
+        self.0.push(Step::Reset);
         self
     }
 }
@@ -159,6 +166,10 @@ async fn serve(mut stream: TcpStream, script: Arc<Mutex<Script>>) {
                 }
                 Step::Wait(gate) => gate.0.acquire().await.expect("never closed").forget(),
                 Step::Close => return,
+                Step::Reset => {
+                    let _ = stream.set_zero_linger();
+                    return;
+                }
             }
         }
     }
