@@ -15,41 +15,59 @@ use super::problem::Problem;
 use super::token::authorize;
 use super::unique::Unique;
 use crate::config::Scope;
-use crate::dispatch::audit;
 use crate::inspect::{self, Asked, NoAnswer};
-use crate::invalidation::{PurgeError, Strength, Target};
+use crate::invalidation::{Preview, Purged, Strength, Target};
 
-/// `POST /v1/purge`: one target, or `{"targets": […]}`; with `"soft": true`, what they name is stale and not gone. When it is
-/// answered, it has happened.
+/// `POST /v1/purge`: one target, or `{"targets": […]}`; with `"soft": true`, what they name is stale and not gone; with
+/// `"dry_run": true` nothing is changed. When it is answered, it has happened.
 pub(super) async fn purge(
     State(state): State<AdminState>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let token = authorize(&state.0.tokens, &headers, Scope::Purge)?.name.clone();
+    let by = format!("token {:?}", authorize(&state.0.tokens, &headers, Scope::Purge)?.name);
     check_is_json(&headers)?;
     let mut body = read(body)?;
     let strength = if flag(&mut body, "soft")? { Strength::Soft } else { Strength::Hard };
+    let dry_run = flag(&mut body, "dry_run")?;
+    let several = body.get("targets").is_some();
     let targets = targets(body)?;
     let invalidator = state.0.rooms.invalidator.clone();
+    let soft = strength == Strength::Soft;
+    // Only where there are several: there is nothing to tell apart in one.
+    let results = |each: &[u64]| {
+        several.then(|| each.iter().map(|matched| json!({ "matched": matched })).collect::<Vec<_>>())
+    };
     // Counting walks what was stored, which may be a lot; not on a worker that serves. Done to its end even if the
     // client leaves.
-    let purged = tokio::task::spawn_blocking(move || {
-        let purged = invalidator.purge(&targets, strength)?;
-        audit(&format!("token {token:?}"), &targets, &purged);
-        Ok::<_, PurgeError>(purged)
-    })
-    .await
-    .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))??;
-    state.0.metrics.purge("api", purged.matched);
-    let answer = json!({
-        "position": purged.position.0,
-        "soft": strength == Strength::Soft,
-        "matched": purged.matched,
-        "bytes": purged.bytes,
-        "took_ms": purged.took.as_secs_f64() * 1000.0,
-    });
+    let mut answer = if dry_run {
+        let preview = blocking(move || invalidator.preview(&targets, strength)).await??;
+        let Preview { matched, bytes, each, examples } = preview;
+        json!({
+            "dry_run": true, "soft": soft, "matched": matched, "bytes": bytes, "examples": examples,
+            "results": results(&each),
+        })
+    } else {
+        let purged = blocking(move || invalidator.purge(&by, &targets, strength)).await??;
+        state.0.metrics.purge("api", purged.matched);
+        let Purged { position, matched, bytes, each, took } = purged;
+        json!({
+            "position": position.0, "soft": soft, "matched": matched, "bytes": bytes,
+            "took_ms": took.as_secs_f64() * 1000.0, "results": results(&each),
+        })
+    };
+    if !several && let Some(members) = answer.as_object_mut() {
+        members.remove("results");
+    }
     Ok(answered(&answer))
+}
+
+/// Does what takes long where it holds up nobody, and to its end.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 fn invalid(error: serde_json::Error) -> Problem {

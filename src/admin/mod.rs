@@ -4,6 +4,7 @@ mod api;
 mod hooks;
 mod problem;
 mod refresh;
+mod stored;
 #[cfg(test)]
 mod testing;
 mod token;
@@ -84,6 +85,9 @@ pub fn router(state: AdminState) -> Router {
         .route("/metrics", get(metrics))
         .route("/v1/purge", post(api::purge))
         .route("/v1/refresh", post(refresh::start))
+        .route("/v1/entries", get(stored::entries))
+        .route("/v1/tags", get(stored::tags))
+        .route("/v1/log", get(stored::log))
         .route("/v1/status", get(api::status))
         .route("/v1/explain", get(api::explain))
         .route("/v1/warm", get(warm::list).post(warm::start))

@@ -7,12 +7,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::AdminState;
-use super::api::{check_is_json, flag, read, targets};
+use super::api::{blocking, check_is_json, flag, read, targets};
 use super::problem::Problem;
 use super::token::authorize;
 use super::warm::accepted;
 use crate::config::Scope;
-use crate::dispatch::audit;
 use crate::invalidation::{PurgeError, Strength};
 
 /// `POST /v1/refresh`: one target, or `{"targets": […]}`, as of a purge; with `"concurrency"`, and with `"purge": true` if what
@@ -40,19 +39,13 @@ pub(super) async fn start(
     let targets = targets(body)?;
     let invalidator = state.0.rooms.invalidator.clone();
     let who = by.clone();
-    let (requests, others, matched) = tokio::task::spawn_blocking(move || {
+    let (requests, others, matched) = blocking(move || {
         // Before the purge: it takes away what it names.
         let (requests, others) = invalidator.requests(&targets)?;
-        let mut matched = None;
-        if purge {
-            let purged = invalidator.purge(&targets, Strength::Hard)?;
-            audit(&who, &targets, &purged);
-            matched = Some(purged.matched);
-        }
-        Ok::<_, PurgeError>((requests, others, matched))
+        let purged = purge.then(|| invalidator.purge(&who, &targets, Strength::Hard)).transpose()?;
+        Ok::<_, PurgeError>((requests, others, purged.map(|purged| purged.matched)))
     })
-    .await
-    .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))??;
+    .await??;
     if let Some(matched) = matched {
         state.0.metrics.purge("api", matched);
     }

@@ -425,6 +425,7 @@ impl Pump {
     /// Takes one frame.
     pub(super) async fn step(&mut self) -> Step {
         let keeping = self.fill.is_keeping();
+        let outlives = keeping && self.outlives && self.is_worth_storing();
         let (fill, origin) = (&self.fill, &mut self.origin);
         let next = std::future::poll_fn(|cx| {
             ready!(fill.poll_room(cx));
@@ -433,7 +434,7 @@ impl Pump {
         let frame = tokio::select! {
             biased;
             frame = next => frame,
-            () = self.audience.left(), if !(keeping && self.outlives) => return Step::Deserted,
+            () = self.audience.left(), if !outlives => return Step::Deserted,
             () = tokio::time::sleep(MAX_STALL), if !keeping => {
                 self.fill.cut_slowest();
                 return Step::More;
@@ -467,6 +468,12 @@ impl Pump {
             }
             None => self.complete(None).await,
         }
+    }
+
+    /// What nobody reads and what is stale before it is there is not: it may have no end.
+    fn is_worth_storing(&self) -> bool {
+        let is_fresh = |pending: &Pending| pending.response.terms.is_fresh(pending.rooms.clock.now());
+        self.pending.as_ref().is_none_or(is_fresh)
     }
 
     async fn complete(&mut self, trailers: Option<HeaderMap>) -> Step {

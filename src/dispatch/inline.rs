@@ -1,6 +1,6 @@
 //! The `inline` dispatcher: done when the answer is sent.
 
-use super::{Report, audit};
+use super::Report;
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::{Named, Rule};
 use crate::invalidation::{Invalidator, Strength};
@@ -27,12 +27,9 @@ pub(super) fn run(rule: &Rule, event: &Event, invalidator: &Invalidator) -> Repo
     if targets.is_empty() {
         return report;
     }
-    match invalidator.purge(&targets, Strength::Hard) {
-        Ok(purged) => {
-            report.matched = purged.matched;
-            let by = format!("rule {:?}, delivery {:?} of {:?}", rule.name, event.delivery, event.webhook);
-            audit(&by, &targets, &purged);
-        }
+    let by = format!("rule {:?}, delivery {:?} of {:?}", rule.name, event.delivery, event.webhook);
+    match invalidator.purge(&by, &targets, Strength::Hard) {
+        Ok(purged) => report.matched = purged.matched,
         Err(error) => report.fail(error.to_string()),
     }
     report

@@ -1,7 +1,6 @@
 //! Where the work of invalidating runs. `inline`: in the request that brought the event, so that its answer says
 //! what was purged.
 
-mod audit;
 mod inline;
 
 use std::sync::Arc;
@@ -11,8 +10,6 @@ use serde::Serialize;
 use crate::invalidation::Invalidator;
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::{DispatcherName, Rule, Skipped};
-
-pub use audit::audit;
 
 /// How many failures a report tells in words; the others are counted.
 const TOLD: usize = 5;

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::history::History;
 use super::log::Named as Appending;
 use super::log::lock;
 use super::naming::{self, Named};
@@ -24,11 +25,12 @@ pub struct Invalidator {
     store: Arc<Memory>,
     routes: Arc<Table>,
     clock: Clock,
+    history: History,
     reclaiming: Mutex<()>,
 }
 
 /// What a purge answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Purged {
     /// The log's position: nothing that was fetched before it and is named by it is usable.
     pub position: Position,
@@ -36,6 +38,8 @@ pub struct Purged {
     pub matched: u64,
     /// The bytes they accounted for.
     pub bytes: u64,
+    /// How many for each target; what several name counts for each of them.
+    pub each: Vec<u64>,
     /// How long it took, counting included.
     pub took: Duration,
 }
@@ -59,16 +63,34 @@ pub struct Preview {
 impl Invalidator {
     /// Invalidates what is in `store`, by `log`; `routes` says what names mean.
     pub fn new(log: Arc<Log>, store: Arc<Memory>, routes: Arc<Table>, clock: Clock) -> Self {
-        Self { log, store, routes, clock, reclaiming: Mutex::new(()) }
+        Self { log, store, routes, clock, history: History::default(), reclaiming: Mutex::new(()) }
     }
 
     /// Once this returns, nothing that any target names and whose fetch began before is ever served again; or, softly, only
     /// as stale responses may be.
     ///
+    /// `by`: who asks for it, for the [history](Self::history).
+    ///
     /// # Errors
     /// A target that names nothing the configuration has. Then nothing has been purged.
-    pub fn purge(&self, targets: &[Target], strength: Strength) -> Result<Purged, PurgeError> {
-        Ok(self.append_and_reclaim(&self.named(targets)?, strength).1)
+    pub fn purge(&self, by: &str, targets: &[Target], strength: Strength) -> Result<Purged, PurgeError> {
+        let purged = self.append_and_reclaim(&self.named(targets)?, strength).1;
+        self.history.add(self.clock.now(), by, targets, strength, &purged);
+        Ok(purged)
+    }
+
+    /// The last purges.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// What is stored, is not dead, and is named by the target.
+    ///
+    /// # Errors
+    /// As [`purge`](Self::purge).
+    pub fn list(&self, target: &Target) -> Result<Vec<Arc<Stored>>, PurgeError> {
+        let named = naming::named(target, &self.routes, self.clock.now())?;
+        Ok(self.matched(&[self.known(named)]))
     }
 
     /// What a purge of these targets would match now. Changes nothing.
@@ -212,9 +234,16 @@ impl Invalidator {
             (appended, known)
         };
         let batch = Batch(appended.into_iter().map(with_known).collect());
-        let mut purged = Purged { position: self.log.head(), matched: 0, bytes: 0, took: Duration::ZERO };
+        let each: Vec<_> = named.iter().map(|named| self.known(named.clone())).collect();
+        let mut purged = Purged {
+            position: self.log.head(),
+            matched: 0,
+            bytes: 0,
+            each: vec![0; each.len()],
+            took: Duration::ZERO,
+        };
         for key in self.keys(batch.0.iter().map(|(_, known)| known)) {
-            self.reclaim(&key, &batch, &mut purged);
+            self.reclaim(&key, &batch, &each, &mut purged);
         }
         for (appended, _) in &batch.0 {
             if let Appending::Like(ban) = &appended.named {
@@ -227,12 +256,15 @@ impl Invalidator {
     }
 
     /// Removes what is dead under a key, and counts what these appends struck.
-    fn reclaim(&self, key: &str, batch: &Batch, purged: &mut Purged) {
+    fn reclaim(&self, key: &str, batch: &Batch, each: &[Known], purged: &mut Purged) {
         let Some(variants) = self.store.peek(key) else { return };
         for stored in &variants.stored {
             if batch.struck(stored) {
                 purged.matched += 1;
                 purged.bytes += u64::from(stored.weight);
+                for (count, target) in purged.each.iter_mut().zip(each) {
+                    *count += u64::from(target.names(stored));
+                }
             }
             // Bans are forgotten.
             if stored.standing(&self.log) == Standing::Softened {
@@ -366,7 +398,7 @@ mod tests {
         }
 
         fn everything(&self) -> u64 {
-            self.invalidator.purge(&[Target::Everything], Hard).unwrap().matched
+            self.invalidator.purge("test", &[Target::Everything], Hard).unwrap().matched
         }
 
         /// How many variants are left.
@@ -457,7 +489,7 @@ mod tests {
         let rooms = rooms();
         rooms.fetch_and_store("k", "");
         let before = rooms.log.head();
-        let purged = rooms.invalidator.purge(&[], Hard).unwrap();
+        let purged = rooms.invalidator.purge("test", &[], Hard).unwrap();
         assert_eq!((purged.matched, purged.position, rooms.left()), (0, before, 1));
     }
 
@@ -466,7 +498,7 @@ mod tests {
         let rooms = rooms();
         rooms.fetch_and_store("k", "a");
         let batch = [Target::Tag("a".into()), Target::Route("none".into())];
-        assert!(rooms.invalidator.purge(&batch, Hard).is_err());
+        assert!(rooms.invalidator.purge("test", &batch, Hard).is_err());
         assert_eq!(rooms.left(), 1);
         assert_eq!(rooms.purge("a"), 1);
     }

@@ -374,6 +374,20 @@ impl Log {
         lock(shard).table.get(tag).map(Arc::clone)
     }
 
+    /// The application's tags that begin so and that something stored carries, with the number of its keys. In no order.
+    pub fn application_tags(&self, prefix: &str) -> Vec<(String, usize)> {
+        let mut tags = Vec::new();
+        for shard in &self.shards {
+            let cells = lock(shard);
+            let named = cells.table.iter().filter_map(|(tag, cell)| Some((tag.as_application()?, cell)));
+            let carried = named
+                .filter(|(name, _)| name.starts_with(prefix))
+                .map(|(name, cell)| (name.to_owned(), cell.number()));
+            tags.extend(carried.filter(|(_, keys)| *keys > 0));
+        }
+        tags
+    }
+
     /// Forgets what no longer matters; see the [module](self).
     fn sweep(&self, cells: &mut Cells) {
         let settled = self.settled();

@@ -5,6 +5,7 @@ mod ban;
 mod condition;
 pub mod event;
 pub mod log;
+pub mod history;
 mod naming;
 pub mod rule;
 mod sharing;
@@ -13,7 +14,7 @@ pub mod standing;
 pub mod tag;
 pub mod target;
 
-pub use apply::{Invalidator, PurgeError, Purged};
+pub use apply::{Invalidator, Preview, PurgeError, Purged};
 pub use ban::{Ban, Pattern, ResponsePattern, Subject, UrlPattern};
 pub use log::{Appended, Fetch, Log, Marks, Position, Strength};
 pub use standing::{Carried, Standing};

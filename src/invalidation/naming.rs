@@ -112,7 +112,7 @@ pub fn tags_of_invalidated_groups(scheme: &str, host: &str, groups: &[String]) -
 }
 
 /// What a target stands for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Named {
     /// What carries any of these tags.
     Tags(Vec<Tag>),
@@ -615,7 +615,7 @@ mod tests {
     fn some_fields_of_a_partition_are_what_agrees_in_each() {
         let pattern = like(r#"{"key": "shop", "partition": {"item": "1", "size": "m"}}"#);
         let of = |name, value| {
-            vec![Tag::key_partition("shop", [(name, value)]), Tag::key_partition("shop", UNLISTED)]
+            vec![Tag::key_partition("goods", [(name, value)]), Tag::key_partition("goods", UNLISTED)]
         };
         assert_eq!(pattern.groups, [of("item", "1"), of("size", "m")]);
     }

@@ -56,6 +56,11 @@ impl Tag {
         Self::of("tag", tag)
     }
 
+    /// What the application calls it, if this is such a tag; of a long one only the digest is known.
+    pub fn as_application(&self) -> Option<&str> {
+        self.0.strip_prefix("tag:").or_else(|| self.0.starts_with("tag#").then_some(&*self.0))
+    }
+
     /// What an origin has given one group name (RFC 9875). `None`: responses that stand for every scheme, or for every
     /// host.
     pub fn group(scheme: Option<&str>, host: Option<&str>, name: &str) -> Self {
@@ -182,6 +187,11 @@ impl TagCell {
                 }
             }
         }
+    }
+
+    /// How many keys there are under which something that carries this tag is stored.
+    pub fn number(&self) -> usize {
+        lock(&self.members).len()
     }
 
     /// The keys under which something that carries this tag is, or was until just now, stored.

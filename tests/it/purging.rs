@@ -447,3 +447,89 @@ async fn what_is_being_fetched_is_stale_when_it_comes_if_it_was_purged_softly() 
     let second = proxy.get("/a").await;
     assert_eq!((second.body.as_str(), second.x_cache().as_str()), ("new", "REFRESH"));
 }
+
+/// A proxy with several pages stored: their targets, and what each says.
+async fn with_pages(pages: &[(&str, &str, &str)]) -> (Origin, Proxy) {
+    let origin = Origin::start().await;
+    for (target, fields, body) in pages {
+        origin.on(target, [Reply::ok(&format!("{FRESH}{fields}"), body)]);
+    }
+    let proxy = Proxy::in_front_of(&origin).await;
+    for (target, ..) in pages {
+        proxy.get(target).await;
+    }
+    (origin, proxy)
+}
+
+/// Which of them are no longer stored.
+async fn gone<'p>(proxy: &Proxy, pages: &[(&'p str, &str, &str)]) -> Vec<&'p str> {
+    let mut gone = Vec::new();
+    for (target, ..) in pages {
+        if proxy.get(target).await.x_cache() != "HIT" {
+            gone.push(*target);
+        }
+    }
+    gone
+}
+
+#[tokio::test]
+async fn what_no_tag_names_is_purged_by_a_pattern() {
+    let pages = [
+        ("/blog/a", "Cache-Tag: x, y\r\nContent-Type: text/html\r\n", "a"),
+        ("/blog/a/edit?b=1", "Cache-Tag: x\r\nContent-Type: image/png\r\n", "b"),
+        ("/blogs", "Cache-Tag: y, z\r\nX-Kind: draft\r\n", "larger"),
+    ];
+    for (target, expected) in [
+        (r#"{ "prefix": "/blog/" }"#, &["/blog/a", "/blog/a/edit?b=1"][..]),
+        (r#"{ "prefix": "http://a.test/blog" }"#, &["/blog/a", "/blog/a/edit?b=1", "/blogs"]),
+        (r#"{ "prefix": "http://b.test/blog" }"#, &[]),
+        (r#"{ "glob": "http://*.test/*/edit*" }"#, &["/blog/a/edit?b=1"]),
+        (r#"{ "glob": "/blog*" , "where": { "content_type": "image/*" } }"#, &["/blog/a/edit?b=1"]),
+        (r#"{ "all_tags": ["x", "y"] }"#, &["/blog/a"]),
+        (r#"{ "any_tag": ["z", "none"] }"#, &["/blogs"]),
+        (r#"{ "tag": "y", "where": { "fields": { "x-kind": "draft" } } }"#, &["/blogs"]),
+        (r#"{ "where": { "larger_than": 1 } }"#, &["/blogs"]),
+        (r#"{ "where": { "status": [404, 410] } }"#, &[]),
+        (r#"{ "where": { "older_than": "1h" } }"#, &[]),
+    ] {
+        let (_origin, proxy) = with_pages(&pages).await;
+        let preview = target.trim_end_matches('}').to_owned() + r#", "dry_run": true }"#;
+        let preview = proxy.admin_post("/v1/purge", &preview).await;
+        let preview: serde_json::Value = serde_json::from_str(&preview.body).unwrap();
+        assert_eq!(preview["matched"], expected.len(), "{target}: {preview}");
+        assert_eq!(gone(&proxy, &pages).await, [""; 0], "a dry run changes nothing");
+        assert_eq!(proxy.purge(target).await, expected.len() as u64, "{target}");
+        assert_eq!(gone(&proxy, &pages).await, expected, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_pattern_reaches_what_is_being_fetched_and_nothing_that_is_fetched_later() {
+    for soft in [false, true] {
+        let origin = Origin::start().await;
+        let gate = Gate::closed();
+        origin.on("/a/b", [Reply::ok(FRESH, "old").after(&gate), Reply::ok(FRESH, "new")]);
+        let proxy = Proxy::in_front_of(&origin).await;
+        let (first, ()) = tokio::join!(proxy.get("/a/b"), async {
+            proxy.until("fetches", 1).await;
+            assert_eq!(proxy.purge(&format!(r#"{{ "prefix": "/a/", "soft": {soft} }}"#)).await, 0);
+            gate.open();
+        });
+        assert_eq!(first.body, "old");
+        let second = proxy.get("/a/b").await;
+        let word = if soft { "REFRESH" } else { "MISS" };
+        assert_eq!((second.body.as_str(), second.x_cache().as_str()), ("new", word));
+        assert_eq!(proxy.get("/a/b").await.x_cache(), "HIT");
+    }
+}
+
+#[tokio::test]
+async fn each_target_of_several_is_told_what_it_matched() {
+    let (_origin, proxy) =
+        with_pages(&[("/a", "Cache-Tag: x\r\n", "a"), ("/b", "Cache-Tag: x, y\r\n", "b")]).await;
+    let body = r#"{ "targets": [{ "tag": "x" }, { "prefix": "/b" }, { "tag": "none" }] }"#;
+    let answer = proxy.admin_post("/v1/purge", body).await;
+    let answer: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(answer["matched"], 2, "{answer}");
+    assert_eq!(answer["results"], serde_json::json!([{ "matched": 2 }, { "matched": 1 }, { "matched": 0 }]));
+}
