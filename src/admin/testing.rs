@@ -255,7 +255,8 @@ fn store_article(routes: &Table, log: &Arc<Log>, store: &Memory, path: &str) {
         stale_if_error: Duration::ZERO,
         refresh_at: None,
     };
-    let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), &[], terms, Selecting::default());
+    let response =
+        StoredResponse::new(StatusCode::OK, HeaderMap::new(), |_| false, terms, Selecting::default());
     let carried = log.carry(&log.begin_fetch(), tags);
     let asked = Arc::new(Asked { scheme: "http", host: host.into(), target: path.into(), again: None });
     let body = Bytes::copy_from_slice(path.as_bytes());

@@ -502,7 +502,9 @@ pub(super) fn answer(
 ) -> Answer {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    *response.headers_mut() =
-        fields::without_where(fields, |name| targeted::ends_here(name, targets(routed)));
+    *response.headers_mut() = fields::without_where(fields, |name| match routed.rule() {
+        Some(rule) => rule.policy.ends_here(name),
+        None => targeted::ends_here(name, &[]),
+    });
     Answer::new(response, routed, note)
 }

@@ -73,7 +73,7 @@ pub(super) fn storable_response(
     selecting: Selecting,
 ) -> StoredResponse {
     let fields = storable_fields(fields.clone(), &rule.policy);
-    StoredResponse::new(status, fields, &rule.policy.targeted_fields, terms, selecting)
+    StoredResponse::new(status, fields, |name| rule.policy.ends_here(name), terms, selecting)
 }
 
 /// Whether the route wants such a response to be stored.

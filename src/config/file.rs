@@ -17,7 +17,7 @@ pub(super) use keys::{
 };
 pub(super) use routes::{
     CacheOff, CacheSection, ClientDirectivesWord, CollapseOff, ComplianceWord, FieldCondition, RangesWord,
-    Route, RouteMatch, SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection, Ttl,
+    Route, RouteMatch, SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection, TagFieldsWord, Ttl,
 };
 pub(super) use server::{
     AccessLogFormat, Admin, FixedHost, HostWord, MemorySection, RetriesOff, Server, ServerTimeouts, Store,

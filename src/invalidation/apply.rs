@@ -372,7 +372,7 @@ mod tests {
             let selecting =
                 Selecting::of(&field("vary", "accept-language"), &field("accept-language", lang), false)
                     .unwrap();
-            let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), &[], terms, selecting);
+            let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), |_| false, terms, selecting);
             let stored_key = Key { text: key.into(), partition: Arc::default() };
             let carried = self.log.carry(fetch, tags(names));
             let asked = Asked {

@@ -123,13 +123,14 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// message means, or hide from us that it is not to be shared.
 fn is_for_all_recipients(name: &HeaderName) -> bool {
     const PREFIXES: [&str; 5] = ["accept", "cache-", "content-", "if-", "x-forwarded-"];
-    const NAMES: [&str; 25] = [
+    const NAMES: [&str; 28] = [
         "age",
         "authorization",
         "cookie",
         "date",
         // "An intermediary MUST NOT remove this header field if it is present in a request." (RFC 8470 §5.1)
         "early-data",
+        "edge-cache-tag",
         "etag",
         "expect",
         "expires",
@@ -148,6 +149,8 @@ fn is_for_all_recipients(name: &HeaderName) -> bool {
         "vary",
         "via",
         "www-authenticate",
+        "x-cache-tags",
+        "x-magento-tags",
         "x-real-ip",
         "xkey",
     ];

@@ -4,7 +4,8 @@
 //! own. Nothing here makes a cache keep what the origin forbade to keep: `no-store`, `private` and `Authorization`
 //! (RFC 9111 §3) are never overridden.
 
-use super::targeted::{CDN_CACHE_CONTROL, STALEPROOF_CACHE_CONTROL};
+use super::response_tags;
+use super::targeted::{self, CDN_CACHE_CONTROL, STALEPROOF_CACHE_CONTROL};
 use http::{HeaderName, StatusCode};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -34,6 +35,15 @@ pub struct Policy {
     pub store_request_errors: bool,
     /// Whether a request may ask for less, or more, than the cache would serve.
     pub client_directives: ClientDirectives,
+    /// Whether clients see the fields in which the origin names tags.
+    pub shows_tags: bool,
+}
+
+impl Policy {
+    /// Whether a response field is for this cache, and nobody after it is to see it.
+    pub fn ends_here(&self, name: &HeaderName) -> bool {
+        targeted::ends_here(name, &self.targeted_fields) || (!self.shows_tags && response_tags::is_one(name))
+    }
 }
 
 impl Default for Policy {
@@ -47,6 +57,7 @@ impl Default for Policy {
             store_close_delimited: false,
             store_request_errors: false,
             client_directives: ClientDirectives::default(),
+            shows_tags: false,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The tags that an origin names in a response: `Surrogate-Key`, `xkey` and `Cache-Tag`. No RFC says what they are.
+//! The tags that an origin names in a response: `Surrogate-Key`, `xkey`, `Cache-Tag` and the like. No RFC says what they
+//! are.
 //!
 //! A tag that is lost is a purge that does not happen, silently; one too many costs nothing. So whatever can be read
 //! in two ways is taken both ways: apps mix up the separators of these fields, and the octets of a field have no
@@ -8,8 +9,19 @@ use http::{HeaderMap, HeaderName};
 
 /// Lists with white space.
 const SPACED: [HeaderName; 2] = [HeaderName::from_static("surrogate-key"), HeaderName::from_static("xkey")];
-/// A list with commas.
-const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+/// Lists with commas: those of CDNs, of FOSHttpCache and of Magento.
+const COMMAED: [HeaderName; 5] = [
+    HeaderName::from_static("cache-tag"),
+    HeaderName::from_static("cache-tags"),
+    HeaderName::from_static("edge-cache-tag"),
+    HeaderName::from_static("x-cache-tags"),
+    HeaderName::from_static("x-magento-tags"),
+];
+
+/// Whether tags are named in such a field.
+pub fn is_one(name: &HeaderName) -> bool {
+    SPACED.contains(name) || COMMAED.contains(name)
+}
 
 /// All tags that a response names, each perhaps in several readings.
 pub fn of(response: &HeaderMap) -> Vec<String> {
@@ -17,7 +29,9 @@ pub fn of(response: &HeaderMap) -> Vec<String> {
     for name in &SPACED {
         push(response, name, is_space, |&byte| byte == b',', &mut tags);
     }
-    push(response, &CACHE_TAG, |&byte| byte == b',', is_space, &mut tags);
+    for name in &COMMAED {
+        push(response, name, |&byte| byte == b',', is_space, &mut tags);
+    }
     tags
 }
 
@@ -66,7 +80,9 @@ mod tests {
         for name in ["surrogate-key", "xkey"] {
             check(name, &[b"a b", b"  c\td  "], &["a", "b", "c", "d"]);
         }
-        check("cache-tag", &[b"a, b,,c\t", b",d"], &["a", "b", "c", "d"]);
+        for name in ["cache-tag", "cache-tags", "edge-cache-tag", "x-cache-tags", "x-magento-tags"] {
+            check(name, &[b"a, b,,c\t", b",d"], &["a", "b", "c", "d"]);
+        }
         check("x-other", &[b"a"], &[]);
         check("cache-tag", &[b" ", b""], &[]);
     }

@@ -43,5 +43,5 @@ pub(super) fn terms(lifetime: u64, initial_age: u64, received_at: u64) -> Terms 
 
 /// A 200 that arrived at 1000 and is fresh for 60 seconds.
 pub(super) fn stored(lines: &[(&str, &str)]) -> StoredResponse {
-    StoredResponse::new(StatusCode::OK, fields(lines), &[], terms(60, 0, 1000), Selecting::default())
+    StoredResponse::new(StatusCode::OK, fields(lines), |_| false, terms(60, 0, 1000), Selecting::default())
 }

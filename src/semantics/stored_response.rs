@@ -4,7 +4,7 @@
 
 use super::policy::{Policy, SetCookie};
 use super::storing::Terms;
-use super::targeted::{self, Statement};
+use super::targeted::Statement;
 use super::vary::Selecting;
 use super::{EntityTag, Search, dates, fields};
 use crate::clock::Timestamp;
@@ -34,20 +34,21 @@ pub struct StoredResponse {
 }
 
 impl StoredResponse {
-    /// A response as it is stored. `headers` are its [`storable_fields`], `targets` the policy's targeted fields.
+    /// A response as it is stored. `headers` are its [`storable_fields`], `ends_here` says which of them no client
+    /// is to see.
     ///
     /// The values are copied into one piece of memory of their own: as they came, they kept alive the whole
     /// buffer that the connection read them into.
     pub fn new(
         status: StatusCode,
         headers: HeaderMap,
-        targets: &[HeaderName],
+        ends_here: impl Fn(&HeaderName) -> bool,
         terms: Terms,
         selecting: Selecting,
     ) -> Self {
         let headers = fields::without(headers, &[AGE]);
-        let for_us = fields::only(&headers, |name| targeted::ends_here(name, targets));
-        let headers = packed(fields::without_where(headers, |name| targeted::ends_here(name, targets)));
+        let for_us = fields::only(&headers, &ends_here);
+        let headers = packed(fields::without_where(headers, ends_here));
         let last_modified = dates::field(&headers, LAST_MODIFIED, terms.received_at);
         // "the Last-Modified header field is not present": then Date, then the time of receipt (§4.3.2)
         let modified_for_conditions = if headers.contains_key(LAST_MODIFIED) {

@@ -533,3 +533,22 @@ async fn each_target_of_several_is_told_what_it_matched() {
     assert_eq!(answer["matched"], 2, "{answer}");
     assert_eq!(answer["results"], serde_json::json!([{ "matched": 2 }, { "matched": 1 }, { "matched": 0 }]));
 }
+
+#[tokio::test]
+async fn the_fields_of_tags_are_for_the_cache_unless_the_route_keeps_them() {
+    for (keep, shown) in [("", ""), (", cache: { tag_fields: keep }", "x, y")] {
+        let origin = Origin::start().await;
+        let fields = format!("{FRESH}Edge-Cache-Tag: x, y\r\nX-Magento-Tags: z\r\n");
+        origin.on("/a", [Reply::ok(&fields, "a")]);
+        let routes = format!("  - {{ name: all, match: {{ path: /a }}, upstream: app{keep} }}\n");
+        let proxy = Proxy::with_routes(&origin, &routes).await;
+        for word in ["MISS", "HIT"] {
+            let response = proxy.get("/a").await;
+            assert_eq!(
+                (response.x_cache().as_str(), response.field("edge-cache-tag").as_str()),
+                (word, shown)
+            );
+        }
+        assert_eq!(proxy.purge(r#"{ "tag": "y" }"#).await, 1);
+    }
+}

@@ -4,7 +4,7 @@ use super::super::diagnostics::{Problems, Span, quote};
 use super::super::file::{
     self, CacheSection, ClientDirectivesWord, CollapseOff, ComplianceWord, FieldCondition, KeyField,
     RangesWord, Route as RouteSection, RouteMatch, SetCookieWord, ShowTo, StatusFieldsSection,
-    StoreConditionSection, Ttl,
+    StoreConditionSection, TagFieldsWord, Ttl,
 };
 use super::super::read::{Either, Entries, Given, Named, Optional, OptionalExt, Parse, Text, Word};
 use super::super::scalars::{Percent, Statuses};
@@ -292,6 +292,7 @@ impl Cache<'_, '_> {
                 SetCookieWord::Strip => SetCookie::Strip,
                 SetCookieWord::Store => SetCookie::Store,
             },
+            shows_tags: section.tag_fields.value_or(TagFieldsWord::Strip) == TagFieldsWord::Keep,
             client_directives: match section.client_directives.value_or(ClientDirectivesWord::Obey) {
                 ClientDirectivesWord::Obey => ClientDirectives::Obey,
                 ClientDirectivesWord::Ignore => ClientDirectives::Ignore,

@@ -96,6 +96,9 @@ section! {
         compliance: Optional<ComplianceWord>,
         /// What happens to responses with `Set-Cookie`. Default: refuse; with `compliance: rfc9111` store.
         set_cookie: Optional<SetCookieWord>,
+        /// Whether clients see the fields in which the app names tags (`Surrogate-Key`, `Cache-Tag`, `xkey` and their kin).
+        /// Default: strip.
+        tag_fields: Optional<TagFieldsWord>,
         /// Whether bodies are stored that nothing but the end of the connection ends, so that a truncated one looks
         /// complete. Default: false; with `compliance: rfc9111` true.
         store_close_delimited: Optional<Word<bool>>,
@@ -117,6 +120,16 @@ section! {
         /// Whether `No-Vary-Search` is heeded: a response answers all queries that it says are equivalent to its own.
         /// Default: false.
         no_vary_search: Optional<Word<bool>>,
+    }
+}
+
+choice! {
+    /// What happens to fields with tags.
+    enum TagFieldsWord {
+        /// They end here.
+        Strip = "strip",
+        /// They are passed on.
+        Keep = "keep",
     }
 }
 
