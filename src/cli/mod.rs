@@ -8,9 +8,13 @@ mod demo;
 mod explain;
 mod generate;
 mod health;
+mod job;
 mod key;
 mod purge;
+mod refresh;
 mod run;
+mod stored;
+mod target;
 mod warm;
 
 use std::fmt;
@@ -71,6 +75,14 @@ enum Command {
     Explain(explain::Explain),
     /// Purge what is stored, through the admin API
     Purge(purge::Purge),
+    /// Have what is stored fetched again, by the requests that led to it
+    Refresh(refresh::Refresh),
+    /// List what is stored
+    Entries(stored::Entries),
+    /// List the tags that what is stored can be purged by
+    Tags(stored::Tags),
+    /// List the last purges
+    Log(stored::Log),
     /// Have URLs, or those of a sitemap, requested before their clients come
     Warm(warm::Warm),
     /// Serve an example app behind the proxy, with things to try
@@ -175,6 +187,10 @@ impl Cli {
             Command::Key(key) => key.run(),
             Command::Explain(explain) => explain.run(),
             Command::Purge(purge) => purge.run(),
+            Command::Refresh(refresh) => refresh.run(),
+            Command::Entries(entries) => entries.run(),
+            Command::Tags(tags) => tags.run(),
+            Command::Log(log) => log.run(),
             Command::Warm(warm) => warm.run(),
             Command::Demo(demo) => demo.run(),
             Command::Health(health) => health.run(),

@@ -78,6 +78,32 @@ pub struct Where {
     pub older_than: Option<Duration>,
 }
 
+impl fmt::Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, content_type, fields, larger_than, older_than } = self;
+        if !status.is_empty() {
+            write!(f, " status {status:?}")?;
+        }
+        if !content_type.is_empty() {
+            write!(f, " content type {content_type:?}")?;
+        }
+        for (name, value) in fields {
+            match value {
+                FieldValue::Present(true) => write!(f, " field {name:?}")?,
+                FieldValue::Present(false) => write!(f, " no field {name:?}")?,
+                FieldValue::Equals(value) => write!(f, " field {name:?} {value:?}")?,
+            }
+        }
+        if let Some(bytes) = larger_than {
+            write!(f, " larger than {bytes}")?;
+        }
+        match older_than {
+            Some(age) => write!(f, " older than {age:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What a field is to be.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
@@ -237,7 +263,7 @@ impl fmt::Display for Target {
             Target::Namespace(namespace) => write!(f, "namespace {namespace:?}"),
             Target::Prefix(prefix) => write!(f, "prefix {prefix:?}"),
             Target::Glob(glob) => write!(f, "glob {glob:?}"),
-            Target::Where(target, like) => write!(f, "{target} where {like:?}"),
+            Target::Where(target, like) => write!(f, "{target} where{like}"),
             Target::Everything => f.write_str("everything"),
         }
     }
