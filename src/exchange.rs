@@ -370,12 +370,12 @@ impl IdleTimer {
     /// Passes on what polling a body gave, and turns a pause that lasts too long into an error.
     pub(crate) fn watch<T>(
         &mut self,
-        polled: Poll<Option<Result<T, hyper::Error>>>,
+        polled: Poll<Option<Result<T, BodyError>>>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<T, BodyError>>> {
         if let Poll::Ready(ready) = polled {
             self.pause = None;
-            return Poll::Ready(ready.map(|result| result.map_err(BodyError::Broken)));
+            return Poll::Ready(ready);
         }
         if self.limit == Duration::MAX {
             return Poll::Pending;

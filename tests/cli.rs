@@ -351,7 +351,7 @@ fn a_warm_up_is_awaited_and_ends_with_1_if_anything_failed() {
     assert_eq!(json["failures"][0]["reason"], "the answer was 404 Not Found");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.starts_with("warm-up 2 begins\n") && said.contains("not all of it"),
+        said.starts_with("job 2 begins\n") && said.contains("not all of it"),
         "no terminal, plain lines: {said}"
     );
 

@@ -9,6 +9,8 @@ mod fill;
 mod flight;
 mod freshen;
 mod landing;
+#[cfg(test)]
+mod model;
 mod part;
 mod partial;
 mod pending;

@@ -128,12 +128,12 @@ impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Progress { id, state, sitemaps, total, done, warmed, already, not_stored, failed, .. } = self.0;
         match state {
-            State::Reading if *sitemaps == 0 => write!(f, "{id} begins"),
-            State::Reading => write!(f, "{id}: {sitemaps} sitemaps read"),
+            State::Reading if *sitemaps == 0 => write!(f, "job {id} begins"),
+            State::Reading => write!(f, "job {id}: {sitemaps} sitemaps read"),
             // Short enough for one line of a terminal, which is written over.
             _ => write!(
                 f,
-                "{id}: {done} of {total}: {warmed} warmed, {already} already, {not_stored} not stored, {failed} failed"
+                "job {id}: {done} of {total}: {warmed} warmed, {already} already, {not_stored} not stored, {failed} failed"
             ),
         }
     }

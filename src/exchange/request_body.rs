@@ -160,7 +160,7 @@ impl Body for RequestBody {
             Frames::Incoming(incoming) => incoming,
         };
         let polled = Pin::new(incoming).poll_frame(cx);
-        match this.idle.watch(polled, cx) {
+        match this.idle.watch(polled.map_err(BodyError::Broken), cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 match this.left.checked_sub(length) {

@@ -17,13 +17,63 @@ use crate::exchange::{self, BodyError, IdleTimer};
 /// is still on it belongs to nobody.
 #[derive(Debug)]
 pub struct OriginBody {
-    incoming: Incoming,
+    incoming: Source,
     connection: Option<Lease>,
     idle: IdleTimer,
     close_delimited: bool,
 }
 
+/// Where the bytes come from.
+#[derive(Debug)]
+enum Source {
+    Connection(Incoming),
+    /// A test says.
+    #[cfg(test)]
+    Script(Pin<Box<Script>>),
+}
+
+/// What a test says.
+#[cfg(test)]
+pub(crate) type Script = dyn ScriptedBody;
+
+/// A body that a test makes.
+#[cfg(test)]
+pub(crate) trait ScriptedBody: Body<Data = Bytes, Error = BodyError> + Send + std::fmt::Debug {}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Connection(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::Broken),
+            #[cfg(test)]
+            Self::Script(body) => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Connection(incoming) => incoming.is_end_stream(),
+            #[cfg(test)]
+            Self::Script(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Connection(incoming) => incoming.size_hint(),
+            #[cfg(test)]
+            Self::Script(body) => body.size_hint(),
+        }
+    }
+}
+
 impl OriginBody {
+    /// One that a test makes.
+    #[cfg(test)]
+    pub(crate) fn scripted(body: impl ScriptedBody + 'static) -> Self {
+        let (incoming, idle) = (Source::Script(Box::pin(body)), IdleTimer::new(Duration::from_secs(30)));
+        Self { incoming, connection: None, idle, close_delimited: false }
+    }
+
     pub(super) fn new(
         incoming: Incoming,
         connection: Lease,
@@ -31,7 +81,7 @@ impl OriginBody {
         close_delimited: bool,
     ) -> Self {
         let mut body = Self {
-            incoming,
+            incoming: Source::Connection(incoming),
             connection: Some(connection),
             idle: IdleTimer::new(idle_timeout),
             close_delimited,
@@ -64,7 +114,7 @@ impl Body for OriginBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        let polled = this.incoming.poll_frame(cx);
         let polled = this.idle.watch(polled, cx);
         let ended = match &polled {
             Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),

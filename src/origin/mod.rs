@@ -10,5 +10,7 @@ mod error;
 mod pool;
 
 pub use body::OriginBody;
+#[cfg(test)]
+pub(crate) use body::ScriptedBody;
 pub use client::{Origin, ToOrigin};
 pub use error::{OriginError, RequestBodyFault};
