@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::exchange::Routed;
 use crate::explain::{Explanation, RuleLine, StoredLine, Storing, TermsLine};
 use crate::invalidation::Standing;
+use crate::routes::Ranges;
 use crate::semantics::storing::{self, Exchanged};
 use crate::semantics::targeted::Statement;
 use crate::semantics::{NotStored, Reuse, Terms, reuse};
@@ -69,6 +70,8 @@ impl Rooms {
             Reuse::Forward(reason) => ("MISS", reason.as_str()),
             Reuse::Refuse => ("MISS", "504: only-if-cached"),
         };
+        let is_sliced = matches!(rule.ranges, Ranges::Slices(_)) && matches!(decision, Reuse::Forward(_));
+        let why = if is_sliced { "it is put together from slices, stored or not" } else { why };
         let (key, stored) = (Some(key.text.to_string()), lines.collect());
         Explanation { key, stored, rules, verdict: verdict.to_owned(), why: why.to_owned(), ..explanation }
     }

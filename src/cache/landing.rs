@@ -200,8 +200,7 @@ impl Kept {
                 let Some(reader) = sharing.fill.reader(seat, routed.request.takes_trailers) else {
                     return (answer(routed, status, fields, AnswerBody::Empty, note), pump);
                 };
-                let (head, body) =
-                    part::of_coming(response, fields, &routed.request.head, reader).into_parts();
+                let (head, body) = part::of_coming(response, fields, routed, reader).into_parts();
                 answer(routed, head.status, head.headers, body, note)
             }
         };
@@ -345,7 +344,7 @@ impl Sharing {
                     response
                 } else {
                     let reader = self.fill.reader(seat, routed.request.takes_trailers)?;
-                    part::of_coming(held, held.headers.clone(), request, reader)
+                    part::of_coming(held, held.headers.clone(), routed, reader)
                 }
             }
         };

@@ -407,6 +407,7 @@ impl Setting {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "tokio's time is the virtual one here")]
 async fn schedule(
     seed: u64,
     setting: Setting,

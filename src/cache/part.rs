@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Response, StatusCode, request};
 use http_body::Body;
 
 use super::fill::Reader;
-use crate::exchange::AnswerBody;
+use crate::exchange::{AnswerBody, Routed};
 use crate::semantics::fields::without_where;
 use crate::semantics::range::{self, ContentRange, Wanted};
 use crate::semantics::{StoredResponse, range::describes_whole};
@@ -76,10 +76,13 @@ pub(super) fn single_fields(fields: HeaderMap, part: &ContentRange) -> Option<He
 pub(super) fn of_coming(
     held: &StoredResponse,
     fields: HeaderMap,
-    request: &request::Parts,
+    routed: &Routed,
     reader: Reader,
 ) -> Response<AnswerBody> {
-    let complete = reader.size_hint().exact().filter(|_| held.status == StatusCode::OK);
+    let request = &routed.request.head;
+    // A slice is wanted whole; and if the whole comes instead, then that.
+    let may_be_cut = held.status == StatusCode::OK && routed.slice.is_none();
+    let complete = reader.size_hint().exact().filter(|_| may_be_cut);
     let wanted = complete.map_or(Wanted::Whole, |complete| match request.method {
         Method::GET => range::wanted(&request.headers, held, complete),
         _ => Wanted::Whole,

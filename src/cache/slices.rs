@@ -21,12 +21,14 @@ use super::fetch::{self, Quest};
 use super::fill::cut;
 use super::service::{Errand, Found};
 use super::{Rooms, part, refresh};
-use crate::exchange::{Answer, AnswerBody, BodyError, Cause, Interims, Outbound, RequestBody, Routed};
+use crate::exchange::{
+    Answer, AnswerBody, BodyError, CacheWord, Cause, Interims, Outbound, RequestBody, Routed,
+};
 use crate::origin::{OriginBody, OriginError};
-use crate::semantics::ForwardReason;
 use crate::semantics::fields::without_where;
 use crate::semantics::range::{self, ContentRange, Slice, Validators, Wanted};
 use crate::semantics::validation::strip_conditions;
+use crate::semantics::{CacheStatus, ForwardReason, NotStored};
 
 /// How many pieces of a body wait for their client.
 const AHEAD: usize = 4;
@@ -51,7 +53,7 @@ where
     }
     let Some(kind) = Kind::of(&answer, slice, rooms) else {
         // What has no validator cannot be put together, and what is not the slice cannot be used.
-        return fetch::pass(rooms, forward, routed, reason, None).await;
+        return fetch::pass(rooms, forward, routed, reason, Some(NotStored::NoValidator)).await;
     };
     let (head, body) = std::mem::replace(&mut answer.response, Response::new(AnswerBody::Empty)).into_parts();
     let (headers, complete) = (&routed.request.head.headers, kind.complete);
@@ -77,6 +79,14 @@ where
             (StatusCode::OK, fields, 0..complete)
         }
     };
+    if let Some(note) = &mut answer.note
+        && note.word == CacheWord::Hit
+        && !are_stored(rooms, &routed, size, &bytes)
+    {
+        // What is said goes for all of it.
+        note.word = CacheWord::Miss;
+        note.status = CacheStatus { forward: Some(ForwardReason::Partial), ..CacheStatus::default() };
+    }
     let (sender, pieces) = mpsc::channel(AHEAD);
     let joined = Joined { pieces, left: bytes.end - bytes.start };
     *answer.response.body_mut() = AnswerBody::Joined(Box::new(joined));
@@ -86,6 +96,16 @@ where
         Feeder { rooms: Arc::clone(rooms), forward, routed, kind, head: Some((slice, body)), sender };
     tokio::spawn(feeder.run(bytes));
     answer
+}
+
+/// Whether there are slices for all of these bytes, for whomever.
+fn are_stored(rooms: &Rooms, routed: &Routed, size: u64, bytes: &Range<u64>) -> bool {
+    let key = routed.rule().and_then(|rule| rooms.key(routed, rule, rooms.clock.now()).ok());
+    let last = Slice::with(bytes.end.saturating_sub(1), size).index;
+    let mut indices = Slice::with(bytes.start, size).index..=last;
+    key.is_some_and(|key| {
+        indices.all(|index| rooms.store.peek(&key.for_slice(Slice { index, size }).text).is_some())
+    })
 }
 
 /// Fetches one slice, or finds it.

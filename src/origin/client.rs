@@ -132,6 +132,10 @@ impl Servers {
             let Some(copy) = again else { return answer };
             if !self.budget.spend() {
                 metrics.retry_refused();
+                tracing::info!(
+                    upstream = %self.settings.name,
+                    "a failure is not asked again: there were too many retries for the number of requests"
+                );
                 return answer;
             }
             metrics.retry();

@@ -29,7 +29,7 @@ pub enum NotStored {
     Authorization,
     /// The response says nothing about freshness, and neither does the route.
     NoFreshness,
-    /// It would have to be validated before every use and has no validator.
+    /// It would have to be validated before every use, or put together from parts, and has no validator that allows it.
     NoValidator,
     /// `Vary` is `*`, cannot be read, or names a field that tells the origin who sent the request.
     VaryStar,
