@@ -4,14 +4,14 @@ CARGO ?= cargo
 # nextest where it is installed; it runs each test in a process of its own.
 TESTER := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 
-.PHONY: test unit doctest django conformance lint fmt doc deny advisories run demo bench fuzz clean
+.PHONY: test unit doctest django conformance lint fmt doc deny advisories run demo bench bench-collapse bench-purge fuzz clean
 
 # Every test. Installs what they need under target/: Django, in a virtual environment of its own, and the HTTP cache test
 # suite, from npm.
 test: unit doctest django conformance
 
 unit:
-	$(CARGO) $(TESTER) --lib --bins --tests
+	$(CARGO) $(TESTER) --workspace --lib --bins --tests
 
 doctest:
 	$(CARGO) test --doc
@@ -27,8 +27,8 @@ conformance:
 	tests/conformance/run $(if $(SUITE),--suite $(SUITE))
 
 lint:
-	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 fmt:
 	$(CARGO) fmt
@@ -52,7 +52,15 @@ demo:
 	$(CARGO) run --release -- demo
 
 bench:
-	$(CARGO) bench
+	$(CARGO) bench --bench hit_path
+
+# A crowd at a cold object, beside nginx and Varnish where they are installed.
+bench-collapse:
+	$(CARGO) bench --bench collapse
+
+# Readers against purges, beside Varnish where it is installed. Fails if an answer is older than an acknowledged purge.
+bench-purge:
+	$(CARGO) bench --bench purge_race
 
 # Every fuzz target for a minute; needs cargo-fuzz and a nightly toolchain. FUZZ_SECONDS=3600: for longer.
 FUZZ_SECONDS ?= 60

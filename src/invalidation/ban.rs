@@ -4,10 +4,10 @@
 //! under way has landed. Then it is forgotten: what it struck is gone, or known to be stale.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, StatusCode};
 
+use super::sync::{AtomicBool, Ordering};
 use super::{Carried, Position, Strength, TagCell};
 use crate::clock::Timestamp;
 use crate::routes::StoreCondition;

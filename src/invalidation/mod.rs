@@ -11,6 +11,7 @@ pub mod rule;
 mod sharing;
 mod spelling;
 pub mod standing;
+mod sync;
 pub mod tag;
 pub mod target;
 

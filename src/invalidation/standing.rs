@@ -1,8 +1,8 @@
 //! The whole rule: a stored response is usable iff no invalidation after its `as_of` matches it. PURE.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::sync::{AtomicBool, AtomicU64, Ordering};
 use super::{Appended, Log, Position, Subject, TagCell};
 
 /// What a stored response is known by: where the log stood when its fetch began, and its tags.

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::log::lock;
+use super::sync::{AtomicU64, Mutex, Ordering};
 use super::{Marks, Position, Strength};
 use crate::keys::escape;
 use crate::uri::without_default_port;
