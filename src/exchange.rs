@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
@@ -143,6 +144,12 @@ pub struct Routed {
 }
 
 impl Routed {
+    /// Host, and path with query.
+    pub fn url(&self) -> (&str, &str) {
+        let target = self.request.head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        (&self.request.host, target)
+    }
+
     /// What the key is built from.
     pub fn key_input(&self, now: Timestamp) -> KeyInput<'_> {
         let request = &self.request;

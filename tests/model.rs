@@ -46,10 +46,8 @@ fn tags(bits: u64) -> Vec<Tag> {
 }
 
 /// What is to be done with what is stored, or about to be, before a ban that struck it is forgotten.
-fn soften(carried: &Carried, log: &Log) {
-    if carried.standing(log) == Standing::Softened {
-        carried.soften();
-    }
+fn settle(carried: &Carried, log: &Log) {
+    carried.note(carried.standing(log));
 }
 
 /// What the model remembers of an invalidation.
@@ -122,7 +120,7 @@ impl Schedule {
                 if self.dice.roll(5) > 0 {
                     let named = self.dice.tags(self.setting.names);
                     let carried = self.log.carry(&fetch, tags(named));
-                    soften(&carried, &self.log);
+                    settle(&carried, &self.log);
                     let stored = Stored { began, own: None, tags: named, carried };
                     // What a ban struck on its way is not stored, since bans are forgotten. What a tag struck is here.
                     let banned = self.log.bans() > 0 && stored.carried.standing(&self.log) == Standing::Dead;
@@ -168,9 +166,9 @@ impl Schedule {
             60..65 => {
                 if !self.setting.sweeps_blindly {
                     self.stored.retain(|stored| stored.carried.standing(&self.log) != Standing::Dead);
-                    self.stored.iter().for_each(|stored| soften(&stored.carried, &self.log));
+                    self.stored.iter().for_each(|stored| settle(&stored.carried, &self.log));
                     for (_, stored) in &self.changing {
-                        soften(&stored.carried, &self.log);
+                        settle(&stored.carried, &self.log);
                     }
                 }
                 for ban in self.unswept.drain(..) {

@@ -1,7 +1,6 @@
 //! What is kept of a request, so that it can be made again.
 
 use http::header::{AUTHORIZATION, COOKIE};
-use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::fetch::stored_method;
@@ -17,7 +16,7 @@ pub(super) fn asked(routed: &Routed, rule: &CacheRule, selecting: &Selecting) ->
     Asked {
         scheme: request.scheme.as_str(),
         host: request.host.clone(),
-        target: request.head.uri.path_and_query().map_or("/", PathAndQuery::as_str).into(),
+        target: routed.url().1.into(),
         again: again(routed, rule, selecting),
     }
 }

@@ -27,7 +27,7 @@ use super::receive;
 use super::service::Rooms;
 use crate::clock::Timestamp;
 use crate::exchange::{Answer, Cause, Outbound, Routed};
-use crate::invalidation::{Carried, Position, Standing};
+use crate::invalidation::{Carried, Position, Standing, Subject};
 use crate::keys::Key;
 use crate::origin::{OriginBody, OriginError};
 use crate::routes::{CacheRule, Collapse};
@@ -294,7 +294,9 @@ impl Flight {
                 let headers = &routed.request.head.headers;
                 let same =
                     |name: &HeaderName| headers.get_all(name).iter().eq(self.asked.get_all(name).iter());
-                self.known.standing(&rooms.log) == Standing::Usable && self.selecting.iter().all(same)
+                let subject = || Subject { url: Some(routed.url()), ..Subject::default() };
+                self.known.standing_of(&rooms.log, subject) == Standing::Usable
+                    && self.selecting.iter().all(same)
             }
             Some(Landed::Filling(sharing)) => {
                 sharing.is_open() && sharing.suits(rooms, routed, rule, arrival, now)

@@ -12,7 +12,7 @@ use super::service::Rooms;
 use super::{part, serve};
 use crate::clock::Timestamp;
 use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Routed};
-use crate::invalidation::{Carried, Position, Standing};
+use crate::invalidation::{Carried, Fetch, Position, Standing, Subject};
 use crate::origin::{OriginBody, OriginError};
 use crate::respond::Failure;
 use crate::routes::CacheRule;
@@ -61,7 +61,8 @@ impl Kept {
     ) -> Self {
         let fill = Arc::clone(&pump.fill);
         let (response, carried) = (pending.response.clone(), pending.carried.again());
-        let sharing = Arc::new(Sharing { response, carried, fill, word, stored });
+        let fetch = Arc::clone(&pending.fetch);
+        let sharing = Arc::new(Sharing { response, carried, fill, word, stored, _fetch: fetch });
         let status = sharing.response.status;
         let pump = if stored.is_ok() { pump.storing(pending) } else { pump };
         Self { status, forward_status, fields, sharing, pump }
@@ -99,6 +100,8 @@ pub(super) struct Sharing {
     word: CacheWord,
     /// Whether it is to be stored.
     stored: Result<(), NotStored>,
+    /// As long as somebody may come to share it, no invalidation since is forgotten.
+    _fetch: Arc<Fetch>,
 }
 
 /// What a flight brings to those who did not cause it.
@@ -255,11 +258,16 @@ fn suits(
 ) -> bool {
     let request = &routed.request.head;
     let answers = |search: &Search| search.answers(request.uri.query());
+    let subject = || Subject {
+        url: Some(routed.url()),
+        response: Some((response.status, &response.headers, response.terms.received_at)),
+        bytes: None,
+    };
     response.selecting.selects(&request.headers)
         && response.search.as_deref().is_none_or(answers)
         // If nothing was invalidated between the beginning of the fetch and the arrival, nothing can condemn it. Else
         // whatever has been invalidated until now is taken for having come before the request: too much is allowed.
-        && (arrival <= carried.as_of || carried.standing(&rooms.log) == Standing::Usable)
+        && (arrival <= carried.as_of || carried.standing_of(&rooms.log, subject) == Standing::Usable)
 }
 
 /// Whether the request may be answered with the response without asking anybody.

@@ -22,7 +22,7 @@ pub(super) struct Pending {
     pub(super) response: StoredResponse,
     pub(super) carried: Carried,
     /// Kept until the response is in the store, so that no invalidation since its beginning is forgotten.
-    pub(super) fetch: Fetch,
+    pub(super) fetch: Arc<Fetch>,
     /// A stored part that this one may be joined to.
     pub(super) joins: Option<Arc<Stored>>,
     /// The request it answers.
@@ -39,7 +39,7 @@ impl Pending {
         fetch: Fetch,
     ) -> Self {
         let asked = Arc::new(asked::asked(routed, rule, &response.selecting));
-        Self { rooms: Arc::clone(rooms), key, response, carried, fetch, joins: None, asked }
+        Self { rooms: Arc::clone(rooms), key, response, carried, fetch: Arc::new(fetch), joins: None, asked }
     }
 
     /// Stores the response with its whole body.

@@ -315,17 +315,15 @@ impl Rooms {
         variants.stored.iter().rev().filter(worth_asking).take(MAX_CANDIDATES).cloned().collect()
     }
 
-    /// Stores a response, unless an invalidation has overtaken its fetch.
+    /// Stores a response, unless an invalidation has overtaken its fetch, which must still be under way.
     pub(super) fn keep(&self, stored: Arc<Stored>) {
-        let is_dead = |stored: &Stored| stored.standing(&self.log) == Standing::Dead;
-        if is_dead(&stored) {
+        if stored.settle(&self.log) == Standing::Dead {
             return;
         }
         self.store.insert(Arc::clone(&stored));
-        // An invalidation that came in between has found nothing to remove. Nobody would be served this, but it
-        // would take room.
-        if is_dead(&stored) {
-            self.store.retain(&stored.key.text, |kept| !is_dead(kept));
+        // An invalidation that came in between has found nothing to remove, and will not be remembered for ever.
+        if stored.settle(&self.log) == Standing::Dead {
+            self.store.retain(&stored.key.text, |kept| kept.standing(&self.log) != Standing::Dead);
         }
     }
 

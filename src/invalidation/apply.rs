@@ -266,10 +266,7 @@ impl Invalidator {
                     *count += u64::from(target.names(stored));
                 }
             }
-            // Bans are forgotten.
-            if stored.standing(&self.log) == Standing::Softened {
-                stored.carried.soften();
-            }
+            stored.settle(&self.log);
         }
         // By its standing, not by what was found above: what has been stored since then stays.
         self.store.retain(key, |stored| stored.standing(&self.log) != Standing::Dead);
@@ -311,7 +308,7 @@ impl Batch {
         let cells = carried.cells.iter().map(|cell| before(cell).unwrap_or_else(|| cell.marks()));
         let marks = cells.fold(first.floors_before, Marks::or);
         let was_dead = marks.hard > carried.as_of;
-        let was_stale = marks.soft > carried.as_of || carried.is_softened();
+        let was_stale = marks.soft > carried.as_of || carried.noted() == Standing::Softened;
         !was_dead && (first.strength == Strength::Hard || !was_stale)
     }
 }

@@ -1,7 +1,7 @@
 //! Bans: invalidations of what no tag names, by a pattern. PURE.
 //!
 //! A ban is checked by what is older than it, until all that was stored has been looked at once and every fetch that was
-//! under way has landed. Then it is forgotten: what it struck is gone, or known to be stale.
+//! under way has landed. Then it is forgotten: what it struck knows it ([`Carried::note`]).
 
 use std::sync::Arc;
 

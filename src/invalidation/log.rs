@@ -284,7 +284,7 @@ impl Log {
         Appended { position, strength, floors_before, named: Named::Like(ban) }
     }
 
-    /// All that is stored has been looked at by this ban: what it struck is gone, or [known to be stale](Carried::soften).
+    /// All that is stored has been looked at by this ban: what it struck has been [noted](Carried::note).
     pub fn swept(&self, ban: &Ban) {
         ban.swept.store(true, Ordering::Release);
         self.forget_bans();

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::sync::{AtomicBool, AtomicU64, Ordering};
-use super::{Appended, Log, Position, Subject, TagCell};
+use super::sync::{AtomicU8, AtomicU64, Ordering};
+use super::{Appended, Log, Marks, Position, Subject, TagCell};
 
 /// What a stored response is known by: where the log stood when its fetch began, and its tags.
 ///
@@ -16,8 +16,8 @@ pub struct Carried {
     pub cells: Box<[Arc<TagCell>]>,
     /// The head it was last found usable against. Only an optimisation: losing a write means looking again.
     checked: AtomicU64,
-    /// Something has made it stale.
-    softened: AtomicBool,
+    /// What has been [noted](Self::note).
+    noted: AtomicU8,
     /// Its share of its tags and their cells, in bytes.
     tag_bytes: usize,
     /// The key under which its tags know it.
@@ -25,7 +25,7 @@ pub struct Carried {
 }
 
 /// Whether a stored response may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// No invalidation since its fetch began names it.
     Usable,
@@ -43,8 +43,8 @@ impl Carried {
         cells.sort_unstable_by_key(Arc::as_ptr);
         cells.dedup_by(|a, b| Arc::ptr_eq(a, b));
         let (checked, stored_under) = (AtomicU64::new(NEVER), OnceLock::new());
-        let softened = AtomicBool::new(false);
-        Self { as_of, cells: cells.into(), checked, softened, tag_bytes, stored_under }
+        let noted = AtomicU8::new(Standing::Usable as u8);
+        Self { as_of, cells: cells.into(), checked, noted, tag_bytes, stored_under }
     }
 
     /// The same of something of which nothing is known but this: a ban that could be meant is.
@@ -65,26 +65,36 @@ impl Carried {
         }
         let marks = self.cells.iter().fold(log.floors(), |marks, cell| marks.or(cell.marks()));
         let marks = marks.or(log.banned(self.as_of, |ban| ban.pattern.matches(self, &subject())));
-        if marks.hard > self.as_of {
-            return Standing::Dead;
-        }
+        let told = match marks {
+            Marks { hard, .. } if hard > self.as_of => Standing::Dead,
+            Marks { soft, .. } if soft > self.as_of => Standing::Softened,
+            _ => Standing::Usable,
+        };
         // Read after the bans: what one of them has found is noted before it is forgotten.
-        if marks.soft > self.as_of || self.is_softened() {
-            return Standing::Softened;
+        let standing = told.max(self.noted());
+        if standing == Standing::Usable {
+            self.checked.store(head.0, Ordering::Relaxed);
         }
-        self.checked.store(head.0, Ordering::Relaxed);
-        Standing::Usable
+        standing
     }
 
-    /// It is stale from now on, whatever is forgotten.
-    pub fn soften(&self) {
-        self.softened.store(true, Ordering::Release);
-        self.checked.store(NEVER, Ordering::Release);
+    /// Notes how it stands, so that it stays so when what has made it so is forgotten.
+    ///
+    /// To be done of whatever may have been looked up, before that: a reader may have it in hand, and look at the log later.
+    pub fn note(&self, standing: Standing) {
+        if standing != Standing::Usable {
+            self.noted.fetch_max(standing as u8, Ordering::AcqRel);
+            self.checked.store(NEVER, Ordering::Release);
+        }
     }
 
-    /// Whether it has been noted that it is stale.
-    pub fn is_softened(&self) -> bool {
-        self.softened.load(Ordering::Acquire)
+    /// What has been noted.
+    pub fn noted(&self) -> Standing {
+        match self.noted.load(Ordering::Acquire) {
+            noted if noted == Standing::Usable as u8 => Standing::Usable,
+            noted if noted == Standing::Softened as u8 => Standing::Softened,
+            _ => Standing::Dead,
+        }
     }
 
     /// What the response to an unsafe request carries once that request has itself caused `appended`: it tells of
@@ -96,7 +106,7 @@ impl Carried {
         let by_others = |cell: &Arc<TagCell>| appended.before(cell).unwrap_or_else(|| cell.marks());
         // Its own is no ban. Those of others are remembered as long as its fetch is.
         let banned = log.banned(self.as_of, |ban| ban.pattern.matches(&self, &Subject::default()));
-        let overtaken = self.is_softened()
+        let overtaken = self.noted() != Standing::Usable
             || banned.newest() > self.as_of
             || self.as_of < appended.floors_before.newest()
             || self.cells.iter().any(|cell| by_others(cell).newest() > self.as_of);
@@ -111,7 +121,7 @@ impl Carried {
     /// The same, for one more that has the response.
     pub fn again(&self) -> Self {
         let again = Self::new(self.as_of, self.cells.to_vec(), self.tag_bytes);
-        again.softened.store(self.is_softened(), Ordering::Release);
+        again.note(self.noted());
         again
     }
 
@@ -120,9 +130,9 @@ impl Carried {
     pub fn joined(mut self, other: &Self) -> Self {
         let mut cells = std::mem::take(&mut self.cells).into_vec();
         cells.extend(other.cells.iter().cloned());
-        let softened = self.is_softened() || other.is_softened();
+        let noted = self.noted().max(other.noted());
         let joined = Self::new(self.as_of.min(other.as_of), cells, self.tag_bytes + other.tag_bytes);
-        joined.softened.store(softened, Ordering::Release);
+        joined.note(noted);
         joined
     }
 
@@ -165,8 +175,8 @@ impl Drop for Carried {
 mod tests {
     use super::*;
     use crate::invalidation::Strength::{Hard, Soft};
+    use crate::invalidation::Tag;
     use crate::invalidation::log::Named;
-    use crate::invalidation::{Marks, Tag};
 
     fn log() -> Arc<Log> {
         Arc::new(Log::new(1000))

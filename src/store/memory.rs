@@ -83,6 +83,13 @@ impl Stored {
         self.carried.standing_of(log, || self.subject())
     }
 
+    /// The same, noted: bans are forgotten.
+    pub fn settle(&self, log: &Log) -> Standing {
+        let standing = self.standing(log);
+        self.carried.note(standing);
+        standing
+    }
+
     /// What bans ask of it.
     pub fn subject(&self) -> Subject<'_> {
         let Self { response, asked, body, .. } = self;

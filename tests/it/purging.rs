@@ -552,3 +552,25 @@ async fn the_fields_of_tags_are_for_the_cache_unless_the_route_keeps_them() {
         assert_eq!(proxy.purge(r#"{ "tag": "y" }"#).await, 1);
     }
 }
+
+#[tokio::test]
+async fn a_pattern_that_names_something_else_parts_nobody_from_a_fetch() {
+    let origin = Origin::start().await;
+    let gate = Gate::closed();
+    origin.on("/a", [Reply::ok(FRESH, "a").after(&gate)]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    let (first, second, ()) = tokio::join!(
+        proxy.get("/a"),
+        async {
+            proxy.until("fetches", 1).await;
+            proxy.purge(r#"{ "prefix": "/b/" }"#).await;
+            proxy.get("/a").await
+        },
+        async {
+            proxy.until("waiting", 1).await;
+            gate.open();
+        }
+    );
+    assert_eq!((first.body.as_str(), second.body.as_str()), ("a", "a"));
+    assert_eq!(origin.count(), 1);
+}

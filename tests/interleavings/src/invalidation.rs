@@ -1,7 +1,7 @@
 //! `src/invalidation`, as far as the promise depends on it.
 
 mod sync {
-    pub(super) use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    pub(super) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
     pub(super) use shuttle::sync::{Mutex, MutexGuard};
     pub(super) use std::sync::PoisonError;
 }

@@ -63,12 +63,10 @@ impl Town {
         drop(kept);
     }
 
-    /// Whether it may stay; what is stale is noted as such.
+    /// Whether it may stay; how it stands is noted.
     fn settle(&self, carried: &Carried) -> bool {
         let standing = carried.standing(&self.log);
-        if standing == Standing::Softened {
-            carried.soften();
-        }
+        carried.note(standing);
         standing != Standing::Dead
     }
 
@@ -98,7 +96,14 @@ impl Town {
         let acknowledged = self.acknowledged.load(Ordering::SeqCst);
         let Some((version, carried)) = self.stored.lock().unwrap().clone() else { return };
         let is_served = carried.standing(&self.log) == Standing::Usable;
-        assert!(!is_served || version >= acknowledged, "served what was purged");
+        assert!(
+            !is_served || version >= acknowledged,
+            "served what was purged: version {version} as of {:?}, acknowledged {acknowledged}, head {:?}, floors {:?}, bans {}",
+            carried.as_of,
+            self.log.head(),
+            self.log.floors(),
+            self.log.bans()
+        );
     }
 }
 
@@ -133,6 +138,7 @@ const SETTINGS: [(bool, Strength); 4] =
 #[test]
 fn no_interleaving_serves_what_was_purged() {
     for (by_pattern, strength) in SETTINGS {
+        println!("{by_pattern} {strength:?}");
         let setting = Setting { by_pattern, strength, mistake: Mistake::None };
         check_random(move || run(setting), SCHEDULES);
     }
