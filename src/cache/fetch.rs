@@ -41,7 +41,7 @@ where
             change::run(rooms, forward, routed, reason).await
         }
         Errand::Pass { reason, detail } => pass(rooms, forward, routed, reason, detail).await,
-        Errand::Part { reason, key } => partial::fetch(rooms, forward, routed, reason, key).await,
+        Errand::Part { reason, key } => partial::fetch(rooms, forward, &routed, reason, key).await,
         Errand::Slices { reason, size } => slices::run(rooms, forward, routed, reason, size).await,
         Errand::Fetch { reason, key, candidates, part } => {
             let quest = Quest { reason, key, candidates, part };
@@ -110,6 +110,10 @@ where
             Found::Answer(answer) | Found::Behind { answer, .. } => return Ok(answer),
             Found::Errand(Errand::Fetch { reason, key, candidates, part }) => {
                 *quest = Quest { reason, key, candidates, part };
+            }
+            // Of what cannot be had once for all only the part.
+            Found::Errand(Errand::Part { reason, key }) => {
+                return Ok(partial::fetch(rooms, forward, routed, reason, key).await);
             }
             Found::Errand(_) => break,
         }
@@ -217,7 +221,8 @@ where
 {
     let selected = quest.selected();
     let (mut candidates, mut part) = (quest.candidates.clone(), quest.part.clone());
-    let mut only_a_part = false;
+    // Why the whole is not stored, once that is known.
+    let mut refused = None;
     loop {
         // Before the request is sent: what is invalidated from now on condemns the answer.
         let fetch = rooms.log.begin_fetch();
@@ -237,7 +242,7 @@ where
         });
         if let Some(slice) = routed.slice {
             headers.insert(RANGE, slice.to_range());
-        } else if only_a_part {
+        } else if refused.is_some() {
             for name in [RANGE, IF_RANGE] {
                 if let Some(value) = routed.request.head.headers.get(&name) {
                     headers.insert(name, value.clone());
@@ -301,16 +306,18 @@ where
             let key = &quest.key;
             Confirmation { rooms, routed, rule, key, fields, exchanged, fetch: &fetch }.heed_head(stored);
         }
-        let outcome = keep(rooms, routed, rule, quest, received, fetch, audience);
-        if let Outcome::Passed(passed) = &outcome
-            && passed.status == StatusCode::OK
-            && !only_a_part
-            && routed.slice.is_none()
-            && partial::wants_part(routed)
-        {
-            // The whole is for nobody else, and may be large: this client gets what it wants.
-            (only_a_part, candidates, part) = (true, Candidates::new(), None);
-            continue;
+        let mut outcome = keep(rooms, routed, rule, quest, received, fetch, audience);
+        if let Outcome::Passed(passed) = &mut outcome {
+            if passed.status == StatusCode::OK
+                && refused.is_none()
+                && routed.slice.is_none()
+                && partial::wants_part(routed)
+            {
+                // The whole is for nobody else, and may be large: this client gets what it wants.
+                (refused, candidates, part) = (Some(passed.why), Candidates::new(), None);
+                continue;
+            }
+            passed.why = refused.unwrap_or(passed.why);
         }
         return outcome;
     }

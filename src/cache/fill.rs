@@ -180,10 +180,10 @@ impl Fill {
 
     /// A reader that begins at the first byte. `None`: that is gone, or the body has broken off.
     pub(super) fn reader(self: &Arc<Self>, seat: Seat, takes_trailers: bool) -> Option<Reader> {
-        if !self.is_open() {
+        let mut state = self.lock();
+        if !state.is_open() {
             return None;
         }
-        let mut state = self.lock();
         let place = state.places.insert(Place { next: 0, waker: None, cut: false });
         drop(state);
         let fill = Arc::clone(self);
@@ -192,8 +192,7 @@ impl Fill {
 
     /// Whether a reader may still begin at the first byte.
     pub(super) fn is_open(&self) -> bool {
-        let state = self.lock();
-        state.gone == 0 && !matches!(state.end, Some(End::Broken))
+        self.lock().is_open()
     }
 
     /// Whether every frame is there, and stays.
@@ -221,10 +220,10 @@ impl Fill {
 
     /// All that came.
     fn body(&self) -> Bytes {
-        let state = self.lock();
-        let length = state.frames.iter().map(Bytes::len).sum();
-        let mut body = Vec::with_capacity(length);
-        for frame in &state.frames {
+        // Put together without the lock: readers need it meanwhile.
+        let frames: Vec<Bytes> = self.lock().frames.iter().cloned().collect();
+        let mut body = Vec::with_capacity(frames.iter().map(Bytes::len).sum());
+        for frame in &frames {
             body.extend_from_slice(frame);
         }
         // A frame keeps alive the whole buffer that the connection read it into; a stored body takes what it weighs.
@@ -252,7 +251,12 @@ impl Fill {
         }
     }
 
-    /// Whether there is room for another frame.
+    /// Whether there is no room for another frame.
+    fn is_full(&self) -> bool {
+        let state = self.lock();
+        !state.keeping && state.held_bytes >= WINDOW_BYTES
+    }
+
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if state.keeping || state.held_bytes < WINDOW_BYTES {
@@ -325,6 +329,10 @@ impl Drop for Fill {
 }
 
 impl State {
+    fn is_open(&self) -> bool {
+        self.gone == 0 && !matches!(self.end, Some(End::Broken))
+    }
+
     /// What the frames take of the room of all fills.
     fn cost(&self) -> u64 {
         let kept = self.keeping && !self.shared;
@@ -425,6 +433,8 @@ impl Pump {
     /// Takes one frame.
     pub(super) async fn step(&mut self) -> Step {
         let keeping = self.fill.is_keeping();
+        // Then it is a reader that is waited for, and not the origin.
+        let is_full = self.fill.is_full();
         let outlives = keeping && self.outlives && self.is_worth_storing();
         let (fill, origin) = (&self.fill, &mut self.origin);
         let next = std::future::poll_fn(|cx| {
@@ -435,7 +445,7 @@ impl Pump {
             biased;
             frame = next => frame,
             () = self.audience.left(), if !outlives => return Step::Deserted,
-            () = tokio::time::sleep(MAX_STALL), if !keeping => {
+            () = tokio::time::sleep(MAX_STALL), if is_full => {
                 self.fill.cut_slowest();
                 return Step::More;
             }
@@ -473,7 +483,7 @@ impl Pump {
     /// What nobody reads and what is stale before it is there is not: it may have no end.
     fn is_worth_storing(&self) -> bool {
         let is_fresh = |pending: &Pending| pending.response.terms.is_fresh(pending.rooms.clock.now());
-        self.pending.as_ref().is_none_or(is_fresh)
+        self.pending.as_ref().is_some_and(is_fresh)
     }
 
     async fn complete(&mut self, trailers: Option<HeaderMap>) -> Step {

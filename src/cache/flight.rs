@@ -63,7 +63,10 @@ type Shard = HashMap<Arc<str>, SmallVec<[Arc<Flight>; 1]>, Hasher>;
 #[derive(Debug)]
 pub(super) struct Flight {
     key: Arc<str>,
-    /// The fields of the request that caused it.
+    /// The URL of the request that caused it.
+    host: Arc<str>,
+    target: Box<str>,
+    /// Its fields.
     asked: HeaderMap,
     /// Those of them that the response's `Vary` probably names: what is stored under the key says so.
     selecting: Vec<HeaderName>,
@@ -248,6 +251,8 @@ impl Rooms {
         let Some(place) = self.flights.place() else { return Entry::Alone };
         let flight = Arc::new(Flight {
             key: Arc::clone(key),
+            host: Arc::clone(&routed.request.host),
+            target: routed.url().1.into(),
             asked: routed.request.head.headers.clone(),
             selecting: self.probably_selecting(&quest.key),
             known: self
@@ -294,7 +299,7 @@ impl Flight {
                 let headers = &routed.request.head.headers;
                 let same =
                     |name: &HeaderName| headers.get_all(name).iter().eq(self.asked.get_all(name).iter());
-                let subject = || Subject { url: Some(routed.url()), ..Subject::default() };
+                let subject = || Subject { url: Some((&self.host, &self.target)), ..Subject::default() };
                 self.known.standing_of(&rooms.log, subject) == Standing::Usable
                     && self.selecting.iter().all(same)
             }
@@ -308,6 +313,12 @@ impl Flight {
 }
 
 impl Leader {
+    /// The same, for nobody: it goes on though its answer is not read.
+    pub(super) fn behind(mut self) -> Self {
+        self.collapse.outlive_client = true;
+        self
+    }
+
     /// Flies. The first answer is the caller's, who need not wait for it.
     pub(super) fn fly<F>(self, rooms: &Arc<Rooms>, forward: F, routed: Arc<Routed>, quest: Quest) -> First
     where
@@ -370,7 +381,7 @@ impl Task {
         } else if outcome.speaks_for_others() {
             self.remember_unshared();
         }
-        let landed = if shared { outcome.landed() } else { Landed::Alone };
+        let landed = if shared { outcome.landed(&quest) } else { Landed::Alone };
         let (answer, pump) = outcome.own(rooms, &routed, rule, &quest, flight.audience.seat());
         let Some(mut pump) = pump else {
             self.land(landed);

@@ -111,17 +111,13 @@ impl Confirmation<'_> {
 
     fn replace(&self, stored: &Stored, response: StoredResponse, fields: &HeaderMap) -> Arc<Stored> {
         let Self { rooms, routed, rule, key, fetch, .. } = self;
+        // The body is the old one: what could invalidate it can still, though it may have lost a tag just now.
         let carried = rooms.log.carry(fetch, receive::tags(routed, rule, key, fields));
+        let carried = carried.with_tags_of(&stored.carried);
         let asked = Arc::clone(&stored.asked);
         let fresh = Stored::new((*key).clone(), response, stored.body.clone(), carried, asked);
         let fresh = Arc::new(fresh.with_trailers(stored.trailers.clone()));
-        // The body is the old one. Had it lost a tag just now, an invalidation of that tag would not reach it any
-        // more, though its fetch began before: such a response is not kept, but fetched anew next time.
-        if stored.carried.cells.iter().all(|cell| fresh.carried.carries(cell)) {
-            rooms.keep(Arc::clone(&fresh));
-        } else {
-            self.forget(stored);
-        }
+        rooms.keep(Arc::clone(&fresh));
         fresh
     }
 

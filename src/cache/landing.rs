@@ -20,7 +20,7 @@ use crate::semantics::precondition::{self, Verdict};
 use crate::semantics::{
     CacheStatus, ClientDirectives, ForwardReason, NotStored, Reuse, Search, SetCookie, StoredResponse, reuse,
 };
-use crate::store::Stored;
+use crate::store::{Asked, Stored};
 
 /// What became of asking the origin.
 #[derive(Debug)]
@@ -61,8 +61,8 @@ impl Kept {
     ) -> Self {
         let fill = Arc::clone(&pump.fill);
         let (response, carried) = (pending.response.clone(), pending.carried.again());
-        let fetch = Arc::clone(&pending.fetch);
-        let sharing = Arc::new(Sharing { response, carried, fill, word, stored, _fetch: fetch });
+        let (fetch, asked) = (Arc::clone(&pending.fetch), Arc::clone(&pending.asked));
+        let sharing = Arc::new(Sharing { response, carried, fill, word, asked, stored, _fetch: fetch });
         let status = sharing.response.status;
         let pump = if stored.is_ok() { pump.storing(pending) } else { pump };
         Self { status, forward_status, fields, sharing, pump }
@@ -98,6 +98,7 @@ pub(super) struct Sharing {
     carried: Carried,
     fill: Arc<Fill>,
     word: CacheWord,
+    asked: Arc<Asked>,
     /// Whether it is to be stored.
     stored: Result<(), NotStored>,
     /// As long as somebody may come to share it, no invalidation since is forgotten.
@@ -113,8 +114,8 @@ pub(super) enum Landed {
     Confirmed(Arc<Stored>),
     /// As [`Outcome::Stale`].
     Stale(Arc<Stored>, Option<StatusCode>),
-    /// As [`Outcome::Failed`].
-    Failed(Arc<OriginError>),
+    /// As [`Outcome::Failed`]; why the origin was asked.
+    Failed(Arc<OriginError>, ForwardReason),
     /// Nothing.
     Alone,
 }
@@ -140,19 +141,27 @@ impl Outcome {
     /// Whether what could not be shared says something of the next response, and not only of this request.
     pub(super) fn speaks_for_others(&self) -> bool {
         match self {
-            Self::Passed(passed) => passed.why != NotStored::RequestNoStore,
+            // What only the request, or this one exchange, is the reason of, says nothing of the next.
+            Self::Passed(passed) => !matches!(
+                passed.why,
+                NotStored::RequestNoStore
+                    | NotStored::Authorization
+                    | NotStored::RequestContent
+                    | NotStored::Status
+                    | NotStored::Partial
+            ),
             Self::Kept(_) | Self::Confirmed(_) => true,
             Self::Stale(..) | Self::Failed(_) => false,
         }
     }
 
     /// What it is for others.
-    pub(super) fn landed(&self) -> Landed {
+    pub(super) fn landed(&self, quest: &Quest) -> Landed {
         match self {
             Self::Kept(kept) => Landed::Filling(Arc::clone(&kept.sharing)),
             Self::Confirmed(confirmed) => Landed::Confirmed(Arc::clone(&confirmed.stored)),
             Self::Stale(stored, status) => Landed::Stale(Arc::clone(stored), *status),
-            Self::Failed(error) => Landed::Failed(Arc::clone(error)),
+            Self::Failed(error) => Landed::Failed(Arc::clone(error), quest.reason),
             Self::Passed(_) => Landed::Alone,
         }
     }
@@ -243,7 +252,15 @@ impl Sharing {
         arrival: Position,
         now: Timestamp,
     ) -> bool {
-        suits(&self.response, &self.carried, rooms, routed, arrival)
+        let Self { response, carried, asked, .. } = self;
+        // What it was fetched for counts, as with what is stored.
+        let subject = || Subject {
+            url: Some((&asked.host, &asked.target)),
+            response: Some((response.status, &response.headers, response.terms.received_at)),
+            bytes: None,
+        };
+        let standing = || carried.standing_of(&rooms.log, subject);
+        suits(response, carried.as_of, standing, routed, arrival)
             && reusable(&self.response, routed, rule, now)
     }
 }
@@ -251,23 +268,18 @@ impl Sharing {
 /// Whether the request selects the response, and no invalidation that came before the request condemns it.
 fn suits(
     response: &StoredResponse,
-    carried: &Carried,
-    rooms: &Rooms,
+    as_of: Position,
+    standing: impl Fn() -> Standing,
     routed: &Routed,
     arrival: Position,
 ) -> bool {
     let request = &routed.request.head;
     let answers = |search: &Search| search.answers(request.uri.query());
-    let subject = || Subject {
-        url: Some(routed.url()),
-        response: Some((response.status, &response.headers, response.terms.received_at)),
-        bytes: None,
-    };
     response.selecting.selects(&request.headers)
         && response.search.as_deref().is_none_or(answers)
         // If nothing was invalidated between the beginning of the fetch and the arrival, nothing can condemn it. Else
         // whatever has been invalidated until now is taken for having come before the request: too much is allowed.
-        && (arrival <= carried.as_of || carried.standing_of(&rooms.log, subject) == Standing::Usable)
+        && (arrival <= as_of || standing() == Standing::Usable)
 }
 
 /// Whether the request may be answered with the response without asking anybody.
@@ -296,7 +308,8 @@ impl Landed {
                 suits.then(|| sharing.answer(routed, reason, seat, now)).flatten()
             }
             Self::Confirmed(stored) => {
-                let suits = suits(&stored.response, &stored.carried, rooms, routed, arrival)
+                let standing = || stored.standing(&rooms.log);
+                let suits = suits(&stored.response, stored.carried.as_of, standing, routed, arrival)
                     && reusable(&stored.response, routed, rule, now);
                 let status = CacheStatus {
                     stored: true,
@@ -306,11 +319,14 @@ impl Landed {
                 suits.then(|| serve::from_store(&stored, routed, now, CacheWord::Refresh, status))
             }
             Self::Stale(stored, status) => {
-                let suits = suits(&stored.response, &stored.carried, rooms, routed, arrival)
+                let standing = || stored.standing(&rooms.log);
+                let suits = suits(&stored.response, stored.carried.as_of, standing, routed, arrival)
                     && reason == ForwardReason::Stale;
                 suits.then(|| serve::instead_of_failure(&stored, routed, now, status))
             }
-            Self::Failed(error) => {
+            // Whoever asked for the origin's word got no stale response instead; others may.
+            Self::Failed(_, ForwardReason::Request) if reason == ForwardReason::Stale => None,
+            Self::Failed(error, _) => {
                 Some(serve::failed(&Failure::Origin(&error), routed, CacheWord::Miss, Some(reason)))
             }
             Self::Alone => None,

@@ -22,6 +22,7 @@ use crate::exchange::{Answer, AnswerBody, CacheWord, Outbound, RequestBody, Rout
 use crate::invalidation::{Fetch, Standing};
 use crate::keys::Key;
 use crate::origin::{OriginBody, OriginError};
+use crate::respond::Failure;
 use crate::routes::CacheRule;
 use crate::semantics::range::{self, ContentRange};
 use crate::semantics::storing::Exchanged;
@@ -61,7 +62,7 @@ pub(super) fn hit(stored: &Stored, routed: &Routed, now: Timestamp) -> Option<An
 pub(super) async fn fetch<F>(
     rooms: &Arc<Rooms>,
     forward: F,
-    routed: Routed,
+    routed: &Routed,
     reason: ForwardReason,
     key: Key,
 ) -> Answer
@@ -69,15 +70,15 @@ where
     F: Service<Outbound, Response = Response<OriginBody>, Error = OriginError>,
 {
     let Some(rule) = routed.rule() else {
-        return fetch::pass(rooms, forward, routed, ForwardReason::Bypass, None).await;
+        return serve::failed(&Failure::NoRoute, routed, CacheWord::Bypass, None);
     };
     let fetch = rooms.log.begin_fetch();
     let requested_at = rooms.clock.now();
-    let mut outbound = outbound(&routed, routed.request.head.headers.clone(), RequestBody::empty());
+    let mut outbound = outbound(routed, routed.request.head.headers.clone(), RequestBody::empty());
     leave_out_what_the_key_does(rule, &mut outbound.request.head.uri);
     let response = match forward.oneshot(outbound).await {
         Ok(response) => response,
-        Err(error) => return origin_failed(&error, &routed, CacheWord::Miss, reason),
+        Err(error) => return origin_failed(&error, routed, CacheWord::Miss, reason),
     };
     let exchanged = Exchanged { requested_at, received_at: rooms.clock.now() };
     let (head, body) = response.into_parts();
@@ -86,27 +87,27 @@ where
     if received.status != StatusCode::PARTIAL_CONTENT {
         let quest = Quest { reason, key, candidates: Candidates::new(), part: None };
         let audience = Audience::default();
-        let outcome = fetch::keep(rooms, &routed, rule, &quest, received, fetch, &audience);
-        return fetch::own(rooms, &routed, rule, &quest, outcome, &audience);
+        let outcome = fetch::keep(rooms, routed, rule, &quest, received, fetch, &audience);
+        return fetch::own(rooms, routed, rule, &quest, outcome, &audience);
     }
     let Received { fields, body, .. } = received;
-    match storable(rooms, &routed, rule, &fields, &body, exchanged) {
+    match storable(rooms, routed, rule, &fields, &body, exchanged) {
         Ok(response) => {
             let note = fetched(CacheWord::Miss, reason, head.status, Ok(&response), exchanged.received_at);
-            let carried = rooms.log.carry(&fetch, receive::tags(&routed, rule, &key, &fields));
+            let carried = rooms.log.carry(&fetch, receive::tags(routed, rule, &key, &fields));
             let joins = rooms
                 .store
                 .peek(&key.for_parts().text)
-                .and_then(|variants| rooms.select(&variants, &routed).0.cloned());
+                .and_then(|variants| rooms.select(&variants, routed).0.cloned());
             let pending = Pending {
                 joins,
-                ..Pending::new(rooms, (&routed, rule), key.for_parts(), response, carried, fetch)
+                ..Pending::new(rooms, (routed, rule), key.for_parts(), response, carried, fetch)
             };
-            answer(&routed, head.status, fields, Pump::stream(rooms, body, pending, &routed), note)
+            answer(routed, head.status, fields, Pump::stream(rooms, body, pending, routed), note)
         }
         Err(why) => {
             let note = fetched(CacheWord::Miss, reason, head.status, Err(why), exchanged.received_at);
-            answer(&routed, head.status, fields, AnswerBody::Origin(body), note)
+            answer(routed, head.status, fields, AnswerBody::Origin(body), note)
         }
     }
 }

@@ -48,6 +48,13 @@ impl Pending {
         if !response.headers.contains_key(CONTENT_LENGTH) && !body.is_empty() {
             response.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
+        let says = response.headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
+        if response.status == StatusCode::OK
+            && says.is_some_and(|length| length != body.len().to_string().as_bytes())
+        {
+            // The rest of a part had not the bytes that it said.
+            return;
+        }
         // Whether or not the origin announced them: this time they are known (RFC 9110 §6.6.2).
         if let Some(trailers) = &trailers {
             let names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();

@@ -9,7 +9,7 @@ use tower::Service;
 use super::fetch::{self, Quest};
 use super::flight::Entry;
 use super::service::{Errand, Rooms};
-use crate::exchange::{Answer, CacheWord, Interims, Outbound, Routed};
+use crate::exchange::{Answer, Interims, Outbound, Routed};
 use crate::origin::{OriginBody, OriginError};
 use crate::store::Stored;
 
@@ -39,15 +39,18 @@ pub(super) fn spawn<F>(
         let Some(rule) = routed.rule() else { return };
         let answer = match rooms.enter(&routed, rule, &quest) {
             Entry::Follow(_) => return,
-            Entry::Lead(leader) => leader.fly(&rooms, forward, Arc::new(routed), quest).answer().await,
-            Entry::Alone => Some(fetch::alone(&rooms, forward, &routed, &quest, None).await),
+            Entry::Lead(leader) => {
+                leader.behind().fly(&rooms, forward, Arc::new(routed), quest).answer().await
+            }
+            // Without a place it would be one more than there may be.
+            Entry::Alone => match rooms.flights.place() {
+                Some(place) => Some(fetch::alone(&rooms, forward, &routed, &quest, Some(place)).await),
+                None => return,
+            },
         };
-        // Of an origin that fails nobody asks the same again at once.
-        let failed = |answer: &Answer| {
-            answer.response.status().is_server_error()
-                || answer.note.as_ref().is_some_and(|note| note.word == CacheWord::Stale)
-        };
-        if answer.is_none_or(|answer| failed(&answer)) {
+        // Of an origin that fails, or whose answer is not to be stored, nobody asks the same again at once.
+        let refreshed = |answer: &Answer| answer.note.as_ref().is_some_and(|note| note.status.stored);
+        if !answer.is_some_and(|answer| refreshed(&answer)) {
             tokio::time::sleep(PAUSE).await;
         }
         drop(turn);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, RANGE};
+use http::header::{CONTENT_LENGTH, IF_RANGE, RANGE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
@@ -47,6 +47,12 @@ where
 {
     let slice = Slice::wanted_first(&routed.request.head.headers, size);
     let mut answer = one(rooms, forward.clone(), routed.only(slice, Cause::Client)).await;
+    let asked = &routed.request.head.headers;
+    let is_own_range = asked.contains_key(RANGE) && !asked.contains_key(IF_RANGE);
+    if answer.response.status() == StatusCode::RANGE_NOT_SATISFIABLE && !is_own_range {
+        // The client has not asked for it: nothing is there, or less than there was.
+        return fetch::pass(rooms, forward, routed, reason, Some(NotStored::Partial)).await;
+    }
     if answer.response.status() != StatusCode::PARTIAL_CONTENT {
         // Not modified, gone, failed; or whole.
         return answer;
@@ -92,8 +98,15 @@ where
     *answer.response.body_mut() = AnswerBody::Joined(Box::new(joined));
     *answer.response.status_mut() = status;
     *answer.response.headers_mut() = fields;
-    let feeder =
-        Feeder { rooms: Arc::clone(rooms), forward, routed, kind, head: Some((slice, body)), sender };
+    let feeder = Feeder {
+        rooms: Arc::clone(rooms),
+        forward,
+        routed,
+        kind,
+        origin: slice,
+        head: Some((slice, body)),
+        sender,
+    };
     tokio::spawn(feeder.run(bytes));
     answer
 }
@@ -142,7 +155,7 @@ impl Routed {
     /// The request for a slice of it. Only the first one is the client's own: with its conditions.
     fn only(&self, slice: Slice, cause: Cause) -> Self {
         let mut headers = self.request.head.headers.clone();
-        headers.remove(http::header::IF_RANGE);
+        headers.remove(IF_RANGE);
         headers.insert(RANGE, slice.to_range());
         let mut request = self.request.with(headers, RequestBody::empty());
         if self.request.cause != Cause::Refresh {
@@ -162,13 +175,17 @@ impl Routed {
 }
 
 /// What all slices have in common.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Kind {
     validators: Validators,
     complete: u64,
 }
 
 impl Kind {
+    fn agrees(&self, other: &Self) -> bool {
+        self.complete == other.complete && self.validators.agree(&other.validators)
+    }
+
     /// Of an answer; `None` if it is not this slice of something that can be put together.
     fn of(answer: &Answer, slice: Slice, rooms: &Rooms) -> Option<Self> {
         let headers = answer.response.headers();
@@ -185,6 +202,8 @@ struct Feeder<F> {
     forward: F,
     routed: Routed,
     kind: Kind,
+    /// The slice that this was told by.
+    origin: Slice,
     /// A slice that is there already.
     head: Option<(Slice, AnswerBody)>,
     sender: mpsc::Sender<Bytes>,
@@ -217,25 +236,26 @@ where
         }
         for cause in [Cause::Client, Cause::Refresh] {
             let answer = one(&self.rooms, self.forward.clone(), self.routed.further(slice, cause)).await;
-            if Kind::of(&answer, slice, &self.rooms).as_ref() == Some(&self.kind) {
+            if Kind::of(&answer, slice, &self.rooms).is_some_and(|kind| kind.agrees(&self.kind)) {
                 return Some(answer.response.into_body());
             }
             // What was stored of it may be older than the rest.
         }
         // The others are older than it: whoever comes next is to get them anew.
         tracing::debug!(route = %self.routed.route.name, "what was to be put together from slices has changed");
-        self.forget(first.index..slice.index, slice.size);
+        let origin = self.origin.index;
+        self.forget((first.index..slice.index).chain([origin]), slice.size);
         None
     }
 
-    fn forget(&self, indices: Range<u64>, size: u64) {
+    fn forget(&self, indices: impl Iterator<Item = u64>, size: u64) {
         let Some(rule) = self.routed.rule() else { return };
         let Ok(key) = self.rooms.key(&self.routed, rule, self.rooms.clock.now()) else { return };
         for index in indices {
             self.rooms.store.retain(&key.for_slice(Slice { index, size }).text, |stored| {
                 let response = &stored.response;
                 let validators = Validators::of(&response.headers, response.terms.received_at);
-                validators.as_ref() != Some(&self.kind.validators)
+                !validators.is_some_and(|validators| validators.agree(&self.kind.validators))
             });
         }
     }

@@ -136,6 +136,15 @@ impl Carried {
         joined
     }
 
+    /// The same, with the tags of another as well, which stood when this one's fetch began.
+    pub fn with_tags_of(mut self, other: &Self) -> Self {
+        let mut cells = std::mem::take(&mut self.cells).into_vec();
+        cells.extend(other.cells.iter().cloned());
+        let both = Self::new(self.as_of, cells, self.tag_bytes.max(other.tag_bytes));
+        both.note(self.noted());
+        both
+    }
+
     /// Whether this is one of its tags.
     pub fn carries(&self, cell: &Arc<TagCell>) -> bool {
         self.cells.binary_search_by_key(&Arc::as_ptr(cell), Arc::as_ptr).is_ok()

@@ -225,7 +225,7 @@ pub fn is_same_representation(stored: &StoredResponse, response: &HeaderMap) -> 
 }
 
 /// By what two responses with parts are known to have parts of the same representation: strong validators (RFC 9110 §8.8.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Validators {
     tag: Option<EntityTag>,
     modified: Option<Timestamp>,
@@ -240,6 +240,15 @@ impl Validators {
         let modified = date(LAST_MODIFIED)
             .filter(|&modified| is_single && is_strong(modified, date(http::header::DATE)));
         (tag.is_some() || modified.is_some()).then_some(Self { tag, modified })
+    }
+
+    /// Whether both are of the same representation: by their tags, if both have one.
+    pub fn agree(&self, other: &Self) -> bool {
+        match (&self.tag, &other.tag) {
+            (Some(own), Some(theirs)) => own == theirs,
+            (None, None) => self.modified == other.modified,
+            _ => false,
+        }
     }
 
     /// Whether the `Range` of a request is to be heard, as far as its `If-Range` says (§13.1.5): "exact match", by strong

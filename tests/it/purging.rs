@@ -574,3 +574,62 @@ async fn a_pattern_that_names_something_else_parts_nobody_from_a_fetch() {
     assert_eq!((first.body.as_str(), second.body.as_str()), ("a", "a"));
     assert_eq!(origin.count(), 1);
 }
+
+#[tokio::test]
+async fn a_confirmation_that_drops_a_tag_hides_nothing_from_a_purge_of_it() {
+    let origin = Origin::start().await;
+    let gate = Gate::closed();
+    let fields = |tags: &str| format!("Cache-Control: max-age=60\r\nETag: \"v1\"\r\nCache-Tag: {tags}\r\n");
+    let confirmed = Reply::raw(format!("HTTP/1.1 304 Not Modified\r\n{}\r\n", fields("a")));
+    origin.on(
+        "/p",
+        [Reply::ok(&fields("a, b"), "old"), confirmed.after(&gate), Reply::ok(&fields("a"), "new")],
+    );
+    let proxy = Proxy::in_front_of(&origin).await;
+    proxy.get("/p").await;
+    proxy.later(61);
+    let (_, late, ()) = tokio::join!(
+        proxy.get("/p"),
+        async {
+            proxy.until("fetches", 1).await;
+            assert_eq!(proxy.purge(r#"{ "tag": "b" }"#).await, 1);
+            proxy.get("/p").await
+        },
+        async {
+            proxy.until("fetches", 1).await;
+            while origin.count() < 2 {
+                tokio::task::yield_now().await;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            gate.open();
+        }
+    );
+    assert_eq!(late.body, "new");
+}
+
+#[tokio::test]
+async fn a_pattern_is_held_against_what_a_flight_was_fetched_for() {
+    let origin = Origin::start().await;
+    let gate = Gate::closed();
+    for target in ["/p?utm_source=x", "/p"] {
+        origin.on(target, [Reply::ok(FRESH, "old").after(&gate), Reply::ok(FRESH, "new")]);
+    }
+    let routes =
+        "  - { name: all, match: { path: \"/{*rest}\" }, upstream: app, cache: { drop_tracking: true } }\n";
+    let proxy = Proxy::with_routes(&origin, routes).await;
+    let (first, late, ()) = tokio::join!(
+        proxy.get("/p?utm_source=x"),
+        async {
+            proxy.until("fetches", 1).await;
+            proxy.purge(r#"{ "glob": "/p*" }"#).await;
+            proxy.get("/p").await
+        },
+        async {
+            proxy.until("fetches", 2).await;
+            gate.open();
+            gate.open();
+        }
+    );
+    assert_eq!(first.body, "old");
+    assert_eq!(late.body, "new");
+}

@@ -265,3 +265,46 @@ async fn a_slice_that_breaks_off_breaks_off_the_whole() {
     let all = client.read_to_end().await;
     assert!(all.ends_with("xyz"), "{}", all.len());
 }
+
+#[tokio::test]
+async fn the_end_of_what_has_changed_is_not_refused_for_ever() {
+    let origin = Origin::start().await;
+    let (old, new) = (media(), media().to_uppercase());
+    let changed = "Cache-Control: max-age=60\r\nETag: \"v2\"\r\n";
+    // The first slice is old; the last one is asked for twice, to be sure; then both are of the new one.
+    let replies =
+        [slice(&old, FRESH, 0), slice(&new, changed, 2), slice(&new, changed, 2), slice(&new, changed, 0)];
+    origin.on("/a", replies);
+    let proxy = with_ranges(&origin, SLICES, "").await;
+    proxy.get_with("/a", "Range: bytes=0-9\r\n").await;
+    let mut client = proxy.connect().await;
+    client.write("GET /a HTTP/1.1\r\nHost: a.test\r\nRange: bytes=-10\r\n\r\n").await;
+    assert!(client.read_to_end().await.ends_with("\r\n\r\n"), "nothing of two representations");
+    let next = proxy.get_with("/a", "Range: bytes=-10\r\n").await;
+    assert_eq!((next.status, next.body.as_str()), (206, &new[11_990..]));
+}
+
+#[tokio::test]
+async fn who_did_not_ask_for_a_range_is_not_told_that_there_is_none() {
+    let origin = Origin::start().await;
+    let none = Reply::status("416 Range Not Satisfiable", "Content-Range: bytes */0\r\n", "");
+    origin.on("/empty", [none, Reply::ok(FRESH, "")]);
+    let proxy = with_ranges(&origin, SLICES, "").await;
+    let response = proxy.get("/empty").await;
+    assert_eq!((response.status, response.body.as_str()), (200, ""));
+    assert_eq!(ranges_of(&origin), ["bytes=0-4095", "none"]);
+}
+
+#[tokio::test]
+async fn slices_with_one_tag_belong_together_whatever_their_dates() {
+    let origin = Origin::start().await;
+    let media = media();
+    let dated =
+        |date: &str| format!("{FRESH}Last-Modified: {date}\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
+    let dates =
+        ["Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:36 GMT", "Sat, 05 Nov 1994 08:00:00 GMT"];
+    let slices = [0, 1, 2].map(|index| slice(&media, &dated(dates[index]), index));
+    origin.on("/a", slices);
+    let proxy = with_ranges(&origin, SLICES, "").await;
+    assert!(proxy.get("/a").await.body == media);
+}
