@@ -12,7 +12,7 @@ use http_body_util::LengthLimitError;
 use super::AdminState;
 use super::api::answered;
 use super::problem::Problem;
-use crate::dispatch::Report;
+use crate::dispatch::{Means, Report};
 use crate::webhooks::{Accepted, Intake, Refused};
 
 /// Every path that is not the API's: a webhook's, or nobody's.
@@ -52,7 +52,8 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> (&'s
     let now = inner.clock.now();
     // Purging counts what was stored, which may take a while; not on a worker that serves.
     let taken = tokio::task::spawn_blocking(move || {
-        intake.take(&head.headers, &body, &inner.rules, &inner.rooms.invalidator, now)
+        let means = Means { invalidator: &inner.rooms.invalidator, warmer: &inner.warmer };
+        intake.take(&head.headers, &body, &inner.rules, &means, now)
     })
     .await;
     match taken {

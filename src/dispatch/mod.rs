@@ -3,13 +3,12 @@
 
 mod inline;
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use crate::invalidation::Invalidator;
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::{DispatcherName, Rule, Skipped};
+use crate::warm::Warmer;
 
 /// How many failures a report tells in words; the others are counted.
 const TOLD: usize = 5;
@@ -23,6 +22,9 @@ pub struct Report {
     pub matched: u64,
     /// How many targets were named.
     pub targets: usize,
+    /// Under which number `/v1/warm` tells how fetching again goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<u64>,
     /// Why nothing was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Skipped>,
@@ -51,10 +53,19 @@ impl Report {
     }
 }
 
+/// What it takes to do what rules say.
+#[derive(Clone, Copy, Debug)]
+pub struct Means<'a> {
+    /// Purges.
+    pub invalidator: &'a Invalidator,
+    /// Fetches again.
+    pub warmer: &'a Warmer,
+}
+
 /// Runs a rule that listens to an event, where the rule says.
-pub fn run(rule: &Rule, event: &Event, invalidator: &Arc<Invalidator>) -> Report {
+pub fn run(rule: &Rule, event: &Event, means: &Means<'_>) -> Report {
     let report = match rule.dispatcher {
-        DispatcherName::Inline => inline::run(rule, event, invalidator),
+        DispatcherName::Inline => inline::run(rule, event, means),
     };
     let skipped = report.skipped.as_ref().map(ToString::to_string);
     if report.is_incomplete() {

@@ -71,6 +71,8 @@ pub enum DispatcherName {
 pub enum Action {
     /// Forget what this names.
     Purge(TargetTemplate),
+    /// Fetch again what is stored of it.
+    Refresh(TargetTemplate),
 }
 
 /// A purge target whose names are fixed and whose values have holes (`{field}`), filled from the rule's fields.
@@ -124,11 +126,13 @@ pub enum Skipped {
     FieldMissing(String),
 }
 
-/// What an event makes a rule forget.
+/// What an event makes a rule forget, or fetch again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
-    /// Each once.
+    /// What is to be forgotten, each once.
     pub targets: Vec<Target>,
+    /// What is to be fetched again, each once.
+    pub refreshed: Vec<Target>,
     /// Whether it names more than [`MAX_TARGETS`] things, so that what they belong to stands for them.
     pub widened: bool,
 }
@@ -158,7 +162,11 @@ impl Rule {
         let values = self.values(event)?;
         let mut named = Named::default();
         let mut left = MAX_TARGETS;
-        for Action::Purge(template) in &self.actions {
+        for action in &self.actions {
+            let (template, into) = match action {
+                Action::Purge(template) => (template, &mut named.targets),
+                Action::Refresh(template) => (template, &mut named.refreshed),
+            };
             let targets = match template.combinations(&values, left) {
                 Some(combinations) => {
                     left -= combinations.len();
@@ -170,8 +178,8 @@ impl Rule {
                 }
             };
             for target in targets {
-                if !named.targets.contains(&target) {
-                    named.targets.push(target);
+                if !into.contains(&target) {
+                    into.push(target);
                 }
             }
         }

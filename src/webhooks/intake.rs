@@ -3,8 +3,6 @@
 //! Senders differ in what they make of an answer; what is safe for all of them is 200 with JSON for whatever was
 //! understood (also when nothing matched), 401 for what is not believed, 400 for what cannot be read, and never 410.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::Serialize;
@@ -14,8 +12,7 @@ use super::deliveries::Deliveries;
 use super::signature::{Signature, SignatureError};
 use super::{Hook, Preset};
 use crate::clock::Timestamp;
-use crate::dispatch::{self, Report};
-use crate::invalidation::Invalidator;
+use crate::dispatch::{self, Means, Report};
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::Rule;
 
@@ -71,7 +68,7 @@ impl Intake {
         headers: &HeaderMap,
         body: &Bytes,
         rules: &[Rule],
-        invalidator: &Arc<Invalidator>,
+        means: &Means<'_>,
         now: Timestamp,
     ) -> Result<Accepted, Refused> {
         let id = match self.hook.preset {
@@ -96,7 +93,7 @@ impl Intake {
             return Ok(accepted(true, Vec::new()));
         };
         let listening = rules.iter().filter(|rule| rule.listens_to(&event));
-        let reports = listening.map(|rule| dispatch::run(rule, &event, invalidator)).collect();
+        let reports = listening.map(|rule| dispatch::run(rule, &event, means)).collect();
         underway.done(now);
         Ok(accepted(false, reports))
     }

@@ -151,3 +151,32 @@ async fn what_cannot_be_read_is_refused() {
         404
     );
 }
+
+#[tokio::test]
+async fn a_change_has_what_shows_it_fetched_again() {
+    let origin = Origin::start().await;
+    let yaml = YAML.replace("- purge: { tag: \"article:{slug}\" }", "- refresh: { tag: \"article:{slug}\" }");
+    let proxy = Proxy::with_yaml(&origin, &yaml).await;
+    for target in ["/", "/articles/a", "/articles/c"] {
+        origin.on(target, [Reply::ok("", "old"), Reply::ok("", "new")]);
+        proxy.get(target).await;
+    }
+    let body = changed(json!({"slug": "a", "title": "A"}), json!({"slug": "b", "title": "A"}));
+    let said = answer(&deliver(&proxy, "1", &body).await);
+    let rule = &said["rules"][0];
+    assert_eq!((&rule["matched"], &rule["targets"]), (&json!(1), &json!(3)), "{said}");
+    let path = format!("/v1/warm/{}", rule["refresh"]);
+    loop {
+        let progress: Value = serde_json::from_str(&proxy.admin("GET", &path, "").await.body).unwrap();
+        if progress["state"] == "done" {
+            assert_eq!((&progress["total"], &progress["warmed"]), (&json!(1), &json!(1)), "{progress}");
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let fetched = origin.count();
+    let page = proxy.get("/articles/a").await;
+    assert_eq!((page.body.as_str(), page.x_cache().as_str()), ("new", "HIT"));
+    assert_eq!(proxy.get("/articles/c").await.body, "old");
+    assert_eq!(origin.count(), fetched);
+}

@@ -244,12 +244,19 @@ impl RuleCompiler<'_, '_> {
     fn actions(&self, problems: &mut Problems) -> Vec<Action> {
         let Some(list) = self.section.r#do.value() else { return Vec::new() };
         if list.is_empty() {
-            problems.add(self.section.r#do.span(), "a rule that does nothing").help("give it a `purge`");
+            problems
+                .add(self.section.r#do.span(), "a rule that does nothing")
+                .help("give it a `purge` or a `refresh`");
         }
         items(list)
-            .filter_map(|(action, _)| {
-                let target = action.purge.value()?;
-                self.target(target, action.purge.span(), problems).map(Action::Purge)
+            .filter_map(|(action, span)| {
+                let members = [("purge", action.purge.span()), ("refresh", action.refresh.span())];
+                let (given, make): (_, fn(_) -> _) =
+                    match exactly_one("what the rule does", span, &members, problems)? {
+                        "purge" => (&action.purge, Action::Purge),
+                        _ => (&action.refresh, Action::Refresh),
+                    };
+                self.target(given.value()?, given.span()?, problems).map(make)
             })
             .collect()
     }

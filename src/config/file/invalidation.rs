@@ -110,10 +110,13 @@ choice! {
 }
 
 section! {
-    /// What a rule does.
+    /// What a rule does: one of these.
     struct Action {
         /// Makes stored responses unusable.
-        purge: Required<PurgeTarget>,
+        purge: Optional<PurgeTarget>,
+        /// Fetches what is stored again, by the requests that led to it. Unless it is purged as well, it is served until the
+        /// new is there.
+        refresh: Optional<PurgeTarget>,
     }
 }
 
