@@ -11,7 +11,7 @@ TESTER := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo "nextest run 
 test: unit doctest django conformance
 
 unit:
-	$(CARGO) $(TESTER) --workspace --lib --bins --tests
+	$(CARGO) $(TESTER) --workspace --tests
 
 doctest:
 	$(CARGO) test --doc
