@@ -4,6 +4,7 @@ pub mod apply;
 mod ban;
 mod condition;
 pub mod event;
+mod like;
 pub mod log;
 pub mod history;
 mod naming;
