@@ -58,9 +58,11 @@ bench:
 bench-collapse:
 	$(CARGO) bench --bench collapse
 
-# Readers against purges, beside Varnish where it is installed. Fails if an answer is older than an acknowledged purge.
+# Readers against purges, beside Varnish where it is installed; fails if an answer is older than an acknowledged purge. Then
+# what purges cost, by how much is stored and how much they match.
 bench-purge:
 	$(CARGO) bench --bench purge_race
+	$(CARGO) bench --bench purge_cost
 
 # Every fuzz target for a minute; needs cargo-fuzz and a nightly toolchain. FUZZ_SECONDS=3600: for longer.
 FUZZ_SECONDS ?= 60

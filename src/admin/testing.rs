@@ -122,6 +122,7 @@ impl Admin {
 
     /// Whether anything is stored for the path.
     pub(super) fn has(&self, path: &str) -> bool {
+        self.state.0.rooms.invalidator.reclaim();
         self.state
             .0
             .rooms

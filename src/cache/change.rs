@@ -130,10 +130,12 @@ async fn invalidate(rooms: &Rooms, tags: Vec<Tag>) -> Option<Appended> {
         return None;
     }
     let invalidator = Arc::clone(&rooms.invalidator);
-    // A large purge may be under way, and is waited for; not on a worker that serves.
-    let done = tokio::task::spawn_blocking(move || invalidator.purge_changed(&tags)).await;
-    done.unwrap_or_else(|error| {
-        tracing::error!(%error, "what an unsafe request changed was not invalidated");
-        None
-    })
+    // If much is being purged, it is waited for; not on a worker that serves.
+    match tokio::task::spawn_blocking(move || invalidator.purge_changed(&tags)).await {
+        Ok(appended) => Some(appended),
+        Err(error) => {
+            tracing::error!(%error, "what an unsafe request changed was not invalidated");
+            None
+        }
+    }
 }

@@ -1,24 +1,24 @@
-//! Carrying out an invalidation: append it to the log, then give memory back and count.
+//! Carrying out an invalidation: append it to the log, count, then give memory back.
 //!
 //! The append is the invalidation: once it has returned, nothing older is usable, however many stored responses
-//! carry the tag. What follows only finds out how many that were, and removes them.
+//! carry the tag. What follows only finds out how many that were, and [removes](super::reclaim) them.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::history::History;
-use super::log::Named as Appending;
 use super::log::lock;
 use super::naming::{self, Named};
-use super::{Appended, Log, Marks, Pattern, Position, Standing, Strength, Tag, TagCell, Target};
+use super::reclaim::{Count, Known, Reclaimer};
+use super::{Appended, Log, Position, Standing, Strength, Tag, Target};
 use crate::clock::{Clock, Stopwatch};
 use crate::routes::Table;
 use crate::store::{Asked, Memory, Stored};
 
 pub use super::naming::{PurgeError, tags_of, tags_of_groups, tags_of_invalidated_groups};
 
-/// Carries out invalidations, one at a time, so that every stored response is counted by exactly one.
+/// Carries out invalidations, so that every stored response is counted by exactly one.
 #[derive(Debug)]
 pub struct Invalidator {
     log: Arc<Log>,
@@ -26,7 +26,9 @@ pub struct Invalidator {
     routes: Arc<Table>,
     clock: Clock,
     history: History,
-    reclaiming: Mutex<()>,
+    reclaimer: Reclaimer,
+    /// Held from the append until its work is queued: the work is done in the order of the log.
+    order: Mutex<()>,
 }
 
 /// What a purge answers.
@@ -63,7 +65,8 @@ pub struct Preview {
 impl Invalidator {
     /// Invalidates what is in `store`, by `log`; `routes` says what names mean.
     pub fn new(log: Arc<Log>, store: Arc<Memory>, routes: Arc<Table>, clock: Clock) -> Self {
-        Self { log, store, routes, clock, history: History::default(), reclaiming: Mutex::new(()) }
+        let reclaimer = Reclaimer::new(Arc::clone(&log), Arc::clone(&store));
+        Self { log, store, routes, clock, history: History::default(), reclaimer, order: Mutex::new(()) }
     }
 
     /// Once this returns, nothing that any target names and whose fetch began before is ever served again; or, softly, only
@@ -74,7 +77,7 @@ impl Invalidator {
     /// # Errors
     /// A target that names nothing the configuration has. Then nothing has been purged.
     pub fn purge(&self, by: &str, targets: &[Target], strength: Strength) -> Result<Purged, PurgeError> {
-        let purged = self.append_and_reclaim(&self.named(targets)?, strength).1;
+        let purged = self.carry_out(&self.named(targets)?, strength);
         self.history.add(self.clock.now(), by, targets, strength, &purged);
         Ok(purged)
     }
@@ -136,28 +139,13 @@ impl Invalidator {
 
     /// What is stored, is not dead, and is named by any of these.
     fn matched(&self, known: &[Known]) -> Vec<Arc<Stored>> {
-        let keys = self.keys(known);
+        let keys: HashSet<_> = known.iter().flat_map(|known| known.keys(&self.store)).collect();
         let variants = keys.iter().filter_map(|key| self.store.peek(key));
         let stored = variants.flat_map(|variants| variants.stored.clone());
         let is_named = |stored: &Arc<Stored>| {
             known.iter().any(|known| known.names(stored)) && stored.standing(&self.log) != Standing::Dead
         };
         stored.filter(is_named).collect()
-    }
-
-    /// The keys under which something may lie that is named by any of these.
-    fn keys<'k>(&self, known: impl IntoIterator<Item = &'k Known>) -> HashSet<Arc<str>> {
-        let mut keys = HashSet::new();
-        for known in known {
-            match known {
-                Known::Cells(cells) => keys.extend(cells.iter().flat_map(|cell| cell.members())),
-                Known::Like(Pattern { groups, .. }) if let Some(group) = groups.first() => {
-                    keys.extend(group.iter().flat_map(|cell| cell.members()));
-                }
-                Known::Like(_) | Known::Everything => keys.extend(self.store.iter().map(|(key, _)| key)),
-            }
-        }
-        keys
     }
 
     /// Checks a target without purging anything.
@@ -189,12 +177,28 @@ impl Invalidator {
 
     /// Invalidates what carries any of these tags.
     pub fn purge_tags(&self, tags: &[Tag]) -> Purged {
-        self.append_and_reclaim(&[Named::Tags(tags.to_vec())], Strength::Hard).1
+        self.carry_out(&[Named::Tags(tags.to_vec())], Strength::Hard)
     }
 
-    /// Invalidates what an unsafe request may have changed (RFC 9111 §4.4); `None` if that is nothing.
-    pub fn purge_changed(&self, tags: &[Tag]) -> Option<Appended> {
-        self.append_and_reclaim(&[Named::Tags(tags.to_vec())], Strength::Hard).0.pop()
+    /// Invalidates what an unsafe request may have changed (RFC 9111 §4.4).
+    pub fn purge_changed(&self, tags: &[Tag]) -> Appended {
+        let order = lock(&self.order);
+        let appended = [self.log.append(tags, Strength::Hard)];
+        // Nobody asks how many those are.
+        self.reclaimer.add(&appended, Vec::new());
+        drop(order);
+        let [appended] = appended;
+        appended
+    }
+
+    /// Gives back the memory of all that has been purged.
+    pub fn reclaim(&self) {
+        self.reclaimer.reclaim();
+    }
+
+    /// Ready once there is something to [reclaim](Self::reclaim).
+    pub async fn reclaimable(&self) {
+        self.reclaimer.due().await;
     }
 
     /// What is stored for a URI carries one of these. `host` and `path` are normalised.
@@ -207,11 +211,24 @@ impl Invalidator {
         naming::tags_of_normal_host(host, &self.routes)
     }
 
-    /// Appends, then reclaims and counts.
-    fn append_and_reclaim(&self, named: &[Named], strength: Strength) -> (Vec<Appended>, Purged) {
+    /// Appends and counts.
+    fn carry_out(&self, named: &[Named], strength: Strength) -> Purged {
         let stopwatch = Stopwatch::start();
-        // Held from before the append: two that overlap could not say which of them made a response unusable.
-        let reclaiming = lock(&self.reclaiming);
+        let order = lock(&self.order);
+        // What is still to be noted of earlier ones is in no tally.
+        let is_tallied = self.reclaimer.is_idle();
+        let appended = self.append(named, strength);
+        let position = self.log.head();
+        let each: Vec<_> = named.iter().map(|named| self.known(named.clone())).collect();
+        let tallied = if is_tallied { Count::tallied(&appended, &each) } else { None };
+        let counted = self.reclaimer.add(&appended, each);
+        drop(order);
+        let Count { matched, bytes, each } = tallied.unwrap_or_else(|| self.reclaimer.count(&counted));
+        Purged { position, matched, bytes, each, took: stopwatch.elapsed() }
+    }
+
+    /// Appends all of it. When this returns, it has happened.
+    fn append(&self, named: &[Named], strength: Strength) -> Vec<Appended> {
         let mut tags = Vec::new();
         let mut appended = Vec::new();
         for named in named {
@@ -224,92 +241,7 @@ impl Invalidator {
         if !tags.is_empty() {
             appended.push(self.log.append(&tags, strength));
         }
-        let known = |appended: &Appended| match &appended.named {
-            Appending::Cells(cells) => Known::Cells(cells.iter().map(|(cell, _)| Arc::clone(cell)).collect()),
-            Appending::Like(ban) => Known::Like(ban.pattern.clone()),
-            Appending::Everything => Known::Everything,
-        };
-        let with_known = |appended| {
-            let known = known(&appended);
-            (appended, known)
-        };
-        let batch = Batch(appended.into_iter().map(with_known).collect());
-        let each: Vec<_> = named.iter().map(|named| self.known(named.clone())).collect();
-        let mut purged = Purged {
-            position: self.log.head(),
-            matched: 0,
-            bytes: 0,
-            each: vec![0; each.len()],
-            took: Duration::ZERO,
-        };
-        for key in self.keys(batch.0.iter().map(|(_, known)| known)) {
-            self.reclaim(&key, &batch, &each, &mut purged);
-        }
-        for (appended, _) in &batch.0 {
-            if let Appending::Like(ban) = &appended.named {
-                self.log.swept(ban);
-            }
-        }
-        drop(reclaiming);
-        purged.took = stopwatch.elapsed();
-        (batch.0.into_iter().map(|(appended, _)| appended).collect(), purged)
-    }
-
-    /// Removes what is dead under a key, and counts what these appends struck.
-    fn reclaim(&self, key: &str, batch: &Batch, each: &[Known], purged: &mut Purged) {
-        let Some(variants) = self.store.peek(key) else { return };
-        for stored in &variants.stored {
-            if batch.struck(stored) {
-                purged.matched += 1;
-                purged.bytes += u64::from(stored.weight);
-                for (count, target) in purged.each.iter_mut().zip(each) {
-                    *count += u64::from(target.names(stored));
-                }
-            }
-            stored.settle(&self.log);
-        }
-        // By its standing, not by what was found above: what has been stored since then stays.
-        self.store.retain(key, |stored| stored.standing(&self.log) != Standing::Dead);
-    }
-}
-
-/// What is named, in cells.
-enum Known {
-    Cells(Vec<Arc<TagCell>>),
-    Like(Pattern<Arc<TagCell>>),
-    Everything,
-}
-
-impl Known {
-    fn names(&self, stored: &Stored) -> bool {
-        match self {
-            Self::Cells(cells) => cells.iter().any(|cell| stored.carried.carries(cell)),
-            Self::Like(pattern) => pattern.matches(&stored.carried, &stored.subject()),
-            Self::Everything => true,
-        }
-    }
-}
-
-/// What was appended together, and what that names.
-struct Batch(Vec<(Appended, Known)>);
-
-impl Batch {
-    /// Whether it is what made a stored response unusable, or stale.
-    fn struck(&self, stored: &Stored) -> bool {
-        let carried = &stored.carried;
-        let Some((first, _)) = self.0.first() else { return false };
-        let names =
-            |(appended, known): &(Appended, Known)| carried.as_of < appended.position && known.names(stored);
-        if !self.0.iter().any(names) {
-            return false;
-        }
-        // What was so already is not counted again.
-        let before = |cell| self.0.iter().find_map(|(appended, _)| appended.before(cell));
-        let cells = carried.cells.iter().map(|cell| before(cell).unwrap_or_else(|| cell.marks()));
-        let marks = cells.fold(first.floors_before, Marks::or);
-        let was_dead = marks.hard > carried.as_of;
-        let was_stale = marks.soft > carried.as_of || carried.noted() == Standing::Softened;
-        !was_dead && (first.strength == Strength::Hard || !was_stale)
+        appended
     }
 }
 
@@ -321,7 +253,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::invalidation::Fetch;
-    use crate::invalidation::Strength::Hard;
+    use crate::invalidation::Strength::{Hard, Soft};
     use crate::keys::Key;
     use crate::semantics::storing::LifetimeSource;
     use crate::semantics::vary::Selecting;
@@ -382,6 +314,7 @@ mod tests {
                 Stored::new(stored_key, response, Bytes::from_static(b"body"), carried, Arc::new(asked));
             let stored = Arc::new(stored);
             let weight = u64::from(stored.weight);
+            stored.settle(&self.log);
             self.store.insert(stored);
             weight
         }
@@ -400,6 +333,7 @@ mod tests {
 
         /// How many variants are left.
         fn left(&self) -> usize {
+            self.invalidator.reclaim();
             self.store.iter().map(|(_, variants)| variants.stored.len()).sum()
         }
     }
@@ -449,6 +383,52 @@ mod tests {
         assert_eq!(rooms.everything(), 1);
         rooms.store("k", "en", "d", &fetch);
         assert_eq!((rooms.purge("d"), rooms.everything()), (0, 0));
+    }
+
+    #[test]
+    fn it_is_counted_alike_whether_or_not_the_work_of_earlier_ones_is_done() {
+        for is_done in [false, true] {
+            let rooms = rooms();
+            let purge = |tag: &str, strength| {
+                let purged = rooms.invalidator.purge("test", &[Target::Tag(tag.into())], strength).unwrap();
+                if is_done {
+                    rooms.invalidator.reclaim();
+                }
+                purged.matched
+            };
+            for key in ["k", "l", "m"] {
+                rooms.fetch_and_store(key, &format!("all {key}"));
+            }
+            assert_eq!(purge("k", Hard), 1);
+            assert_eq!((purge("l", Soft), purge("l", Soft)), (1, 0));
+            assert_eq!((purge("all", Soft), purge("all", Hard)), (1, 2));
+            assert_eq!((purge("all", Hard), rooms.everything(), rooms.left()), (0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn each_target_has_its_own_count() {
+        let rooms = rooms();
+        for (key, tags) in [("k", "a"), ("l", "a b"), ("m", "c")] {
+            rooms.fetch_and_store(key, tags);
+        }
+        let purge = |tags: &[&str]| {
+            let targets: Vec<_> = tags.iter().map(|tag| Target::Tag((*tag).into())).collect();
+            let purged = rooms.invalidator.purge("test", &targets, Hard).unwrap();
+            (purged.matched, purged.each)
+        };
+        assert_eq!(purge(&["c", "d"]), (1, vec![1, 0]));
+        assert_eq!(purge(&["b", "a", "c"]), (2, vec![1, 2, 0]));
+    }
+
+    #[test]
+    fn what_was_replaced_or_evicted_counts_no_more_though_somebody_reads_it() {
+        let rooms = rooms();
+        rooms.fetch_and_store("k", "a");
+        let read = rooms.store.get("k").unwrap();
+        rooms.fetch_and_store("k", "a");
+        assert_eq!(rooms.purge("a"), 1);
+        drop(read);
     }
 
     #[test]

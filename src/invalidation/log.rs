@@ -36,6 +36,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use super::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
+use super::tag::Before;
 use super::{Ban, Carried, Pattern, Tag, TagCell};
 
 /// A place in the log; 0 is before the first invalidation.
@@ -162,8 +163,8 @@ pub struct Appended {
 /// What an append named.
 #[derive(Debug)]
 pub enum Named {
-    /// The cell of each tag, once, with the newest positions that had named it before. Ordered by address.
-    Cells(Vec<(Arc<TagCell>, Marks)>),
+    /// The cell of each tag, once, with what there was before. Ordered by address.
+    Cells(Vec<(Arc<TagCell>, Before)>),
     /// What is like a pattern.
     Like(Arc<Ban>),
     /// All of it.
@@ -175,7 +176,7 @@ impl Appended {
     pub fn before(&self, cell: &Arc<TagCell>) -> Option<Marks> {
         let Named::Cells(cells) = &self.named else { return None };
         let found = cells.binary_search_by_key(&Arc::as_ptr(cell), |(own, _)| Arc::as_ptr(own));
-        found.ok().map(|at| cells[at].1)
+        found.ok().map(|at| cells[at].1.marks)
     }
 }
 
@@ -252,7 +253,7 @@ impl Log {
             let cell = self.cell(tag.clone());
             let before = cell.invalidate(position, strength);
             // A tag that is named twice finds its own position the second time.
-            if before.newest() != position {
+            if before.marks.newest() != position {
                 cells.push((cell, before));
             }
         }

@@ -16,12 +16,51 @@ pub struct Carried {
     pub cells: Box<[Arc<TagCell>]>,
     /// The head it was last found usable against. Only an optimisation: losing a write means looking again.
     checked: AtomicU64,
-    /// What has been [noted](Self::note).
-    noted: AtomicU8,
+    /// A [`State`].
+    state: AtomicU8,
     /// Its share of its tags and their cells, in bytes.
     tag_bytes: usize,
-    /// The key under which its tags know it.
-    stored_under: OnceLock<Arc<str>>,
+    /// The key under which its tags know it, and the bytes it accounts for.
+    stored: OnceLock<(Arc<str>, u32)>,
+}
+
+/// What has been [noted](Carried::note), and whether it is stored. Each change of it is told to all its tags.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct State {
+    noted: Standing,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Nowhere,
+    Stored,
+    Left,
+}
+
+impl State {
+    fn to_bits(self) -> u8 {
+        (self.place as u8) << 2 | self.noted as u8
+    }
+
+    fn of_bits(bits: u8) -> Self {
+        let noted = match bits & 3 {
+            0 => Standing::Usable,
+            1 => Standing::Softened,
+            _ => Standing::Dead,
+        };
+        let place = match bits >> 2 {
+            0 => Place::Nowhere,
+            1 => Place::Stored,
+            _ => Place::Left,
+        };
+        Self { noted, place }
+    }
+
+    /// How it stands among what is stored, if it is.
+    fn as_stored(self) -> Option<Standing> {
+        (self.place == Place::Stored).then_some(self.noted)
+    }
 }
 
 /// Whether a stored response may be used.
@@ -42,9 +81,9 @@ impl Carried {
     pub(super) fn new(as_of: Position, mut cells: Vec<Arc<TagCell>>, tag_bytes: usize) -> Self {
         cells.sort_unstable_by_key(Arc::as_ptr);
         cells.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        let (checked, stored_under) = (AtomicU64::new(NEVER), OnceLock::new());
-        let noted = AtomicU8::new(Standing::Usable as u8);
-        Self { as_of, cells: cells.into(), checked, noted, tag_bytes, stored_under }
+        let state = State { noted: Standing::Usable, place: Place::Nowhere };
+        let (checked, state) = (AtomicU64::new(NEVER), AtomicU8::new(state.to_bits()));
+        Self { as_of, cells: cells.into(), checked, state, tag_bytes, stored: OnceLock::new() }
     }
 
     /// The same of something of which nothing is known but this: a ban that could be meant is.
@@ -83,17 +122,40 @@ impl Carried {
     /// To be done of whatever may have been looked up, before that: a reader may have it in hand, and look at the log later.
     pub fn note(&self, standing: Standing) {
         if standing != Standing::Usable {
-            self.noted.fetch_max(standing as u8, Ordering::AcqRel);
+            self.change(|state| State { noted: state.noted.max(standing), ..state });
             self.checked.store(NEVER, Ordering::Release);
         }
     }
 
     /// What has been noted.
     pub fn noted(&self) -> Standing {
-        match self.noted.load(Ordering::Acquire) {
-            noted if noted == Standing::Usable as u8 => Standing::Usable,
-            noted if noted == Standing::Softened as u8 => Standing::Softened,
-            _ => Standing::Dead,
+        State::of_bits(self.state.load(Ordering::Acquire)).noted
+    }
+
+    fn change(&self, to: impl Fn(State) -> State) {
+        let mut bits = self.state.load(Ordering::Acquire);
+        loop {
+            let (before, after) = (State::of_bits(bits), to(State::of_bits(bits)));
+            if before == after {
+                return;
+            }
+            let changed =
+                self.state.compare_exchange(bits, after.to_bits(), Ordering::AcqRel, Ordering::Acquire);
+            match changed {
+                Ok(_) => return self.tell(before.as_stored(), after.as_stored()),
+                Err(meanwhile) => bits = meanwhile,
+            }
+        }
+    }
+
+    fn tell(&self, from: Option<Standing>, to: Option<Standing>) {
+        if from == to {
+            return;
+        }
+        if let Some(stored) = self.stored.get() {
+            for cell in &self.cells {
+                cell.moved(stored, from, to);
+            }
         }
     }
 
@@ -150,16 +212,20 @@ impl Carried {
         self.cells.binary_search_by_key(&Arc::as_ptr(cell), Arc::as_ptr).is_ok()
     }
 
-    /// Makes `key` a member of all its tags, until this is dropped. Only the first call does.
+    /// Makes it a member of all its tags: under this key, of so many bytes, until it has [left](Self::left). Only the first
+    /// call does.
     ///
     /// To be called before the response is put where a purge can find it: a purge that comes between finds nothing
     /// under the key and says so truthfully, whereas one that is nobody's member would be purged uncounted.
-    pub fn stored_under(&self, key: &Arc<str>) {
-        if self.stored_under.set(Arc::clone(key)).is_ok() {
-            for cell in &self.cells {
-                cell.add_member(key);
-            }
+    pub fn stored_under(&self, key: &Arc<str>, bytes: u32) {
+        if self.stored.set((Arc::clone(key), bytes)).is_ok() {
+            self.change(|state| State { place: Place::Stored, ..state });
         }
+    }
+
+    /// It is no longer stored, though somebody may still be reading it.
+    pub fn left(&self) {
+        self.change(|state| State { place: Place::Left, ..state });
     }
 
     /// The bytes this accounts for: the references, a place in each tag's members, and its share of the tags.
@@ -172,11 +238,7 @@ impl Carried {
 
 impl Drop for Carried {
     fn drop(&mut self) {
-        if let Some(key) = self.stored_under.get() {
-            for cell in &self.cells {
-                cell.remove_member(key);
-            }
-        }
+        self.left();
     }
 }
 
@@ -186,12 +248,13 @@ mod tests {
     use crate::invalidation::Strength::{Hard, Soft};
     use crate::invalidation::Tag;
     use crate::invalidation::log::Named;
+    use crate::invalidation::tag::Before;
 
     fn log() -> Arc<Log> {
         Arc::new(Log::new(1000))
     }
 
-    fn cells_of(appended: &Appended) -> &[(Arc<TagCell>, Marks)] {
+    fn cells_of(appended: &Appended) -> &[(Arc<TagCell>, Before)] {
         match &appended.named {
             Named::Cells(cells) => cells,
             Named::Like(_) | Named::Everything => &[],
@@ -388,7 +451,7 @@ mod tests {
         let key: Arc<str> = "k".into();
         let store = |names: &[&str]| {
             let carried = log.carry(&log.begin_fetch(), names.iter().copied().map(tag));
-            carried.stored_under(&key);
+            carried.stored_under(&key, 1);
             carried
         };
         let members = |name| cells_of(&log.append(&[tag(name)], Hard))[0].0.members().len();

@@ -1,17 +1,20 @@
 //! Tags: everything that can be invalidated as a group is one, and has a cell that remembers it. PURE.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use super::log::lock;
+use super::members::{Members, Tally};
 use super::sync::{AtomicU64, Mutex, Ordering};
-use super::{Marks, Position, Strength};
+use super::{Marks, Position, Standing, Strength};
 use crate::keys::escape;
 use crate::uri::without_default_port;
 
 /// How long the text of a tag may be, in bytes.
 const MAX_BYTES: usize = 256;
+
+/// What a place in the log takes at most, in bytes.
+pub const PLACE_BYTES: usize = 256;
 
 /// The name of a group: `url:…`, `any-query:…`, `host:…`, `route:…`, `key:…`, `namespace:…`, `tag:…`, `group:…`,
 /// `key-partition:…`, `route-partition:…`. Readable, and injective: what is inside can never look like another kind's
@@ -104,7 +107,7 @@ impl Tag {
         self.0.len() + size_of::<TagCell>() + OVERHEAD
     }
 
-    /// In how many places of the log it stands, so to speak: a long one takes the room of several.
+    /// In how many places of the log it stands, so to speak, each of [`PLACE_BYTES`] at most: a long one takes several.
     pub(super) fn places(&self) -> usize {
         1 + self.0.len() / 64
     }
@@ -137,9 +140,7 @@ impl fmt::Display for Tag {
 pub struct TagCell {
     hard: AtomicU64,
     soft: AtomicU64,
-    /// The keys of the stored responses that carry the tag, each with their number (variants, and those that are
-    /// just being replaced): for counting and for giving memory back. Never what makes a purge correct.
-    members: Mutex<HashMap<Arc<str>, usize, foldhash::quality::RandomState>>,
+    members: Mutex<Members>,
 }
 
 impl TagCell {
@@ -158,46 +159,43 @@ impl TagCell {
         Marks { hard: self.hard(), soft: self.soft() }
     }
 
-    /// Notes an invalidation; the newest before it. Only while the log is appended to.
-    pub(super) fn invalidate(&self, position: Position, strength: Strength) -> Marks {
-        let before = self.marks();
+    /// Notes an invalidation; what there was before it. Only while the log is appended to.
+    pub(super) fn invalidate(&self, position: Position, strength: Strength) -> Before {
+        // Counted and noted at once: what is stored from now on and struck all the same is found out by whoever stores it.
+        let members = lock(&self.members);
+        let before = Before { marks: self.marks(), struck: members.struck_by(strength) };
         let mark = match strength {
             Strength::Hard => &self.hard,
             Strength::Soft => &self.soft,
         };
         mark.fetch_max(position.0, Ordering::AcqRel);
+        drop(members);
         before
     }
 
-    /// One more response that carries this tag is stored under `key`.
-    pub(super) fn add_member(&self, key: &Arc<str>) {
-        *lock(&self.members).entry(Arc::clone(key)).or_default() += 1;
-    }
-
-    /// One less is.
-    pub(super) fn remove_member(&self, key: &str) {
-        let mut members = lock(&self.members);
-        if let Some(number) = members.get_mut(key) {
-            *number -= 1;
-            if *number == 0 {
-                members.remove(key);
-                // A tag that everything carried once must not keep the room for ever.
-                if members.capacity() > 1024 && members.len() < members.capacity() / 8 {
-                    members.shrink_to_fit();
-                }
-            }
-        }
+    /// One of those stored that carry this tag stands otherwise than before, or comes or goes.
+    pub(super) fn moved(&self, one: &(Arc<str>, u32), from: Option<Standing>, to: Option<Standing>) {
+        lock(&self.members).moved(one, from, to);
     }
 
     /// How many keys there are under which something that carries this tag is stored.
     pub fn number(&self) -> usize {
-        lock(&self.members).len()
+        lock(&self.members).number_of_keys()
     }
 
     /// The keys under which something that carries this tag is, or was until just now, stored.
     pub fn members(&self) -> Vec<Arc<str>> {
-        lock(&self.members).keys().cloned().collect()
+        lock(&self.members).keys()
     }
+}
+
+/// What there was of a tag when it was invalidated.
+#[derive(Clone, Copy, Debug)]
+pub struct Before {
+    /// The newest invalidations that had named it.
+    pub marks: Marks,
+    /// What was stored and carried it, if it was not noted to be as bad already.
+    pub struck: Tally,
 }
 
 #[cfg(test)]
@@ -205,6 +203,14 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn a_tag_takes_no_more_than_its_places() {
+        for length in [0, 1, 50, 60, 64, 100, 127, 200, 250, 256, 10_000] {
+            let tag = Tag::application(&"x".repeat(length));
+            assert!(tag.byte_size() <= tag.places() * PLACE_BYTES, "{length}: {}", tag.byte_size());
+        }
+    }
 
     #[test]
     fn the_order_of_partition_fields_makes_no_difference() {

@@ -47,7 +47,7 @@ pub enum StartError {
     AccessLog(io::Error),
 }
 
-/// How many tags that nothing stored carries are remembered before the log's floor is raised instead: some 60 MiB, for
+/// How many tags that nothing stored carries are remembered before the log's floor is raised instead: 64 MB at most, for
 /// clients that send unsafe requests while a fetch of theirs is under way can make as many as they like.
 const MAX_UNCARRIED_TAGS: usize = 250_000;
 
@@ -109,7 +109,7 @@ pub struct Started {
     rooms: Arc<Rooms>,
     public: Vec<JoinHandle<GracefulShutdown>>,
     admin: JoinHandle<GracefulShutdown>,
-    housekeeping: JoinHandle<()>,
+    housekeeping: [JoinHandle<()>; 2],
     grace: Duration,
 }
 
@@ -222,6 +222,16 @@ impl Bound {
             Accept { listener: self.admin, settings, free, service, unread: |_, _| () }.run(stopping),
         );
 
+        let invalidator = Arc::clone(&rooms.invalidator);
+        let reclaiming = tokio::spawn(async move {
+            loop {
+                invalidator.reclaimable().await;
+                let invalidator = Arc::clone(&invalidator);
+                if let Err(error) = tokio::task::spawn_blocking(move || invalidator.reclaim()).await {
+                    tracing::error!(%error, "the memory of what was purged was not given back");
+                }
+            }
+        });
         let forgetful = Arc::clone(&rooms.log);
         let housekeeping = tokio::spawn(async move {
             let mut connections = tokio::time::interval(Duration::from_secs(5));
@@ -233,7 +243,17 @@ impl Bound {
                 }
             }
         });
-        Ok(Started { stop_public, stop_admin, ready, warmer, rooms, public, admin, housekeeping, grace })
+        Ok(Started {
+            stop_public,
+            stop_admin,
+            ready,
+            warmer,
+            rooms,
+            public,
+            admin,
+            housekeeping: [reclaiming, housekeeping],
+            grace,
+        })
     }
 }
 
@@ -256,7 +276,7 @@ impl Started {
         self.rooms.flights.stop();
         let _ = self.stop_admin.send(true);
         drain(vec![self.admin], self.grace).await;
-        self.housekeeping.abort();
+        self.housekeeping.iter().for_each(JoinHandle::abort);
     }
 }
 

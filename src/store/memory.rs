@@ -145,12 +145,16 @@ impl Variants {
     /// These variants with `new` in the place of the one it replaces.
     fn with(&self, new: Arc<Stored>) -> Self {
         let replaced = |old: &&Arc<Stored>| old.response.selecting == new.response.selecting;
-        let popularity: u32 = self.stored.iter().filter(replaced).map(|old| old.popularity()).sum();
+        let mut popularity = 0;
+        for old in self.stored.iter().filter(replaced) {
+            old.carried.left();
+            popularity += old.popularity();
+        }
         // What was popular is likely to be so again, and what once was fades.
         new.hits.fetch_add(popularity / 2, Ordering::Relaxed);
         let mut stored: Vec<_> = self.stored.iter().filter(|old| !replaced(old)).cloned().collect();
         if stored.len() >= MAX_VARIANTS {
-            stored.remove(0);
+            stored.remove(0).carried.left();
         }
         stored.push(new);
         Self { stored }
@@ -174,6 +178,12 @@ impl Memory {
             // be asked for more often than all the small ones together that make room for it.
             .eviction_policy(EvictionPolicy::lru())
             .weigher(|_, variants: &Arc<Variants>| variants.weight())
+            // What is replaced or removed by name has left already.
+            .eviction_listener(|_, variants: Arc<Variants>, cause| {
+                if cause.was_evicted() {
+                    variants.stored.iter().for_each(|stored| stored.carried.left());
+                }
+            })
             .build_with_hasher(foldhash::fast::RandomState::default());
         Self { variants, limits }
     }
@@ -195,7 +205,7 @@ impl Memory {
 
     /// Stores a response in the place of the variant with the same selecting fields.
     pub fn insert(&self, stored: Arc<Stored>) {
-        stored.carried.stored_under(&stored.key.text);
+        stored.carried.stored_under(&stored.key.text, stored.weight);
         self.variants.entry(stored.key.text.clone()).and_upsert_with(|existing| match existing {
             Some(existing) => Arc::new(existing.into_value().with(stored)),
             None => Arc::new(Variants { stored: vec![stored] }),
@@ -207,7 +217,9 @@ impl Memory {
         self.variants.entry(Arc::from(key)).and_compute_with(|existing| {
             let Some(existing) = existing else { return Op::Nop };
             let variants = existing.into_value();
-            let kept: Vec<_> = variants.stored.iter().filter(|stored| keep(stored)).cloned().collect();
+            let (kept, left): (Vec<_>, Vec<_>) =
+                variants.stored.iter().cloned().partition(|stored| keep(stored));
+            left.iter().for_each(|stored| stored.carried.left());
             if kept.is_empty() {
                 Op::Remove
             } else if kept.len() == variants.stored.len() {
@@ -216,12 +228,6 @@ impl Memory {
                 Op::Put(Arc::new(Variants { stored: kept }))
             }
         });
-    }
-
-    /// Removes everything that was stored before the call.
-    pub fn clear(&self) {
-        self.variants.invalidate_all();
-        self.variants.run_pending_tasks();
     }
 
     /// Every key with its variants: a snapshot, for listing and counting.

@@ -10,6 +10,8 @@ mod sync {
 mod ban;
 #[path = "../../../src/invalidation/log.rs"]
 pub mod log;
+#[path = "../../../src/invalidation/members.rs"]
+mod members;
 #[path = "../../../src/invalidation/standing.rs"]
 pub mod standing;
 #[path = "../../../src/invalidation/tag.rs"]

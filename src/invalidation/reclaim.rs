@@ -1,0 +1,235 @@
+//! What follows an invalidation: how many stored responses it struck is counted, and the memory of those that are gone is
+//! given back. One invalidation after the other, in the order of the log, by whoever has the time.
+//!
+//! A response is struck by the first that names it: by then it is not yet noted to be as bad, and from then on it is.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use tokio::sync::Notify;
+
+use super::log::{Named, lock};
+use super::{Appended, Ban, Log, Pattern, Position, Standing, Strength, TagCell};
+use crate::store::{Memory, Stored};
+
+/// More work than this is not put off: whoever brings it helps.
+const MAX_QUEUED: usize = 1024;
+
+/// What an invalidation struck.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    /// How many stored responses.
+    pub(super) matched: u64,
+    /// The bytes they accounted for.
+    pub(super) bytes: u64,
+    /// How many for each target.
+    pub(super) each: Vec<u64>,
+}
+
+impl Count {
+    /// As the tallies of what was appended have it, where they have: they know how many carry one tag, not how many of these
+    /// carry another as well.
+    pub(super) fn tallied(appended: &[Appended], each: &[Known]) -> Option<Self> {
+        let cells = match appended {
+            [] => &[],
+            [Appended { named: Named::Cells(cells), .. }] => cells.as_slice(),
+            _ => return None,
+        };
+        let mut carried = cells.iter().filter(|(_, before)| before.struck.responses > 0);
+        let Some((cell, before)) = carried.next() else {
+            return Some(Self { each: vec![0; each.len()], ..Self::default() });
+        };
+        if carried.next().is_some() {
+            return None;
+        }
+        let (matched, bytes) = (before.struck.responses, before.struck.bytes);
+        let of_target = |known: &Known| match known {
+            Known::Cells(cells) if cells.iter().any(|own| Arc::ptr_eq(own, cell)) => matched,
+            _ => 0,
+        };
+        Some(Self { matched, bytes, each: each.iter().map(of_target).collect() })
+    }
+}
+
+/// What is named, in cells.
+#[derive(Debug)]
+pub(super) enum Known {
+    Cells(Vec<Arc<TagCell>>),
+    Like(Pattern<Arc<TagCell>>),
+    Everything,
+}
+
+impl Known {
+    fn appended(named: &Named) -> Self {
+        match named {
+            Named::Cells(cells) => Self::Cells(cells.iter().map(|(cell, _)| Arc::clone(cell)).collect()),
+            Named::Like(ban) => Self::Like(ban.pattern.clone()),
+            Named::Everything => Self::Everything,
+        }
+    }
+
+    pub(super) fn names(&self, stored: &Stored) -> bool {
+        match self {
+            Self::Cells(cells) => cells.iter().any(|cell| stored.carried.carries(cell)),
+            Self::Like(pattern) => pattern.matches(&stored.carried, &stored.subject()),
+            Self::Everything => true,
+        }
+    }
+
+    /// The keys under which something may lie that is named by this.
+    pub(super) fn keys(&self, store: &Memory) -> Vec<Arc<str>> {
+        let members = |cells: &[Arc<TagCell>]| cells.iter().flat_map(|cell| cell.members()).collect();
+        match self {
+            Self::Cells(cells) => members(cells),
+            Self::Like(Pattern { groups, .. }) if let Some(group) = groups.first() => members(group),
+            Self::Like(_) | Self::Everything => store.iter().map(|(key, _)| key).collect(),
+        }
+    }
+}
+
+/// What was appended together.
+#[derive(Debug)]
+struct Batch {
+    strength: Strength,
+    named: Vec<(Position, Known)>,
+    bans: Vec<Arc<Ban>>,
+}
+
+impl Batch {
+    fn of(appended: &[Appended]) -> Self {
+        let named = appended.iter().map(|each| (each.position, Known::appended(&each.named))).collect();
+        let as_ban = |appended: &Appended| match &appended.named {
+            Named::Like(ban) => Some(Arc::clone(ban)),
+            Named::Cells(_) | Named::Everything => None,
+        };
+        let strength = appended.first().map(|first| first.strength).unwrap_or_default();
+        Self { strength, named, bans: appended.iter().filter_map(as_ban).collect() }
+    }
+
+    /// How what it names stands from then on.
+    fn standing(&self) -> Standing {
+        match self.strength {
+            Strength::Hard => Standing::Dead,
+            Strength::Soft => Standing::Softened,
+        }
+    }
+
+    fn names(&self, stored: &Stored) -> bool {
+        let is_older = |position: &Position| stored.carried.as_of < *position;
+        self.named.iter().any(|(position, known)| is_older(position) && known.names(stored))
+    }
+}
+
+/// What is to be done for a batch.
+#[derive(Debug)]
+struct Work {
+    batch: Batch,
+    each: Vec<Known>,
+    counted: Arc<OnceLock<Count>>,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Reclaimer {
+    log: Arc<Log>,
+    store: Arc<Memory>,
+    queue: Mutex<Queue>,
+    /// One at a time.
+    working: Mutex<()>,
+    due: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    work: VecDeque<Work>,
+    /// With what is being worked at.
+    unfinished: usize,
+}
+
+impl Reclaimer {
+    pub(super) fn new(log: Arc<Log>, store: Arc<Memory>) -> Self {
+        Self { log, store, queue: Mutex::default(), working: Mutex::new(()), due: Notify::new() }
+    }
+
+    /// Whether all that was struck until now is noted.
+    pub(super) fn is_idle(&self) -> bool {
+        lock(&self.queue).unfinished == 0
+    }
+
+    /// Queues what follows from what was appended; where its count will be.
+    pub(super) fn add(&self, appended: &[Appended], each: Vec<Known>) -> Arc<OnceLock<Count>> {
+        let counted = Arc::default();
+        let mut queue = lock(&self.queue);
+        queue.work.push_back(Work { batch: Batch::of(appended), each, counted: Arc::clone(&counted) });
+        queue.unfinished += 1;
+        let is_full = queue.work.len() > MAX_QUEUED;
+        drop(queue);
+        if is_full {
+            self.work();
+        }
+        self.due.notify_one();
+        counted
+    }
+
+    /// Works until this has been counted.
+    pub(super) fn count(&self, counted: &OnceLock<Count>) -> Count {
+        loop {
+            if let Some(count) = counted.get() {
+                return count.clone();
+            }
+            if !self.work() {
+                // It was being worked at, and is done; or that has failed.
+                return counted.get().cloned().unwrap_or_default();
+            }
+        }
+    }
+
+    /// Works until nothing is left.
+    pub(super) fn reclaim(&self) {
+        while self.work() {}
+    }
+
+    pub(super) async fn due(&self) {
+        self.due.notified().await;
+    }
+
+    /// Does what has waited longest; `false`: there was nothing.
+    fn work(&self) -> bool {
+        let working = lock(&self.working);
+        let Some(Work { batch, each, counted }) = lock(&self.queue).work.pop_front() else { return false };
+        let mut count = Count { each: vec![0; each.len()], ..Count::default() };
+        // A key may come several times: what was struck once is not struck again.
+        for key in batch.named.iter().flat_map(|(_, known)| known.keys(&self.store)) {
+            self.strike(&key, &batch, &each, &mut count);
+        }
+        for ban in &batch.bans {
+            self.log.swept(ban);
+        }
+        // The only one who sets it.
+        let _ = counted.set(count);
+        lock(&self.queue).unfinished -= 1;
+        drop(working);
+        true
+    }
+
+    /// Notes and counts what is struck under a key, and removes what is dead.
+    fn strike(&self, key: &str, batch: &Batch, each: &[Known], count: &mut Count) {
+        let Some(variants) = self.store.peek(key) else { return };
+        let mut some_are_dead = false;
+        for stored in &variants.stored {
+            let struck = stored.carried.noted() < batch.standing() && batch.names(stored);
+            if struck {
+                stored.carried.note(batch.standing());
+                count.matched += 1;
+                count.bytes += u64::from(stored.weight);
+                for (count, target) in count.each.iter_mut().zip(each) {
+                    *count += u64::from(target.names(stored));
+                }
+            }
+            some_are_dead |= stored.carried.noted() == Standing::Dead;
+        }
+        if some_are_dead {
+            self.store.retain(key, |stored| stored.carried.noted() != Standing::Dead);
+        }
+    }
+}
