@@ -41,6 +41,7 @@ pub mod routes;
 pub mod keys;
 pub mod semantics;
 pub mod invalidation;
+pub mod dialects;
 
 // The way of a request: what travels, in which order, and what is done on the way.
 pub mod exchange;

@@ -10,17 +10,19 @@ use crate::layers::admit::{Admit, AdmitLayer};
 use crate::layers::forward::{Forward, ForwardLayer};
 use crate::layers::normalize::{Normalize, NormalizeLayer};
 use crate::layers::observe::{Observe, ObserveLayer, Observer};
+use crate::layers::purges::{Purges, PurgesLayer};
 use crate::layers::route::{Route, RouteLayer};
 use crate::origin::Origin;
 
 /// A request's way through the house: `Arrival → Normalized → Routed → Outbound → ToOrigin`, and back
 /// `Response<OriginBody> → Answer → Response<ClientBody>`. The types keep the order.
-pub type Stack = Observe<Admit<Normalize<Route<Cache<Forward<Origin>>>>>>;
+pub type Stack = Observe<Admit<Normalize<Purges<Route<Cache<Forward<Origin>>>>>>>;
 
 /// Builds the stack of a plan.
 pub fn build(
     plan: &Plan,
     observer: Arc<Observer>,
+    purges: PurgesLayer,
     cache: CacheLayer,
     origin: Origin,
     instance: &Arc<str>,
@@ -32,6 +34,8 @@ pub fn build(
         .layer(AdmitLayer::new(plan.server.max_in_flight))
         // Before routing: routes, keys and the origin must see one and the same host and target.
         .layer(NormalizeLayer::new(plan.server.trusted_proxies.clone(), Arc::clone(instance)))
+        // Before routing: PURGE and its kin are no requests for a page.
+        .layer(purges)
         // Before the cache: the route says how the key is built and what may be stored.
         .layer(RouteLayer::new(Arc::clone(&plan.routes)))
         // Errors end here: whatever the origin does, there is an answer above this line.

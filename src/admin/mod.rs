@@ -1,6 +1,8 @@
 //! The admin listener: health, metrics, the versioned API, and the paths of the webhooks. Never public by default.
 
 mod api;
+mod desk;
+mod dialects;
 mod hooks;
 mod problem;
 mod refresh;
@@ -12,24 +14,29 @@ mod unique;
 mod warm;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Response, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
+use axum::{Router, middleware};
+use bytes::Bytes;
+use ipnet::IpNet;
 
 use self::problem::Problem;
 use crate::cache::Rooms;
 use crate::clock::Clock;
 use crate::config::{Plan, Token};
+use crate::dialects::Misread;
 use crate::invalidation::rule::Rule;
 use crate::telemetry::Metrics;
 use crate::warm::Warmer;
 use crate::webhooks::Intake;
 
+pub use desk::Desk;
 pub use token::token_named_by;
 
 /// What the admin listener needs.
@@ -43,6 +50,8 @@ struct Inner {
     /// By path.
     intakes: HashMap<String, Arc<Intake>>,
     rules: Arc<[Rule]>,
+    desk: Desk,
+    purge_from: Vec<IpNet>,
     rooms: Arc<Rooms>,
     warmer: Arc<Warmer>,
     metrics: Arc<Metrics>,
@@ -62,7 +71,10 @@ impl AdminState {
     ) -> Self {
         let intakes =
             plan.webhooks.into_iter().map(|hook| (hook.path.clone(), Arc::new(Intake::new(hook)))).collect();
+        let desk = Desk::new(plan.admin.tokens.clone(), Arc::clone(&rooms.invalidator), Arc::clone(&metrics));
         Self(Arc::new(Inner {
+            desk,
+            purge_from: plan.admin.purge_from,
             tokens: plan.admin.tokens,
             max_body_bytes: plan.admin.max_body_bytes,
             intakes,
@@ -74,6 +86,15 @@ impl AdminState {
             clock,
         }))
     }
+}
+
+/// The other end of a request's connection, among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// What is told to whoever asks for a purge that cannot be understood.
+pub fn misread(misread: Misread) -> Response<Bytes> {
+    Problem::from(misread).to_response()
 }
 
 /// All paths of the admin listener.
@@ -96,6 +117,8 @@ pub fn router(state: AdminState) -> Router {
         .fallback(hooks::deliver)
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(max_body_bytes))
+        // Whatever their paths are here, they are those of the pages that are purged.
+        .layer(middleware::from_fn_with_state(state.clone(), dialects::answer))
         .with_state(state)
 }
 

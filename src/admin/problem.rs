@@ -1,7 +1,8 @@
 //! Problem details (RFC 9457): what every refusal of the admin API looks like.
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
 
 use crate::config::Scope;
 use crate::invalidation::PurgeError;
@@ -52,20 +53,28 @@ impl From<PurgeError> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// The answer.
+    pub(super) fn to_response(&self) -> Response<Bytes> {
         let body = serde_json::json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or("Error"),
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
-        let mut response = (self.status, body.to_string()).into_response();
+        let mut response = Response::new(Bytes::from(body.to_string()));
+        *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        self.to_response().map(Body::from)
     }
 }

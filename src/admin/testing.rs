@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
-use super::{AdminState, Inner, router};
+use super::{AdminState, Desk, Inner, router};
 use crate::cache::{FillRoom, Flights, Rooms};
 use crate::clock::Clock;
 use crate::config::{self, Scope, Secret, Token};
@@ -88,6 +88,7 @@ impl Admin {
         }
         let intake = Arc::new(Intake::new(hook()));
         let clock = Clock::stopped();
+        let metrics = Arc::new(Metrics::new());
         let rooms = Arc::new(Rooms {
             store,
             log,
@@ -104,16 +105,15 @@ impl Admin {
         });
         Self {
             state: AdminState(Arc::new(Inner {
-                tokens: vec![
-                    token("deploy", &[Scope::Purge, Scope::Read, Scope::Warm]),
-                    token("reader", &[Scope::Read]),
-                ],
+                desk: Desk::new(tokens(), Arc::clone(&rooms.invalidator), Arc::clone(&metrics)),
+                purge_from: Vec::new(),
+                tokens: tokens(),
                 max_body_bytes: 1024,
                 intakes: [(intake.hook.path.clone(), intake)].into(),
                 rules: vec![article_changed()].into(),
                 rooms,
                 warmer: Arc::new(warmer(&clock)),
-                metrics: Arc::new(Metrics::new()),
+                metrics,
                 ready: Arc::new(AtomicBool::new(true)),
                 clock,
             })),
@@ -184,6 +184,10 @@ fn warmer(clock: &Clock) -> Warmer {
     Warmer::new(stack, &plan, clock.clone())
 }
 
+fn tokens() -> Vec<Token> {
+    vec![token("deploy", &[Scope::Purge, Scope::Read, Scope::Warm]), token("reader", &[Scope::Read])]
+}
+
 fn token(name: &str, may: &[Scope]) -> Token {
     Token { name: name.into(), secret: Secret::new(format!("{name}'s secret")), may: may.to_vec() }
 }
@@ -220,6 +224,7 @@ fn article_route() -> Route {
             cache_status: true,
             audience: StatusFieldsAudience::Everyone,
         },
+        purge_from: None,
     }
 }
 

@@ -87,6 +87,8 @@ pub struct Admin {
     pub max_body_bytes: usize,
     /// How much a warm-up may ask for.
     pub warm: WarmLimits,
+    /// From where purges are obeyed without a token, as other caches are purged.
+    pub purge_from: Vec<ipnet::IpNet>,
 }
 
 /// `admin.warm:`

@@ -470,7 +470,7 @@ mod tests {
         });
         let path = PathPattern::parse(path).unwrap();
         let matching = Match { hosts: Vec::new(), path, methods: Vec::new(), headers: Vec::new() };
-        Arc::new(Route { name: name.into(), matching, upstream: 0, cache, status_fields })
+        Arc::new(Route { name: name.into(), matching, upstream: 0, cache, status_fields, purge_from: None })
     }
 
     fn constructor(name: &str, id: &str, partition: &[&str]) -> Arc<Constructor> {

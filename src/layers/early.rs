@@ -1,6 +1,7 @@
 //! The future of a layer that may know the answer at once.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,9 +10,11 @@ use pin_project_lite::pin_project;
 
 use crate::exchange::Answer;
 
+/// What is done beside the way of requests.
+type Aside = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
 pin_project! {
     /// An answer that is there already, or the future of one. Needs no box and no await.
-    #[derive(Debug)]
     pub struct Early<F> {
         #[pin]
         state: State<F>,
@@ -19,12 +22,18 @@ pin_project! {
 }
 
 pin_project! {
-    #[derive(Debug)]
     #[project = Projected]
     // An answer is large, and boxing it would cost every hit an allocation.
     enum State<F> {
         Now { answer: Option<Answer> },
         Later { #[pin] answer: F },
+        Aside { answer: Aside },
+    }
+}
+
+impl<F> fmt::Debug for Early<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Early").finish_non_exhaustive()
     }
 }
 
@@ -38,6 +47,11 @@ impl<F> Early<F> {
     pub fn later(future: F) -> Self {
         Self { state: State::Later { answer: future } }
     }
+
+    /// Answered by what is no part of the way of requests. On that way nothing is boxed.
+    pub fn aside(future: Aside) -> Self {
+        Self { state: State::Aside { answer: future } }
+    }
 }
 
 impl<F: Future<Output = Result<Answer, Infallible>>> Future for Early<F> {
@@ -50,6 +64,7 @@ impl<F: Future<Output = Result<Answer, Infallible>>> Future for Early<F> {
                 answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
             }
             Projected::Later { answer } => answer.poll(cx),
+            Projected::Aside { answer } => answer.as_mut().poll(cx).map(Ok),
         }
     }
 }

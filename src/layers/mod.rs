@@ -6,6 +6,7 @@ mod early;
 pub mod forward;
 pub mod normalize;
 pub mod observe;
+pub mod purges;
 pub mod route;
 
 pub use early::Early;

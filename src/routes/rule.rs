@@ -8,6 +8,7 @@ use crate::keys::Constructor;
 use crate::semantics::Policy;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Route {
     pub cache: Option<CacheRule>,
     /// What its responses show of the cache.
     pub status_fields: StatusFields,
+    /// From where `PURGE` and its kin are obeyed without a token. `None`: they are requests like others.
+    pub purge_from: Option<Box<[IpNet]>>,
 }
 
 /// A route's `cache:` block.

@@ -47,7 +47,14 @@ pub(super) fn route(text: &str) -> Arc<Route> {
         cache_status: true,
         audience: StatusFieldsAudience::Everyone,
     };
-    Arc::new(Route { name: text.into(), matching: matching(text), upstream: 0, cache: None, status_fields })
+    Arc::new(Route {
+        name: text.into(),
+        matching: matching(text),
+        upstream: 0,
+        cache: None,
+        status_fields,
+        purge_from: None,
+    })
 }
 
 /// What `pattern` captures from `path`, which it must match.

@@ -18,13 +18,14 @@ use tokio::time::timeout;
 use tower::Service;
 
 use super::accept::Accept;
-use crate::admin::{self, AdminState};
+use crate::admin::{self, AdminState, Desk};
 use crate::cache::{CacheLayer, FillRoom, Flights, Rooms};
 use crate::clock::Clock;
 use crate::config::{Plan, Upstream};
 use crate::exchange::{Arrival, Outlet, RequestBody};
 use crate::invalidation::{Invalidator, Log};
 use crate::layers::observe::Observer;
+use crate::layers::purges::PurgesLayer;
 use crate::origin::Origin;
 use crate::stack::{self, Stack};
 use crate::store::{Memory, Searches, Uses};
@@ -166,7 +167,10 @@ pub fn assemble(plan: &Plan, clock: &Clock) -> Result<Assembled, StartError> {
     });
     let origin = Origin::new(&plan.upstreams, Arc::clone(&metrics));
     let cache = CacheLayer::new(Arc::clone(&rooms));
-    let stack = stack::build(plan, Arc::clone(&observer), cache, origin.clone(), &instance);
+    let (tokens, invalidator) = (plan.admin.tokens.clone(), Arc::clone(&rooms.invalidator));
+    let desk = Desk::new(tokens, invalidator, Arc::clone(&metrics));
+    let purges = PurgesLayer::new(Arc::clone(&plan.routes), desk);
+    let stack = stack::build(plan, Arc::clone(&observer), purges, cache, origin.clone(), &instance);
     Ok(Assembled { stack, rooms, observer, metrics, origin })
 }
 
@@ -209,9 +213,10 @@ impl Bound {
         let (rooms_too, warmer_too) = (Arc::clone(&rooms), Arc::clone(&warmer));
         let state = AdminState::new(plan, rooms_too, warmer_too, metrics, Arc::clone(&ready), clock);
         let router = admin::router(state);
-        let service = move |_, _: &Arc<Outlet>| {
+        let service = move |peer: SocketAddr, _: &Arc<Outlet>| {
             let router = router.clone();
-            service_fn(move |request: Request<Incoming>| {
+            service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(admin::Peer(peer.ip()));
                 // Its own limits bound the size; a sender that stalls is not waited for here either.
                 let request = request.map(|body| RequestBody::incoming(body, u64::MAX, body_idle));
                 router.clone().call(request)

@@ -12,6 +12,7 @@
 mod support;
 
 mod collapsed_forwarding;
+mod dialects;
 mod expect;
 mod failures;
 mod framing;

@@ -9,6 +9,7 @@ use super::super::file::{
 use super::super::read::{Either, Entries, Given, Named, Optional, OptionalExt, Parse, Text, Word};
 use super::super::scalars::{Percent, Statuses};
 use super::keys::{DEFAULT, Found, Keys};
+use super::server::purge_from;
 use super::{
     KIB, MAX_OBJECT_BYTES, Names, check_name, count, duration, entries, exactly_one, flag, items, places,
     size, tell_repeated, tell_unknown_holes,
@@ -94,7 +95,15 @@ impl<'f> Routes<'f> {
             let path = section.r#match.value().map(|section| section.path.span());
             spans.push((path.unwrap_or_default(), section.name.span(), name));
             let status_fields = status_fields(&section.status_fields, defaults);
-            routes.push(Route { name: (**name).into(), matching, upstream, cache, status_fields });
+            let purge_from = section.purge_requests.value().map(|section| purge_from(section).into());
+            routes.push(Route {
+                name: (**name).into(),
+                matching,
+                upstream,
+                cache,
+                status_fields,
+                purge_from,
+            });
         }
         check_reach(&routes, &spans, problems);
         let complete = routes.len() == list.len();

@@ -14,6 +14,7 @@ use crate::layers::claims;
 use crate::store::MemoryLimits;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,7 @@ pub(super) fn listeners(file: &file::File, problems: &mut Problems) -> (Server, 
         tokens: tokens(admin, problems),
         max_body_bytes: length(&admin.max_body, MIB),
         warm: warm(admin),
+        purge_from: admin.purge_requests.value().map(purge_from).unwrap_or_default(),
     };
     (server, admin)
 }
@@ -138,6 +140,12 @@ fn check_head(head: &Optional<Word<Size>>, problems: &mut Problems) {
     {
         problems.add(*span, "a limit for heads must be at least 8KiB");
     }
+}
+
+/// From where purges need no token.
+pub(super) fn purge_from(section: &file::PurgeRequests) -> Vec<IpNet> {
+    let given = section.from.value().map(|list| &**list).unwrap_or_default();
+    items(given).map(|(network, _)| **network).collect()
 }
 
 fn tokens(section: &file::Admin, problems: &mut Problems) -> Vec<Token> {

@@ -1,6 +1,6 @@
 //! `routes:` and `status_fields:`.
 
-use super::KeyConstructor;
+use super::{KeyConstructor, PurgeRequests};
 use crate::config::read::{Either, Entries, OneOrMany, Optional, Required, Text, Word, choice, section};
 use crate::config::scalars::{Count, Percent, Size, Statuses, True};
 use crate::routes::{HostPattern, PathPattern, Template};
@@ -21,6 +21,9 @@ section! {
         cache: Optional<Either<CacheOff, CacheSection>>,
         /// What its responses show of the cache; what is left out is as at the top of the file.
         status_fields: Optional<StatusFieldsSection>,
+        /// Its URLs are purged by the methods of other caches (`PURGE`, `BAN`, `REFRESH`, …), also on the public listener.
+        /// Default: such requests go to the app.
+        purge_requests: Optional<PurgeRequests>,
     }
 }
 

@@ -72,6 +72,17 @@ section! {
         tokens: Optional<List<AdminToken>>,
         /// How much a warm-up may ask for.
         warm: Optional<WarmSection>,
+        /// Who may purge by the methods and APIs of other caches (`PURGE`, `BAN`, …), beside the holders of a token that may
+        /// purge.
+        purge_requests: Optional<PurgeRequests>,
+    }
+}
+
+section! {
+    /// Who may purge by the methods of other caches (`PURGE`, `BAN`, `REFRESH`, …) beside the holders of a token that may `purge`.
+    struct PurgeRequests {
+        /// Addresses or networks, which then need no token. Default: none.
+        from: Optional<OneOrMany<Word<IpNet>>>,
     }
 }
 
