@@ -34,6 +34,7 @@
 
 // What everyone may use: the one reader of time, and what a URI is.
 pub mod clock;
+pub mod selector;
 pub mod uri;
 
 // PURE: what the operator says, how a key is built, what the RFCs say, what was invalidated.

@@ -20,7 +20,6 @@ use crate::cache::{FillRoom, Flights, Rooms};
 use crate::clock::Clock;
 use crate::config::{self, Scope, Secret, Token};
 use crate::invalidation::apply::tags_of;
-use crate::invalidation::event::Selector;
 use crate::invalidation::rule::{Action, DispatcherName, Require, Rule, TargetTemplate, WatchUnknown};
 use crate::invalidation::{Invalidator, Log};
 use crate::keys::{Constructor, KeyInput};
@@ -28,6 +27,7 @@ use crate::routes::{
     CacheRule, Match, PathPattern, Ranges, Route, RouteQuery, StatusFields, StatusFieldsAudience, Table,
     Template,
 };
+use crate::selector::Selector;
 use crate::semantics::vary::Selecting;
 use crate::semantics::{LifetimeSource, Policy, StoredResponse, Terms};
 use crate::server;
@@ -206,6 +206,7 @@ fn article_route() -> Route {
             key: Arc::new(Constructor::safe_default("article", false)),
             policy: Policy::default(),
             tags: Vec::new(),
+            body_tags: Arc::default(),
             store_if: None,
             store_unless: None,
             store_post: false,

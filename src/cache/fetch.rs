@@ -15,7 +15,7 @@ use super::freshen::Confirmation;
 use super::landing::{Confirmed, Kept, Outcome, Passed};
 use super::pending::Pending;
 use super::service::{Candidates, Errand, Found};
-use super::{Rooms, change, partial, receive, serve, slices};
+use super::{Rooms, body_tags, change, partial, receive, serve, slices};
 use crate::clock::Timestamp;
 use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Outbound, RequestBody, Routed};
 use crate::invalidation::{Fetch, Standing};
@@ -240,6 +240,7 @@ where
         part.take_if(|part| {
             part.standing(&rooms.log) == Standing::Dead || !partial::ask_for_rest(part, &mut headers)
         });
+        body_tags::restrict_coding(rule, &mut headers);
         if let Some(slice) = routed.slice {
             headers.insert(RANGE, slice.to_range());
         } else if refused.is_some() {

@@ -24,8 +24,8 @@ use http_body::{Body, Frame, SizeHint};
 use slab::Slab;
 use tokio::sync::Notify;
 
-use super::Rooms;
 use super::pending::Pending;
+use super::{Rooms, body_tags};
 use crate::exchange::{AnswerBody, BodyError, Routed};
 use crate::origin::OriginBody;
 
@@ -489,16 +489,24 @@ impl Pump {
     async fn complete(&mut self, trailers: Option<HeaderMap>) -> Step {
         let trailers = trailers.map(Arc::new);
         if let Some(pending) = self.pending.take() {
-            let fill = Arc::clone(&self.fill);
-            let body = if fill.lock().held_bytes > LARGE_BODY_BYTES {
-                tokio::task::spawn_blocking(move || fill.body()).await.ok()
-            } else {
-                Some(fill.body())
+            let (fill, trailers) = (Arc::clone(&self.fill), trailers.clone());
+            let large = if pending.reads_tags() { body_tags::LARGE_BODY_BYTES } else { LARGE_BODY_BYTES };
+            let is_large = fill.lock().held_bytes > large;
+            let reading = match is_large && pending.reads_tags() {
+                true => body_tags::READING.acquire().await.ok(),
+                false => None,
             };
-            if let Some(body) = body {
-                self.fill.share(&body);
-                pending.store(body, trailers.clone());
+            let store = move || {
+                let body = fill.body();
+                fill.share(&body);
+                pending.store(body, trailers);
+            };
+            if !is_large {
+                store();
+            } else if let Err(error) = tokio::task::spawn_blocking(store).await {
+                tracing::error!(%error, "a response was not stored");
             }
+            drop(reading);
         }
         self.fill.end(End::Complete(trailers));
         Step::Over

@@ -62,7 +62,9 @@ impl Kept {
         let fill = Arc::clone(&pump.fill);
         let (response, carried) = (pending.response.clone(), pending.carried.again());
         let (fetch, asked) = (Arc::clone(&pending.fetch), Arc::clone(&pending.asked));
-        let sharing = Arc::new(Sharing { response, carried, fill, word, asked, stored, _fetch: fetch });
+        let knows_tags = !pending.reads_tags();
+        let sharing = Sharing { response, carried, fill, word, asked, stored, knows_tags, _fetch: fetch };
+        let sharing = Arc::new(sharing);
         let status = sharing.response.status;
         let pump = if stored.is_ok() { pump.storing(pending) } else { pump };
         Self { status, forward_status, fields, sharing, pump }
@@ -101,6 +103,8 @@ pub(super) struct Sharing {
     asked: Arc<Asked>,
     /// Whether it is to be stored.
     stored: Result<(), NotStored>,
+    /// Whether no tags of it are still to come.
+    knows_tags: bool,
     /// As long as somebody may come to share it, no invalidation since is forgotten.
     _fetch: Arc<Fetch>,
 }
@@ -252,14 +256,18 @@ impl Sharing {
         arrival: Position,
         now: Timestamp,
     ) -> bool {
-        let Self { response, carried, asked, .. } = self;
+        let Self { response, carried, asked, knows_tags, .. } = self;
         // What it was fetched for counts, as with what is stored.
         let subject = || Subject {
             url: Some((&asked.host, &asked.target)),
             response: Some((response.status, &response.headers, response.terms.received_at)),
             bytes: None,
         };
-        let standing = || carried.standing_of(&rooms.log, subject);
+        let standing = || match knows_tags {
+            true => carried.standing_of(&rooms.log, subject),
+            // Any invalidation may have been meant for it.
+            false => Standing::Dead,
+        };
         suits(response, carried.as_of, standing, routed, arrival)
             && reusable(&self.response, routed, rule, now)
     }

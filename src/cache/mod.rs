@@ -2,6 +2,7 @@
 //! `invalidation`; here it is done.
 
 mod asked;
+mod body_tags;
 mod change;
 mod explain;
 mod fetch;

@@ -16,7 +16,7 @@ use super::fill::{Audience, Pump};
 use super::landing::{Kept, Outcome};
 use super::pending::Pending;
 use super::service::Candidates;
-use super::{Rooms, part, receive, serve};
+use super::{Rooms, body_tags, part, receive, serve};
 use crate::clock::Timestamp;
 use crate::exchange::{Answer, AnswerBody, CacheWord, Outbound, RequestBody, Routed};
 use crate::invalidation::{Fetch, Standing};
@@ -121,6 +121,9 @@ pub(super) fn storable(
     body: &OriginBody,
     exchanged: Exchanged,
 ) -> Result<StoredResponse, NotStored> {
+    if body_tags::are_read(rule, fields) {
+        return Err(NotStored::Tags);
+    }
     let has = ContentRange::of(fields).ok_or(NotStored::Partial)?;
     let announced = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let length = has.bytes.end - has.bytes.start;

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::{Rooms, asked, partial};
+use super::{Rooms, asked, body_tags, partial};
 use crate::exchange::Routed;
-use crate::invalidation::{Carried, Fetch};
+use crate::invalidation::{Carried, Fetch, Tag};
 use crate::keys::Key;
-use crate::routes::CacheRule;
+use crate::routes::{BodyTag, CacheRule};
 use crate::semantics::StoredResponse;
 use crate::store::{Asked, Stored};
 
@@ -27,6 +27,8 @@ pub(super) struct Pending {
     pub(super) joins: Option<Arc<Stored>>,
     /// The request it answers.
     pub(super) asked: Arc<Asked>,
+    /// What is read out of its body.
+    pub(super) body_tags: Option<Arc<[BodyTag]>>,
 }
 
 impl Pending {
@@ -39,12 +41,19 @@ impl Pending {
         fetch: Fetch,
     ) -> Self {
         let asked = Arc::new(asked::asked(routed, rule, &response.selecting));
-        Self { rooms: Arc::clone(rooms), key, response, carried, fetch: Arc::new(fetch), joins: None, asked }
+        let body_tags = body_tags::are_read(rule, &response.headers).then(|| Arc::clone(&rule.body_tags));
+        let (rooms, fetch) = (Arc::clone(rooms), Arc::new(fetch));
+        Self { rooms, key, response, carried, fetch, joins: None, asked, body_tags }
+    }
+
+    /// Whether its body says more of how it can be purged.
+    pub(super) fn reads_tags(&self) -> bool {
+        self.body_tags.is_some()
     }
 
     /// Stores the response with its whole body.
     pub(super) fn store(self, body: Bytes, trailers: Option<Arc<HeaderMap>>) {
-        let Self { rooms, key, mut response, carried, fetch, joins, asked } = self;
+        let Self { rooms, key, mut response, mut carried, fetch, joins, asked, body_tags } = self;
         if !response.headers.contains_key(CONTENT_LENGTH) && !body.is_empty() {
             response.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
@@ -54,6 +63,18 @@ impl Pending {
         {
             // The rest of a part had not the bytes that it said.
             return;
+        }
+        if let Some(templates) = body_tags {
+            match body_tags::read(&templates, &response.headers, &body) {
+                Ok(tags) => {
+                    let tags = tags.iter().map(|tag| Tag::application(tag));
+                    carried = carried.joined(&rooms.log.carry(&fetch, tags));
+                }
+                Err(why) => {
+                    tracing::warn!(url = %asked, %why, "a response was not stored: the tags in its body are not known");
+                    return;
+                }
+            }
         }
         // Whether or not the origin announced them: this time they are known (RFC 9110 §6.6.2).
         if let Some(trailers) = &trailers {

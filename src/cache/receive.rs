@@ -1,19 +1,18 @@
 //! A response head has come from the origin: may it be stored, and what will it be known by?
 
-use std::borrow::Cow;
-
 use http::header::{CONTENT_LENGTH, DATE, VIA};
 use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
+use super::body_tags;
 use crate::clock::Timestamp;
 use crate::exchange::Routed;
 use crate::invalidation::{Tag, apply};
-use crate::keys::{Key, partition_text};
+use crate::keys::{Key, parameter_readings, partition_text};
 use crate::layers::claims;
 use crate::layers::forward::via_value;
 use crate::origin::OriginBody;
-use crate::routes::{CacheRule, Template};
+use crate::routes::{CacheRule, Hole};
 use crate::semantics::cache_groups::{self, Groups};
 use crate::semantics::fields::end_to_end;
 use crate::semantics::stored_response::storable_fields;
@@ -96,6 +95,7 @@ pub(super) fn fits(
     if announced.is_some_and(|length| length > limits.max_object_bytes) {
         return Err(NotStored::TooLarge);
     }
+    body_tags::fit(rule, fields)?;
     Ok(())
 }
 
@@ -104,20 +104,16 @@ pub(super) fn tags(routed: &Routed, rule: &CacheRule, key: &Key, fields: &Header
     let request = &routed.request;
     let uri = &request.head.uri;
     let resource = rule.key.resource(&request.host, uri.path(), uri.query(), &routed.captures);
-    // Tags are compared with what webhooks and people write. What is not UTF-8 can be written in two ways, as it is in
-    // partitions.
-    let decoded = |raw: &str| Cow::Owned(partition_text(raw));
-    let lossy = |raw: &str| Cow::Owned(percent_decode_str(raw).decode_utf8_lossy().into_owned());
-    let render = |template: &Template, written: &dyn Fn(&str) -> Cow<'static, str>| {
-        template.render(|name| Some(written(routed.captures.raw(uri.path(), name)?)))
-    };
-    let own = rule.tags.iter().flat_map(|template| {
-        let written = render(template, &decoded);
-        let other = render(template, &lossy).filter(|other| Some(other) != written.as_ref());
-        written.into_iter().chain(other)
-    });
-    let tags = own.chain(response_tags::of(fields));
+    let (mut own, mut unlisted) = (Vec::new(), Vec::new());
+    for template in &rule.tags {
+        match template.render_all(|name| readings(name, routed, key), MAX_RENDERED) {
+            Some(rendered) => own.extend(rendered),
+            None => unlisted.push(Tag::template(&template.to_string())),
+        }
+    }
+    let tags = own.into_iter().chain(response_tags::of(fields));
     let mut tags = apply::tags_of(&routed.route, key, &rule.key, &resource, &request.host, tags);
+    tags.extend(unlisted);
     if rule.no_vary_search && NoVarySearch::of(fields).is_some() {
         let path = rule.key.resource(&request.host, uri.path(), None, &routed.captures);
         tags.push(Tag::any_query(&path));
@@ -126,4 +122,28 @@ pub(super) fn tags(routed: &Routed, rule: &CacheRule, key: &Key, fields: &Header
         tags.extend(apply::tags_of_groups(&rule.key, request.scheme.as_str(), &request.host, &groups));
     }
     tags
+}
+
+/// How many tags one template may make.
+const MAX_RENDERED: usize = 64;
+
+/// What fills a hole. Tags are compared with what webhooks and people write: what can be written in several ways is.
+fn readings(name: &str, routed: &Routed, key: &Key) -> Vec<String> {
+    let request = &routed.request.head;
+    match Hole::of(name, &routed.route) {
+        Hole::Capture => {
+            let Some(raw) = routed.captures.raw(request.uri.path(), name) else { return Vec::new() };
+            // As it is in partitions; and what is not UTF-8, as it is shown.
+            let text = partition_text(raw);
+            let lossy = percent_decode_str(raw).decode_utf8_lossy();
+            let other = (*lossy != *text).then(|| lossy.into_owned());
+            std::iter::once(text).chain(other).collect()
+        }
+        // Nothing of a parameter depends on the time.
+        Hole::Parameter(name) => parameter_readings(name, &routed.key_input(Timestamp::default())),
+        Hole::Partition => {
+            let named = key.partition.iter().filter(|(known, value)| **known == *name && !value.is_empty());
+            named.map(|(_, value)| value.clone()).collect()
+        }
+    }
 }

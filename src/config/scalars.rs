@@ -4,8 +4,8 @@
 
 use super::read::{Parse, Refusal};
 use crate::config::RetryOn;
-use crate::invalidation::event::Selector;
-use crate::routes::{HostPattern, PathPattern, PatternError, Template};
+use crate::routes::{BodyTag, HostPattern, PathPattern, PatternError, Template};
+use crate::selector::Selector;
 use http::uri::Authority;
 use http::{HeaderName, Method};
 use ipnet::IpNet;
@@ -373,6 +373,14 @@ impl Parse for Template {
 
     fn parse(text: &str) -> Result<Self, Refusal> {
         Template::parse(text).map_err(|error| Refusal::new(error.message).at(error.at))
+    }
+}
+
+impl Parse for BodyTag {
+    const EXPECTED: &'static str = "text around a JSONPath such as product:{$.items[*].id}";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        BodyTag::parse(text).map_err(|error| Refusal::new(error.message).at(error.at))
     }
 }
 

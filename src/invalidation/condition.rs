@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use regex::Regex;
 use serde_json::{Number, Value};
 
-use super::event::{Selector, SelectorError};
+use crate::selector::{Selector, SelectorError};
 
 /// A JSONPath and what is expected of what it selects.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use super::sharing::{is_read_alike, is_shared_with_host, may_be_served_under_ano
 use super::{Pattern, Tag, Target};
 use crate::clock::Timestamp;
 use crate::keys::{Constructor, Key, MAX_READINGS};
-use crate::routes::{CacheRule, Route, Table, Template};
+use crate::routes::{CacheRule, Hole, Route, Table};
 use crate::uri;
 
 /// Why a target cannot be purged.
@@ -289,13 +289,17 @@ pub(super) fn tags_of_uri(table: &Table, host: &str, path: &str, query: Option<&
 /// What carries the tag, and what may be served where a route's template makes it.
 fn tags_of_application(tag: &str, table: &Table) -> Vec<Tag> {
     let mut tags = vec![Tag::application(tag)];
-    for (_, rule) in rules(table) {
-        let is_more = |template: &Template| {
-            template.could_be(tag) && may_be_served_under_another(template, rule, table)
-        };
-        let whole = Tag::key(&rule.key.id);
-        if !tags.contains(&whole) && rule.tags.iter().any(is_more) {
-            tags.push(whole);
+    for (route, rule) in rules(table) {
+        for template in rule.tags.iter().filter(|template| template.could_be(tag)) {
+            let unlisted =
+                Some(Tag::template(&template.to_string())).filter(|_| Hole::may_be_many(template, route));
+            let whole = Some(Tag::key(&rule.key.id))
+                .filter(|_| may_be_served_under_another(template, (route, rule), table));
+            for tag in [unlisted, whole].into_iter().flatten() {
+                if !tags.contains(&tag) {
+                    tags.push(tag);
+                }
+            }
         }
     }
     tags
@@ -440,6 +444,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::keys::{Field, KeyInput, Source};
+    use crate::routes::Template;
     use crate::routes::{
         HostPattern, Match, PathPattern, Ranges, RouteQuery, StatusFields, StatusFieldsAudience,
     };
@@ -457,6 +462,7 @@ mod tests {
             key: Arc::clone(key),
             policy: Policy::default(),
             tags: Vec::new(),
+            body_tags: Arc::default(),
             store_if: None,
             store_unless: None,
             store_post: false,

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Number, Value};
 
 use super::Target;
 pub use super::condition::Condition;
-use super::event::{Event, Selector};
+use super::event::Event;
 use super::spelling::urls;
 use crate::routes::Template;
+use crate::selector::{Selector, text};
 
 /// One entry of `invalidation:`.
 #[derive(Debug)]
@@ -223,28 +223,6 @@ type Values<'r> = BTreeMap<&'r str, Vec<String>>;
 /// One value for each field that a template asks for.
 type Combination<'v> = BTreeMap<&'v str, &'v str>;
 
-/// A scalar as it stands in URLs and keys; nothing else is a value.
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => number_text(number),
-        Value::Bool(truth) => Some(truth.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-/// An id that a sender writes as `42.0` is 42. One too large to be told from its neighbours is no value: it would
-/// name the wrong thing.
-fn number_text(number: &Number) -> Option<String> {
-    const EXACT_BELOW: f64 = 9_007_199_254_740_992.0; // 2^53
-    match number.as_f64().filter(|_| number.is_f64()) {
-        Some(float) if float.fract() == 0.0 => {
-            (float.abs() < EXACT_BELOW).then(|| format!("{:.0}", float + 0.0))
-        }
-        _ => Some(number.to_string()),
-    }
-}
-
 impl TargetTemplate {
     /// The templates with holes.
     fn templates(&self) -> Vec<&Template> {
@@ -340,7 +318,7 @@ fn host_of(template: &Template) -> Option<String> {
 mod tests {
     use super::*;
     use crate::webhooks::EventMapping;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     impl Rule {
         fn targets(&self, event: &Event) -> Result<Vec<Target>, Skipped> {

@@ -5,7 +5,7 @@
 //! that share. Where they read their keys differently, only the whole id is certain to be wide enough.
 
 use crate::keys::Constructor;
-use crate::routes::{CacheRule, Route, Table, Template};
+use crate::routes::{CacheRule, Hole, Route, Table, Template};
 
 /// The routes that cache.
 pub(super) fn rules(table: &Table) -> impl Iterator<Item = (&Route, &CacheRule)> {
@@ -24,10 +24,18 @@ pub(super) fn is_read_alike(constructor: &Constructor, table: &Table) -> bool {
 
 /// Whether a response that carries the tags of a route's template may be served where the template would have made
 /// another one.
-pub(super) fn may_be_served_under_another(template: &Template, rule: &CacheRule, table: &Table) -> bool {
+pub(super) fn may_be_served_under_another(
+    template: &Template,
+    (route, rule): (&Route, &CacheRule),
+    table: &Table,
+) -> bool {
     let is_shared = sharing(table, &rule.key.id).nth(1).is_some();
     let by_path = rule.key.tells_path() && !is_shared;
-    let is_told = by_path || template.names().all(|name| rule.key.tells_capture(name));
+    let is_told = template.names().all(|name| match Hole::of(name, route) {
+        Hole::Capture => by_path || rule.key.tells_capture(name),
+        Hole::Parameter(name) => rule.key.tells_parameter(name),
+        Hole::Partition => rule.key.partition_fields().any(|field| **field == *name),
+    });
     !is_told || (is_shared && !is_read_alike(&rule.key, table))
 }
 

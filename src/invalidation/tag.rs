@@ -16,7 +16,7 @@ const MAX_BYTES: usize = 256;
 /// What a place in the log takes at most, in bytes.
 pub const PLACE_BYTES: usize = 256;
 
-/// The name of a group: `url:…`, `any-query:…`, `host:…`, `route:…`, `key:…`, `namespace:…`, `tag:…`, `group:…`,
+/// The name of a group: `url:…`, `any-query:…`, `host:…`, `route:…`, `key:…`, `namespace:…`, `tag:…`, `group:…`, `template:…`,
 /// `key-partition:…`, `route-partition:…`. Readable, and injective: what is inside can never look like another kind's
 /// delimiter. A long one has a digest of 256 bits in the place of its name (`url#…`), since clients choose URLs and
 /// partition values.
@@ -62,6 +62,11 @@ impl Tag {
     /// What the application calls it, if this is such a tag; of a long one only the digest is known.
     pub fn as_application(&self) -> Option<&str> {
         self.0.strip_prefix("tag:").or_else(|| self.0.starts_with("tag#").then_some(&*self.0))
+    }
+
+    /// What has more tags by a route's template than are listed.
+    pub fn template(text: &str) -> Self {
+        Self::of("template", text)
     }
 
     /// What an origin has given one group name (RFC 9875). `None`: responses that stand for every scheme, or for every

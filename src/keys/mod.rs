@@ -28,4 +28,4 @@ pub use jwt::{JwtSource, JwtTrust, JwtTrustError};
 pub use key::{Key, KeyError, KeyInput, Part};
 pub use normalizer::Normalizer;
 pub use query::{QuerySelection, TRACKING};
-pub use reading::MAX_READINGS;
+pub use reading::{MAX_READINGS, parameter_readings};

@@ -97,6 +97,14 @@ impl Constructor {
         (!kept.is_empty()).then(|| kept.join("&"))
     }
 
+    /// Whether two requests with one key have the same values for this parameter.
+    pub fn tells_parameter(&self, name: &str) -> bool {
+        self.fields.iter().filter(|field| field.normalize.is_empty()).any(|field| match &field.source {
+            Source::Query(selection) => selection.takes(name.as_bytes()),
+            _ => false,
+        })
+    }
+
     /// Whether every parameter takes part in the key.
     pub fn has_all_of(&self, query: &str) -> bool {
         self.keyed_query(query).as_deref() == Some(query)

@@ -11,11 +11,23 @@ use percent_encoding::percent_decode;
 use smallvec::SmallVec;
 
 use super::query::decode_form;
-use super::value::{Pair, Value, members};
-use super::{Field, Source, partition_text};
+use super::value::{Pair, Reader, Value, members};
+use super::{Field, KeyInput, QuerySelection, Source, partition_text};
 
 /// How many readings of one field count. A value with more of them cannot be told by its readings.
 pub const MAX_READINGS: usize = 16;
+
+/// What people may call the value of a parameter of the query: none if there is no such one; one more than [`MAX_READINGS`] if
+/// those are not all.
+pub fn parameter_readings(name: &str, input: &KeyInput<'_>) -> Vec<String> {
+    let selection = QuerySelection { only: Some(vec![name.into()]), ..QuerySelection::default() };
+    let (source, normalize) = (Source::Query(selection), Vec::new());
+    let field = Field { name: name.into(), source, partition: false, hash: false, sort: false, normalize };
+    let mut readings = Vec::new();
+    // Of all sources only tokens can fail.
+    let _ = Reader::new(input).push(&field, &mut String::new(), Some(&mut readings));
+    readings.into_iter().map(|(_, reading)| reading).filter(|reading| !reading.is_empty()).collect()
+}
 
 /// Adds all readings of a value, each once, but no more than one more than [`MAX_READINGS`].
 pub(super) fn push_readings(
@@ -193,6 +205,16 @@ mod tests {
         assert_eq!(header(&["1, 2"]), ["1, 2", "1", "2"]);
         assert_eq!(header(&["1, \"2,3\"", "4"]), ["1, \"2,3\",4", "1, \"2,3\"", "1", "\"2,3\"", "2,3", "4"]);
         assert_eq!(cookie("user=1; user=2"), ["1,2", "1", "2"]);
+    }
+
+    #[test]
+    fn a_parameter_has_readings_though_no_key_has_it() {
+        let of = |target: &str| parameter_readings("user", &Sample::new(target).input());
+        assert_eq!(of("/?user=4%202&x=1"), ["4 2"]);
+        assert_eq!(of("/?user=1&user=2"), ["1,2", "1", "2"]);
+        assert!(of("/?x=1").is_empty() && of("/").is_empty() && of("/?user=").is_empty());
+        let many: String = (0..100).map(|number| format!("&user={number}")).collect();
+        assert_eq!(of(&format!("/?x{many}")).len(), MAX_READINGS + 1);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! A request's host and path lead to one [`Route`]; the route says where the request goes and what may be
 //! kept of the answer. Knows nothing of sockets, stores or time.
 
+mod body_tags;
+mod hole;
 mod host;
 mod matcher;
 mod path;
@@ -13,6 +15,8 @@ mod template;
 pub(crate) mod testing;
 mod tree;
 
+pub use body_tags::{BodyTag, NoTags, body_tags};
+pub use hole::{Hole, PARAMETER};
 pub use host::HostPattern;
 pub(crate) use matcher::joined_lines;
 pub use matcher::{Captures, HeaderCondition, Match, RouteQuery, Shadowed, Table};

@@ -3,7 +3,7 @@
 //! Says where they go and what may be kept of the answers; [`crate::semantics`] and [`crate::keys`] know what
 //! that means.
 
-use super::{HeaderCondition, Match, Template};
+use super::{BodyTag, HeaderCondition, Match, Template};
 use crate::keys::Constructor;
 use crate::semantics::Policy;
 use http::StatusCode;
@@ -38,6 +38,8 @@ pub struct CacheRule {
     pub policy: Policy,
     /// Tags given to every stored response of the route.
     pub tags: Vec<Template>,
+    /// Tags read out of every stored body that is JSON.
+    pub body_tags: Arc<[BodyTag]>,
     /// Stored only if every condition holds.
     pub store_if: Option<StoreCondition>,
     /// Not stored if every condition given holds.

@@ -102,6 +102,32 @@ impl Template {
         anything || left.is_empty()
     }
 
+    /// The text with every hole filled, in all ways in which each can be; none if one has no value. `None`: in more than `limit`.
+    pub fn render_all(&self, values: impl Fn(&str) -> Vec<String>, limit: usize) -> Option<Vec<String>> {
+        let mut names: Vec<&str> = self.names().collect();
+        names.sort_unstable();
+        names.dedup();
+        let values: Vec<(&str, Vec<String>)> = names.into_iter().map(|name| (name, values(name))).collect();
+        let number = values.iter().map(|(_, values)| values.len()).fold(1, usize::saturating_mul);
+        if number > limit {
+            return None;
+        }
+        let rendered = (0..number).filter_map(|index| {
+            // Each number is a choice of one value for each name.
+            let mut rest = index;
+            let chosen: Vec<(&str, &str)> = values
+                .iter()
+                .filter_map(|(name, values)| {
+                    let value = values.get(rest % values.len())?;
+                    rest /= values.len();
+                    Some((*name, value.as_str()))
+                })
+                .collect();
+            self.render(|name| Some(Cow::Borrowed(chosen.iter().find(|(known, _)| *known == name)?.1)))
+        });
+        Some(rendered.collect())
+    }
+
     /// The text with every hole filled; `None` if a value is missing.
     pub fn render<'v>(&self, value: impl Fn(&str) -> Option<Cow<'v, str>>) -> Option<String> {
         let mut rendered = String::with_capacity(self.text.len());
@@ -140,6 +166,23 @@ mod tests {
         };
         assert_eq!(template.render(value).as_deref(), rendered, "{text}");
         assert_eq!(template.to_string(), text);
+    }
+
+    #[test]
+    fn holes_are_filled_in_all_ways() {
+        let values = |name: &str| match name {
+            "a" => vec!["1".to_owned(), "2".to_owned()],
+            "b" => vec!["x".to_owned(), "y".to_owned()],
+            _ => Vec::new(),
+        };
+        let all = |text: &str, limit| {
+            let rendered = Template::parse(text).unwrap().render_all(values, limit);
+            rendered.map(|texts| texts.join(" "))
+        };
+        assert_eq!(all("{a}-{b}-{a}", 4).as_deref(), Some("1-x-1 2-x-2 1-y-1 2-y-2"));
+        assert_eq!(all("{a}-{b}", 3), None);
+        assert_eq!(all("{a}{none}", 4).as_deref(), Some(""));
+        assert_eq!(all("same", 1).as_deref(), Some("same"));
     }
 
     #[test]

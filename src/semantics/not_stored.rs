@@ -35,6 +35,8 @@ pub enum NotStored {
     VaryStar,
     /// It belongs to more cache groups, or to ones with longer names, than are remembered.
     CacheGroups,
+    /// The tags in its body cannot be read. Found by the fetch.
+    Tags,
     /// It sets a cookie.
     SetCookie,
     /// It ended before its end. Found by the fetch.
@@ -71,6 +73,7 @@ impl NotStored {
             Self::NoValidator => "no-validator",
             Self::VaryStar => "vary-star",
             Self::CacheGroups => "cache-groups",
+            Self::Tags => "tags",
             Self::SetCookie => "set-cookie",
             Self::Incomplete => "incomplete",
             Self::TooLarge => "too-large",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Secret;
-use crate::invalidation::event::Selector;
+use crate::selector::Selector;
 
 pub use intake::{Accepted, Intake, Refused};
 pub use signature::{SecretError, Signature, SignatureError, check_secret};

@@ -11,6 +11,7 @@
 
 mod support;
 
+mod body_tags;
 mod collapsed_forwarding;
 mod dialects;
 mod expect;

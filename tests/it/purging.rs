@@ -633,3 +633,49 @@ async fn a_pattern_is_held_against_what_a_flight_was_fetched_for() {
     assert_eq!(first.body, "old");
     assert_eq!(late.body, "new");
 }
+
+#[tokio::test]
+async fn a_template_makes_tags_of_the_query_and_of_partition_fields_too() {
+    let yaml = "keys:\n  by_tenant: { fields: { path: { whole_path: true }, q: { query: { only: [page] } }, tenant: { header: x-tenant, partition: true } } }\n\
+        routes:\n  - { name: all, match: { path: \"/{*rest}\" }, upstream: app, cache: { key: by_tenant, tags: [\"page:{query.page}\", \"{tenant}-{query.page}\", \"lang:{query.lang}\"] } }\n";
+    let get = async |proxy: &Proxy, target: &str, tenant: &str| {
+        proxy.get_with(target, &format!("X-Tenant: {tenant}\r\n")).await.x_cache()
+    };
+    for (tag, matched) in [
+        ("page:1", 2),
+        ("page:2", 1),
+        ("a-1", 1),
+        ("b-1", 1),
+        ("b-2", 0),
+        ("page:", 0),
+        // The parameter is not in the key: whatever is stored may be served where it is another.
+        ("lang:fr", 3),
+        ("other", 0),
+    ] {
+        let origin = Origin::start().await;
+        for target in ["/?page=1", "/?page=2"] {
+            origin.on(target, [Reply::ok(FRESH, "x")]);
+        }
+        let proxy = Proxy::with_yaml(&origin, yaml).await;
+        for (target, tenant) in [("/?page=1&lang=en", "a"), ("/?page=1", "b"), ("/?page=2", "a")] {
+            get(&proxy, target, tenant).await;
+            assert_eq!(get(&proxy, target, tenant).await, "HIT", "{target}");
+        }
+        assert_eq!(proxy.purge(&format!(r#"{{"tag": "{tag}"}}"#)).await, matched, "{tag}");
+    }
+}
+
+/// Clients choose how often they repeat a parameter.
+#[tokio::test]
+async fn what_has_more_tags_than_are_listed_is_purged_by_each() {
+    let yaml = "routes:\n  - { name: all, match: { path: \"/{*rest}\" }, upstream: app, cache: { tags: [\"{query.a}-{query.b}\"] } }\n";
+    let origin = Origin::start().await;
+    let many = |name: &str| (0..20).map(|number| format!("{name}={number}")).collect::<Vec<_>>().join("&");
+    let target = format!("/?{}&{}", many("a"), many("b"));
+    origin.on(&target, [Reply::ok(FRESH, "x")]);
+    let proxy = Proxy::with_yaml(&origin, yaml).await;
+    proxy.get(&target).await;
+    assert_eq!(proxy.get(&target).await.x_cache(), "HIT");
+    assert_eq!(proxy.purge(r#"{"tag": "none"}"#).await, 0);
+    assert_eq!(proxy.purge(r#"{"tag": "19-19"}"#).await, 1);
+}

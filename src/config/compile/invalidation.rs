@@ -10,11 +10,11 @@ use super::{
     MIB, Names, Place, check_name, duration, entries, exactly_one, items, length, tell_repeated,
     tell_unknown, tell_unknown_holes,
 };
-use crate::invalidation::event::Selector;
 use crate::invalidation::rule::{
     Action, Condition, DispatcherName, Require, Rule, TargetTemplate, WatchUnknown,
 };
 use crate::routes::Template;
+use crate::selector::Selector;
 use crate::webhooks::{EventMapping, Hook, Preset, check_secret};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::keys::Constructor;
 use crate::routes::{
-    CacheRule, Collapse, HeaderCondition, Match, QueryRule, Ranges, Route, StatusFields,
+    BodyTag, CacheRule, Collapse, HeaderCondition, Match, PARAMETER, QueryRule, Ranges, Route, StatusFields,
     StatusFieldsAudience, StoreCondition, Table, Template,
 };
 use crate::semantics::{ClientDirectives, Policy, SetCookie, StalePolicy, TtlPolicy};
@@ -145,15 +145,21 @@ impl<'f> Routes<'f> {
 
 /// What routes store under one id carries the tags of all of them: it may be served on each.
 fn share_tags(routes: &mut [Route]) {
-    let rules = routes.iter().filter_map(|route| route.cache.as_ref());
-    let tags: Vec<(Arc<str>, Template)> =
-        rules.flat_map(|rule| rule.tags.iter().map(|tag| (Arc::clone(&rule.key.id), tag.clone()))).collect();
+    let rules = || routes.iter().filter_map(|route| route.cache.as_ref());
+    let of_bodies: Vec<(Arc<str>, BodyTag)> = rules()
+        .flat_map(|rule| rule.body_tags.iter().map(|tag| (Arc::clone(&rule.key.id), tag.clone())))
+        .collect();
+    let tags: Vec<(Arc<str>, Template)> = rules()
+        .flat_map(|rule| rule.tags.iter().map(|tag| (Arc::clone(&rule.key.id), tag.clone())))
+        .collect();
     for rule in routes.iter_mut().filter_map(|route| route.cache.as_mut()) {
         for (_, tag) in tags.iter().filter(|(id, _)| *id == rule.key.id) {
             if !rule.tags.contains(tag) {
                 rule.tags.push(tag.clone());
             }
         }
+        let of_body = of_bodies.iter().filter(|(id, _)| *id == rule.key.id);
+        rule.body_tags = of_body.map(|(_, tag)| tag.clone()).collect();
     }
 }
 
@@ -307,11 +313,12 @@ impl Cache<'_, '_> {
                 ClientDirectivesWord::Ignore => ClientDirectives::Ignore,
             },
         };
-        let tags = self.tags(section, problems);
         let store_if = store_condition(&section.store_if, problems);
         let store_unless = store_condition(&section.store_unless, problems);
         self.check_methods(section, problems);
-        let key = self.key(section, problems)?;
+        let key = self.key(section, problems);
+        let tags = self.tags(section, key.as_ref(), problems);
+        let key = key?;
         let no_vary_search = flag(&section.no_vary_search, false);
         if let Some(span) = section.no_vary_search.span()
             && no_vary_search
@@ -325,6 +332,7 @@ impl Cache<'_, '_> {
             key: Arc::new(key),
             policy,
             tags,
+            body_tags: self.body_tags(section, problems),
             store_if,
             store_unless,
             store_post: flag(&section.store_post, liberal),
@@ -443,13 +451,34 @@ impl Cache<'_, '_> {
         }
     }
 
-    fn tags(&self, section: &CacheSection, problems: &mut Problems) -> Vec<Template> {
+    fn body_tags(&self, section: &CacheSection, problems: &mut Problems) -> Arc<[BodyTag]> {
+        let list = section.tags_from_body.value().map(|list| &**list).unwrap_or_default();
+        if let (Some(span), Some(Either::Second(_))) = (section.tags_from_body.span(), section.ranges.value())
+        {
+            problems
+                .add(span, "`tags_from_body` cannot go with slices: nobody reads the whole body")
+                .help("leave one of them out; a tag in `Cache-Tag` goes with slices");
+        }
+        items(list).map(|(tag, _)| tag.0.clone()).collect()
+    }
+
+    /// `key`: `None` if it is wrong, so that nobody knows its fields.
+    fn tags(
+        &self,
+        section: &CacheSection,
+        key: Option<&Constructor>,
+        problems: &mut Problems,
+    ) -> Vec<Template> {
         let list = section.tags.value().map(|list| &**list).unwrap_or_default();
         let mut tags = Vec::new();
         for (template, place) in places(list) {
-            if let Some(captures) = self.captures {
-                let known = || captures.iter().map(|capture| &**capture);
-                tell_unknown_holes(template, place, ("path", "capture"), known, problems);
+            if let (Some(captures), Some(key)) = (self.captures, key) {
+                let parameters = || template.0.names().filter(|name| name.starts_with(PARAMETER));
+                let fields: Vec<_> = key.partition_fields().map(|name| &**name).collect();
+                let known = || captures.iter().map(|capture| &**capture).chain(fields.iter().copied());
+                let known = || known().chain(parameters());
+                let missing = ("route", "capture or partition field");
+                tell_unknown_holes(template, place, missing, known, problems);
             }
             tags.push(template.0.clone());
         }

@@ -4,8 +4,8 @@ use crate::config::read::{
     Any, Either, Entries, List, OneOrMany, Optional, Required, Text, Word, choice, section,
 };
 use crate::config::scalars::{Size, True};
-use crate::invalidation::event::Selector;
 use crate::routes::Template;
+use crate::selector::Selector;
 use std::time::Duration;
 
 section! {

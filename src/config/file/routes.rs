@@ -3,7 +3,7 @@
 use super::{KeyConstructor, PurgeRequests};
 use crate::config::read::{Either, Entries, OneOrMany, Optional, Required, Text, Word, choice, section};
 use crate::config::scalars::{Count, Percent, Size, Statuses, True};
-use crate::routes::{HostPattern, PathPattern, Template};
+use crate::routes::{BodyTag, HostPattern, PathPattern, Template};
 use http::{HeaderName, Method};
 use regex::Regex;
 use std::time::Duration;
@@ -85,8 +85,12 @@ section! {
         /// How long a stale response is served when the app fails, if it does not say (`stale-if-error`). Default:
         /// not at all.
         stale_if_error: Optional<Word<Duration>>,
-        /// Tags given to every stored response, with captures of the path: `user:{user_id}`. One or a list.
+        /// Tags given to every stored response, with captures of the path (`user:{user_id}`), parameters of the query
+        /// (`page:{query.page}`) and fields of the key's partition (`tenant:{tenant}`). One or a list.
         tags: Optional<OneOrMany<Word<Template>>>,
+        /// Tags read out of every stored body that is JSON (of up to 2MiB; what cannot be read is not stored): text around a
+        /// JSONPath, `product:{$.items[*].id}`. One or a list.
+        tags_from_body: Optional<OneOrMany<Word<BodyTag>>>,
         /// Responses are stored only if this holds (and HTTP's rules allow it).
         store_if: Optional<StoreConditionSection>,
         /// Responses are not stored if this holds.
