@@ -18,13 +18,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{Response, StatusCode, header};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use axum::{Router, middleware};
 use bytes::Bytes;
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 
 use self::problem::Problem;
 use crate::cache::Rooms;
@@ -51,6 +53,7 @@ struct Inner {
     intakes: HashMap<String, Arc<Intake>>,
     rules: Arc<[Rule]>,
     desk: Desk,
+    places: Semaphore,
     purge_from: Vec<IpNet>,
     rooms: Arc<Rooms>,
     warmer: Arc<Warmer>,
@@ -74,6 +77,7 @@ impl AdminState {
         let desk = Desk::new(plan.admin.tokens.clone(), Arc::clone(&rooms.invalidator), Arc::clone(&metrics));
         Self(Arc::new(Inner {
             desk,
+            places: Semaphore::new(MAX_AT_ONCE),
             purge_from: plan.admin.purge_from,
             tokens: plan.admin.tokens,
             max_body_bytes: plan.admin.max_body_bytes,
@@ -95,6 +99,25 @@ pub struct Peer(pub IpAddr);
 /// What is told to whoever asks for a purge that cannot be understood.
 pub fn misread(misread: Misread) -> Response<Bytes> {
     Problem::from(misread).to_response()
+}
+
+/// How many requests of the API, and for purges, are carried out at once.
+const MAX_AT_ONCE: usize = 64;
+
+/// Refuses what is too much at once; whoever asks may ask again. Health, metrics and webhooks are not counted.
+async fn bound(State(state): State<AdminState>, request: Request, next: Next) -> axum::response::Response {
+    let path = request.uri().path();
+    let is_free = matches!(path, "/healthz" | "/readyz" | "/metrics") || state.0.intakes.contains_key(path);
+    if is_free {
+        return next.run(request).await;
+    }
+    let Ok(_place) = state.0.places.try_acquire() else {
+        let detail = format!("{MAX_AT_ONCE} requests are being carried out: try again in a moment");
+        let mut response = Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).into_response();
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return response;
+    };
+    next.run(request).await
 }
 
 /// All paths of the admin listener.
@@ -119,6 +142,7 @@ pub fn router(state: AdminState) -> Router {
         .layer(DefaultBodyLimit::max(max_body_bytes))
         // Whatever their paths are here, they are those of the pages that are purged.
         .layer(middleware::from_fn_with_state(state.clone(), dialects::answer))
+        .layer(middleware::from_fn_with_state(state.clone(), bound))
         .with_state(state)
 }
 
@@ -153,6 +177,24 @@ mod tests {
             assert_eq!(admin.request(Method::GET, "/readyz", "", "").await.status, status);
             assert_eq!(admin.request(Method::GET, "/healthz", "", "").await.status, 200);
         }
+    }
+
+    #[tokio::test]
+    async fn too_much_at_once_may_be_tried_again() {
+        let admin = Admin::new();
+        let places = admin.state.0.places.acquire_many(MAX_AT_ONCE as u32).await.unwrap();
+        for (method, path) in
+            [(Method::POST, "/v1/purge"), (Method::GET, "/v1/status"), (Method::GET, "/purge/a")]
+        {
+            let answer = admin.request(method, path, "deploy's secret", r#"{"tag": "article:a"}"#).await;
+            assert!(answer.problem(429).contains("try again"));
+            assert_eq!(answer.field("retry-after"), "1");
+        }
+        assert_eq!(admin.request(Method::GET, "/healthz", "", "").await.status, 200);
+        assert_eq!(admin.deliver("1", "{}").await.status, 200, "webhooks have their own limits");
+        drop(places);
+        assert!(admin.has("/articles/a"));
+        assert_eq!(admin.purge(r#"{"tag": "article:a"}"#).await.status, 200);
     }
 
     #[tokio::test]

@@ -106,6 +106,7 @@ impl Admin {
         Self {
             state: AdminState(Arc::new(Inner {
                 desk: Desk::new(tokens(), Arc::clone(&rooms.invalidator), Arc::clone(&metrics)),
+                places: Semaphore::new(super::MAX_AT_ONCE),
                 purge_from: Vec::new(),
                 tokens: tokens(),
                 max_body_bytes: 1024,

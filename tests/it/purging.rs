@@ -679,3 +679,15 @@ async fn what_has_more_tags_than_are_listed_is_purged_by_each() {
     assert_eq!(proxy.purge(r#"{"tag": "none"}"#).await, 0);
     assert_eq!(proxy.purge(r#"{"tag": "19-19"}"#).await, 1);
 }
+
+#[tokio::test]
+async fn an_app_may_name_thousands_of_tags() {
+    let origin = Origin::start().await;
+    let tags = (0..18_000).map(|number| format!("product:{number:05}")).collect::<Vec<_>>().join(",");
+    assert!(tags.len() > 240 * 1024);
+    origin.on("/a", [Reply::ok(&format!("{FRESH}Cache-Tag: {tags}\r\n"), "x")]);
+    let proxy = Proxy::in_front_of(&origin).await;
+    assert!(!proxy.get("/a").await.head.contains("product"), "clients do not see them");
+    assert_eq!(proxy.get("/a").await.x_cache(), "HIT");
+    assert_eq!(proxy.purge(r#"{"tag": "product:17999"}"#).await, 1);
+}

@@ -246,7 +246,7 @@ fn upstream(name: &str, section: &file::Upstream, problems: &mut Problems) -> Up
         max_connections_per_server,
         idle_connections_per_server,
         idle_timeout: timeout(&section.idle_timeout, Duration::from_secs(30)),
-        max_response_head_bytes: length(&section.max_response_head, 64 * KIB),
+        max_response_head_bytes: length(&section.max_response_head, 256 * KIB),
         retries: retries(section),
     }
 }

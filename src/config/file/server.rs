@@ -136,7 +136,7 @@ section! {
         idle_connections: Optional<Word<crate::config::scalars::Number>>,
         /// How long an idle connection is kept. Default: 30s.
         idle_timeout: Optional<Word<Timeout>>,
-        /// The largest response head, at least 8KiB. Default: 64KiB.
+        /// The largest response head, at least 8KiB: fields with tags are long. Default: 256KiB.
         max_response_head: Optional<Word<Size>>,
         /// What is asked again, of another server if there is one: `off`, or which failures and how often. Only requests
         /// that may be asked twice (RFC 9110 §9.2.2), and none of which the client has got anything.
