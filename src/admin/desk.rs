@@ -102,6 +102,7 @@ fn told(purged: &Purged, strength: Strength, reply: &Reply) -> Response<Bytes> {
     let body = match reply {
         Reply::NoContent => None,
         Reply::Ok => Some(json!({
+            "status": "ok",
             "position": purged.position.0,
             "soft": strength == Strength::Soft,
             "matched": purged.matched,

@@ -120,6 +120,8 @@ pub(super) fn tags(routed: &Routed, rule: &CacheRule, key: &Key, fields: &Header
     }
     if let (true, Groups::Named(groups)) = (rule.groups, cache_groups::of(fields)) {
         tags.extend(apply::tags_of_groups(&rule.key, request.scheme.as_str(), &request.host, &groups));
+        // And who purges by tag may name a group.
+        tags.extend(groups.iter().map(|group| Tag::application(group)));
     }
     tags
 }

@@ -38,26 +38,29 @@ impl<'a> Call<'a> {
     pub(super) fn of(sent: &Sent<'a>) -> Option<Self> {
         let path = sent.target.split('?').next().unwrap_or_default();
         let is_post = *sent.method == Method::POST;
+        let is_delete = *sent.method == Method::DELETE;
         if let Some(rest) = path.strip_prefix(SOUIN) {
             let is_purge = is_post || sent.method.as_str() == "PURGE";
             return (is_purge && (rest.is_empty() || rest.starts_with('/'))).then_some(Self::Souin(rest));
         }
-        if !is_post {
+        if !is_post && !is_delete {
             return None;
         }
-        if path == HTTP_INVALIDATION {
+        if is_post && path == HTTP_INVALIDATION {
             return Some(Self::HttpInvalidation);
         }
-        if let Some(url) = path.strip_prefix("/purge/") {
+        if let Some(url) = path.strip_prefix("/purge/").filter(|_| is_post) {
             return Some(Self::FastlyUrl(url));
         }
         let mut segments = path.strip_prefix("/client/v4").unwrap_or(path).strip_prefix('/')?.splitn(4, '/');
         let parts = [segments.next(), segments.next(), segments.next(), segments.next()];
         match parts {
+            // Cloudflare was once asked so.
+            [Some("zones"), Some(zone), Some("purge_cache"), None] => Some(Self::Cloudflare { zone }),
+            _ if is_delete => None,
             [Some("service"), Some(_), Some("purge"), Some(key)] => Some(Self::FastlyKey(key)),
             [Some("service"), Some(_), Some("purge"), None] => Some(Self::FastlyKeys),
             [Some("service"), Some(_), Some("purge_all"), None] => Some(Self::FastlyAll),
-            [Some("zones"), Some(zone), Some("purge_cache"), None] => Some(Self::Cloudflare { zone }),
             _ => None,
         }
     }
@@ -72,7 +75,7 @@ impl<'a> Call<'a> {
         match self {
             Self::FastlyKey(key) => Ok(fastly(vec![Target::Tag(decoded(key))], Vec::new())),
             Self::FastlyKeys => {
-                let mut keys = response_tags::of(sent.headers);
+                let mut keys = response_tags::listed(sent.headers, &["surrogate-key"]);
                 if keys.is_empty() {
                     let Keys { surrogate_keys } = read(body)?;
                     keys = surrogate_keys;
@@ -85,11 +88,15 @@ impl<'a> Call<'a> {
                 // Each by itself, since each is told of.
                 Ok(fastly(keys.iter().cloned().map(Target::Tag).collect(), keys))
             }
-            Self::FastlyAll => Ok(fastly(vec![Target::Everything], Vec::new())),
+            // Which cannot be soft there.
+            Self::FastlyAll => Ok(Order {
+                deed: Deed::Purge(Strength::Hard),
+                ..fastly(vec![Target::Everything], Vec::new())
+            }),
             Self::FastlyUrl(url) => {
                 let query =
                     sent.target.split_once('?').map(|(_, query)| format!("?{query}")).unwrap_or_default();
-                Ok(fastly(vec![Target::Url(format!("http://{url}{query}"))], Vec::new()))
+                Ok(fastly(vec![Target::Url(format!("{}{query}", with_scheme(url)))], Vec::new()))
             }
             Self::Cloudflare { zone } => cloudflare(zone, read(body)?),
             Self::Souin(rest) => souin(rest, sent, body),
@@ -161,7 +168,7 @@ fn souin(rest: &str, sent: &Sent<'_>, body: &[u8]) -> Result<Order, Misread> {
     if *sent.method == Method::POST {
         return http_invalidation(read(body)?);
     }
-    let tags = response_tags::of(sent.headers);
+    let tags = response_tags::listed(sent.headers, &["surrogate-key"]);
     let targets = match rest.trim_matches('/') {
         "flush" => vec![Target::Everything],
         "" if !tags.is_empty() => vec![of_tags(tags)],
@@ -191,43 +198,65 @@ fn of_souin_key(key: &str) -> Result<Vec<Target>, Misread> {
         return Err(unreadable());
     }
     let url = format!("{scheme}://{host}/");
-    Ok(vec![match path.strip_suffix(".*").or_else(|| path.strip_suffix(".+")) {
-        Some(begins) => Target::Prefix(format!("{url}{begins}")),
-        None => Target::Url(format!("{url}{path}")),
+    // It is an expression, which keys begin with unless it says where they end.
+    Ok(vec![match path.strip_suffix('$') {
+        Some(whole) => Target::Url(format!("{url}{whole}")),
+        None => {
+            let begins = path.strip_suffix(".*").or_else(|| path.strip_suffix(".+")).unwrap_or(path);
+            Target::Prefix(format!("{url}{begins}"))
+        }
     }])
 }
 
+fn with_scheme(url: &str) -> String {
+    if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
+}
+
+/// A document of the draft. Whether what it names is removed or must be validated is left to the cache; it is removed.
 #[derive(Deserialize)]
 struct Invalidation {
     r#type: String,
-    selectors: Vec<String>,
-    /// Of groups: whose they are.
     #[serde(default)]
-    purge: bool,
+    selectors: Vec<String>,
+    /// Of the type `group`; the selectors are then the origins whose they are.
+    #[serde(default)]
+    groups: Vec<String>,
 }
 
 fn http_invalidation(said: Invalidation) -> Result<Order, Misread> {
-    let Invalidation { r#type, selectors, purge } = said;
-    if selectors.is_empty() {
-        return Err(Misread::Invalid("\"selectors\" is empty".to_owned()));
+    let Invalidation { r#type, selectors, groups } = said;
+    let named = if r#type == "group" { &groups } else { &selectors };
+    if named.is_empty() {
+        let member = if r#type == "group" { "groups" } else { "selectors" };
+        return Err(Misread::Invalid(format!("{member:?} names nothing")));
     }
-    let with_path = |mut uri: String| {
-        if uri.split_once("://").is_some_and(|(_, rest)| !rest.contains('/')) {
-            uri.push('/');
-        }
-        uri
-    };
     let targets = match r#type.as_str() {
-        "uri" => selectors.into_iter().map(Target::Url).collect(),
-        "uri-prefix" => selectors.into_iter().map(|uri| Target::Prefix(with_path(uri))).collect(),
-        "origin" => selectors.into_iter().map(|uri| Target::Prefix(with_path(uri))).collect(),
-        "group" => vec![of_tags(selectors)],
+        "uri" => selectors.iter().map(|uri| Target::Url(with_scheme(uri))).collect(),
+        "uri-prefix" => selectors.iter().flat_map(|uri| below(&with_scheme(uri))).collect(),
+        "origin" => selectors.iter().map(|origin| of_origin(origin)).collect(),
+        "group" => vec![of_tags(groups)],
         other => {
             let why = "there are uri, uri-prefix, origin and group";
             return Err(Misread::Invalid(format!("the type {other:?} is not known: {why}")));
         }
     };
-    // What need not be purged may be kept as stale.
-    let strength = if purge { Strength::Hard } else { Strength::Soft };
-    Ok(Order { targets, deed: Deed::Purge(strength), reply: Reply::Ok })
+    Ok(hard(targets, Reply::Ok))
+}
+
+/// A URI and all below it, by whole segments.
+fn below(uri: &str) -> Vec<Target> {
+    let is_origin = uri.split_once("://").is_some_and(|(_, rest)| !rest.contains('/'));
+    if is_origin || uri.ends_with('/') {
+        let slash = if is_origin { "/" } else { "" };
+        return vec![Target::Prefix(format!("{uri}{slash}"))];
+    }
+    let begins = |with| Target::Prefix(format!("{uri}{with}"));
+    vec![Target::Url(uri.to_owned()), begins("/"), begins("?")]
+}
+
+fn of_origin(origin: &str) -> Target {
+    let Some((scheme, authority)) = origin.split_once("://") else { return Target::Host(origin.to_owned()) };
+    let port = if scheme == "https" { ":443" } else { ":80" };
+    let authority = authority.trim_end_matches('/');
+    Target::Prefix(format!("{scheme}://{}/", authority.strip_suffix(port).unwrap_or(authority)))
 }

@@ -1,40 +1,58 @@
 //! `PURGE`, `BAN`, `REFRESH` and their kin, as they are configured in many a VCL and sent by many a plugin.
 
-use http::{HeaderMap, HeaderName, Method};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use http::{HeaderMap, Method};
 
 use super::pattern::{self, Unreadable};
 use super::{Deed, Misread, Order, Reply, Sent, of_tags};
-use crate::invalidation::target::Where;
+use crate::invalidation::target::{FieldValue, Where};
 use crate::invalidation::{Strength, Target};
 use crate::semantics::response_tags;
 
-/// Lists of tags beside those that responses have, with white space or commas: of purges, and of soft ones.
-const LISTS: [&str; 4] = ["xkey-purge", "key", "x-xkey-purge", "x-location-id"];
-const SOFT_LISTS: [&str; 2] = ["xkey-softpurge", "x-xkey-softpurge"];
+/// Fields with tags beside those that responses have.
+const TAGS: [&str; 6] =
+    ["xkey-purge", "x-xkey-purge", "key", "x-location-id", "x-ban-tags", "apiplatform-ban-regex"];
+const SOFT_TAGS: [&str; 2] = ["xkey-softpurge", "x-xkey-softpurge"];
 
-/// Regular expressions that list tags.
-const TAG_PATTERNS: [&str; 2] = ["x-magento-tags-pattern", "apiplatform-ban-regex"];
+/// Fields with regular expressions that list tags, whatever the method.
+const TAG_PATTERNS: [&str; 3] = ["x-magento-tags-pattern", "x-cache-tags-pattern", "apiplatform-ban-regex"];
 
-/// Regular expressions of URLs, of hosts and of content types.
+/// Fields with regular expressions of URLs, of hosts and of content types.
 const URL_PATTERNS: [&str; 3] = ["x-url", "x-ban-url", "x-ban-regex"];
 const HOST_PATTERNS: [&str; 2] = ["x-host", "x-ban-host"];
 const CONTENT_TYPE_PATTERN: &str = "x-content-type";
 
-/// Under which nginx's plugins purge by GET.
+/// Fields that say that all is meant.
+const EVERYTHING: [&str; 3] = ["x-ban-all", "varnish-ban-all", "clear-cache"];
+
+/// Fields that what is purged has as well, with the same value; and what the names of others begin with.
+const SAME_FIELDS: [&str; 2] = ["x-site", "x-pool"];
+const TYPO3: &str = "varnish-ban-typo3-";
+
+/// Under which nginx's plugins purge by GET, and where some purge the whole site.
 const PURGE_PATH: &str = "/purge/";
+const PURGE_ALL_PATH: &str = "/purgeall";
+
+/// What of a text may be meant as a regular expression.
+const SYNTAX: [char; 11] = ['^', '$', '(', ')', '[', ']', '\\', '*', '+', '?', '|'];
 
 /// What a method means.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Purge,
     SoftPurge,
+    /// By tags, which must be named.
+    PurgeTags,
     Ban,
     Refresh,
 }
 
 fn kind(method: &Method) -> Option<Kind> {
     match method.as_str() {
-        "PURGE" | "PURGEKEYS" | "PURGETAGS" | "URLPURGE" | "FULLPURGE" => Some(Kind::Purge),
+        "PURGE" | "URLPURGE" | "FULLPURGE" | "URIBAN" => Some(Kind::Purge),
+        "PURGEKEYS" | "PURGETAGS" => Some(Kind::PurgeTags),
         "SOFTPURGE" => Some(Kind::SoftPurge),
         "BAN" => Some(Kind::Ban),
         "REFRESH" => Some(Kind::Refresh),
@@ -49,55 +67,57 @@ pub(super) fn is_one(sent: &Sent<'_>) -> bool {
 }
 
 pub(super) fn order(sent: &Sent<'_>) -> Result<Order, Misread> {
-    let Some(kind) = kind(sent.method) else {
-        return Ok(match sent.target.strip_prefix(PURGE_PATH) {
-            Some(path) => purge(Strength::Hard, vec![of_url(sent, &format!("/{path}"), false)]),
-            None => refresh(sent),
-        });
+    let fields = sent.headers;
+    let kind = kind(sent.method);
+    let target = match sent.target.strip_prefix(PURGE_PATH) {
+        Some(_) if kind != Some(Kind::Refresh) => &sent.target[PURGE_PATH.len() - 1..],
+        _ => sent.target,
+    };
+    let Some(kind) = kind else {
+        let is_purge = sent.target.starts_with(PURGE_PATH);
+        return Ok(if is_purge { purge(Strength::Hard, of_target(sent, target)?) } else { refresh(sent) });
     };
     if kind == Kind::Refresh {
         return Ok(refresh(sent));
     }
-    let fields = sent.headers;
+    let is_soft = |name| fields.get(name).is_some_and(|value| value == "1");
     let mut strength = match kind {
         Kind::SoftPurge => Strength::Soft,
-        _ if is_soft(fields) => Strength::Soft,
+        _ if is_soft("fastly-soft-purge") || is_soft("x-soft-purge") => Strength::Soft,
         _ => Strength::Hard,
     };
-    let mut targets = Vec::new();
-    for name in TAG_PATTERNS {
-        for expression in values(fields, name) {
-            targets.push(of_tag_pattern(name, expression)?);
-        }
+    let mut targets = of_tag_fields(fields, kind)?;
+    let like = like(fields, !targets.is_empty());
+    if has_any(fields, &EVERYTHING) {
+        return Ok(purge(strength, restricted(vec![Target::Everything], like)));
     }
-    let mut tags = Vec::new();
-    if kind == Kind::Ban {
-        for name in fields.keys().filter(|name| response_tags::is_one(name) || is_listed(name)) {
-            for expression in values(fields, name.as_str()) {
-                targets.push(of_tag_pattern(name.as_str(), expression)?);
-            }
-        }
-    } else {
-        tags.extend(response_tags::of(fields));
-        LISTS.iter().for_each(|name| tags.extend(listed(fields, name)));
-    }
-    let softly: Vec<_> = SOFT_LISTS.iter().flat_map(|name| listed(fields, name)).collect();
+    let softly = response_tags::listed(fields, &SOFT_TAGS);
     if !softly.is_empty() {
-        if !tags.is_empty() || !targets.is_empty() {
+        if !targets.is_empty() {
             let why = "what is purged softly and what is not cannot be named in one request";
             return Err(Misread::Invalid(why.to_owned()));
         }
         strength = Strength::Soft;
-        tags = softly;
+        targets.push(of_tags(softly));
     }
-    if !tags.is_empty() {
-        targets.push(of_tags(tags));
+    if targets.is_empty() && kind == Kind::PurgeTags {
+        return Err(Misread::Invalid("no tags are named: give them in xkey, or Surrogate-Key".to_owned()));
     }
     if targets.is_empty() {
-        targets =
-            if kind == Kind::Ban || has_patterns(fields) { of_patterns(sent)? } else { of_target(sent) };
+        targets = if has_any(fields, &URL_PATTERNS)
+            || has_any(fields, &HOST_PATTERNS)
+            || fields.contains_key(CONTENT_TYPE_PATTERN)
+        {
+            of_patterns(fields)?
+        } else if like != Where::default() {
+            vec![Target::Everything]
+        } else if kind == Kind::Ban {
+            of_expression(sent, target)?
+        } else {
+            of_target(sent, target)?
+        };
     }
-    Ok(purge(strength, targets))
+    Ok(purge(strength, restricted(targets, like)))
 }
 
 fn purge(strength: Strength, targets: Vec<Target>) -> Order {
@@ -108,83 +128,130 @@ fn refresh(sent: &Sent<'_>) -> Order {
     Order { targets: vec![Target::Url(absolute(sent, sent.target))], deed: Deed::Refresh, reply: Reply::Ok }
 }
 
-/// The URL of the request, or what begins so: a star at its end, and `.*`, stand for anything.
-fn of_target(sent: &Sent<'_>) -> Vec<Target> {
-    let is_regex = values(sent.headers, "x-purge-method").any(|how| how.eq_ignore_ascii_case("regex"));
-    vec![of_url(sent, sent.target, is_regex)]
+/// Those of a purge are lists, those of a ban may be lists or expressions.
+fn of_tag_fields(fields: &HeaderMap, kind: Kind) -> Result<Vec<Target>, Misread> {
+    let mut targets = Vec::new();
+    let mut tags = Vec::new();
+    for name in fields.keys().filter(|name| response_tags::is_one(name) || TAGS.contains(&name.as_str())) {
+        let is_expression = TAG_PATTERNS.contains(&name.as_str())
+            || (kind == Kind::Ban && values(fields, name.as_str()).any(|value| value.contains(SYNTAX)));
+        if !is_expression {
+            tags.extend(response_tags::listed(fields, &[name.as_str()]));
+        }
+        for expression in values(fields, name.as_str()).filter(|_| is_expression) {
+            targets.push(of_tag_pattern(name.as_str(), expression)?);
+        }
+    }
+    for name in TAG_PATTERNS.iter().filter(|name| !TAGS.contains(*name)) {
+        for expression in values(fields, name) {
+            targets.push(of_tag_pattern(name, expression)?);
+        }
+    }
+    if !tags.is_empty() {
+        targets.push(of_tags(tags));
+    }
+    Ok(targets)
 }
 
-fn of_url(sent: &Sent<'_>, target: &str, begins_so: bool) -> Target {
-    match target.strip_suffix(".*").or_else(|| target.strip_suffix('*')) {
-        Some(begins) => Target::Prefix(absolute(sent, begins)),
-        None if begins_so => Target::Prefix(absolute(sent, target)),
-        None => Target::Url(absolute(sent, target)),
+fn of_tag_pattern(name: &str, expression: &str) -> Result<Target, Misread> {
+    let tags = pattern::tags(expression).map_err(|why| Misread::pattern(name, why))?;
+    Ok(tags.map_or(Target::Everything, of_tags))
+}
+
+/// The URL of the request; or what begins so, where it ends with `*` or `.*`, or a field says so.
+fn of_target(sent: &Sent<'_>, target: &str) -> Result<Vec<Target>, Misread> {
+    if target == PURGE_ALL_PATH {
+        return Ok(vec![begins(sent, "/")]);
     }
+    let is_regex = values(sent.headers, "x-purge-method").any(|how| how.eq_ignore_ascii_case("regex"));
+    if let Some(start) = target.strip_suffix(".*").or_else(|| target.strip_suffix('*')) {
+        return Ok(vec![begins(sent, start)]);
+    }
+    // No URL has these.
+    if target.contains(['\\', '[']) {
+        return of_expression(sent, target);
+    }
+    if is_regex || values(sent.headers, "x-purge-regex").any(|rest| rest.trim() == ".*") {
+        return Ok(vec![begins(sent, target)]);
+    }
+    // Who sends it to the cache by the cache's own name means the page of every site.
+    Ok(vec![if is_of_no_site(sent.host) {
+        Target::Glob(target.to_owned())
+    } else {
+        Target::Url(absolute(sent, target))
+    }])
+}
+
+/// What an expression in the place of the URL matches, from its beginning.
+fn of_expression(sent: &Sent<'_>, target: &str) -> Result<Vec<Target>, Misread> {
+    // `/news/*` is no expression, though it could be.
+    let globs = match target.strip_suffix("/*") {
+        Some(start) if !start.contains(SYNTAX) => vec![format!("{start}/*")],
+        _ if !target.contains(SYNTAX) => vec![format!("{target}*")],
+        _ => pattern::globs(&format!("^{target}")).map_err(|why| Misread::pattern("the URL", why))?,
+    };
+    let host = if is_of_no_site(sent.host) { "*" } else { sent.host };
+    Ok(globs.iter().map(|glob| of_globs(host, glob)).collect())
+}
+
+/// What the expressions in its fields match.
+fn of_patterns(fields: &HeaderMap) -> Result<Vec<Target>, Misread> {
+    let read = |names: &[&str], read: fn(&str) -> Result<Vec<String>, Unreadable>| {
+        let given = names.iter().find_map(|name| Some((*name, values(fields, name).next()?)));
+        let globs =
+            given.map(|(name, expression)| read(expression).map_err(|why| Misread::pattern(name, why)));
+        Ok(globs.transpose()?.unwrap_or_else(|| vec!["*".to_owned()]))
+    };
+    let urls = read(&URL_PATTERNS, pattern::globs)?;
+    let hosts = read(&HOST_PATTERNS, pattern::hosts)?;
+    let types = read(&[CONTENT_TYPE_PATTERN], pattern::globs)?;
+    let of_host = |host: &String| urls.iter().map(|url| of_globs(host, url)).collect::<Vec<_>>();
+    let targets: Vec<_> = hosts.iter().flat_map(of_host).collect();
+    if types.iter().any(|of_type| of_type == "*") {
+        return Ok(targets);
+    }
+    let content_type = types.iter().map(|of_type| media_type(of_type)).collect::<Option<Vec<_>>>();
+    let content_type = content_type.ok_or_else(|| {
+        let why = "a content type is text/html, or ^image/ for all of a kind";
+        Misread::Invalid(format!("{CONTENT_TYPE_PATTERN}: {why}"))
+    })?;
+    Ok(restricted(targets, Where { content_type, ..Where::default() }))
+}
+
+/// Of hosts and paths that are like these.
+fn of_globs(host: &str, url: &str) -> Target {
+    // Where a path begins with anything, that begins with a slash, and may be no more.
+    let path = match url.strip_prefix('*') {
+        Some(rest) => format!("/*{}", rest.trim_start_matches(['/', '*'])),
+        None => url.to_owned(),
+    };
+    if host == "*" && path == "/*" {
+        return Target::Everything;
+    }
+    let glob = if host == "*" { path } else { format!("http://{host}{path}") };
+    match glob.strip_suffix('*') {
+        Some(start) if !start.contains('*') => Target::Prefix(start.to_owned()),
+        _ => Target::Glob(glob),
+    }
+}
+
+fn begins(sent: &Sent<'_>, start: &str) -> Target {
+    if is_of_no_site(sent.host) {
+        return of_globs("*", &format!("{start}*"));
+    }
+    Target::Prefix(absolute(sent, start))
 }
 
 fn absolute(sent: &Sent<'_>, target: &str) -> String {
     format!("{}://{}{target}", sent.scheme, sent.host)
 }
 
-fn has_patterns(fields: &HeaderMap) -> bool {
-    let names = URL_PATTERNS.iter().chain(&HOST_PATTERNS);
-    names.chain([&CONTENT_TYPE_PATTERN]).any(|name| fields.contains_key(*name))
-}
-
-/// What the expressions in its fields match; without any, what its own URL does as an expression, on its own host.
-fn of_patterns(sent: &Sent<'_>) -> Result<Vec<Target>, Misread> {
-    let fields = sent.headers;
-    let read = |names: &[&str], read: fn(&str) -> Result<Vec<String>, Unreadable>| {
-        let given = names.iter().find_map(|name| Some((*name, values(fields, name).next()?)));
-        let globs =
-            given.map(|(name, expression)| read(expression).map_err(|why| Misread::pattern(name, why)));
-        globs.transpose()
-    };
-    let urls = read(&URL_PATTERNS, pattern::globs)?;
-    let hosts = read(&HOST_PATTERNS, pattern::hosts)?;
-    let types = read(&[CONTENT_TYPE_PATTERN], pattern::globs)?;
-    let is_about_the_url = urls.is_none() && hosts.is_none() && types.is_none();
-    let (urls, hosts) = if is_about_the_url {
-        let urls =
-            pattern::globs(&format!("^{}", sent.target)).map_err(|why| Misread::pattern("the URL", why))?;
-        (urls, vec![sent.host.to_owned()])
-    } else {
-        let any = || vec!["*".to_owned()];
-        (urls.unwrap_or_else(any), hosts.unwrap_or_else(any))
-    };
-    let mut targets = Vec::new();
-    for host in &hosts {
-        for url in &urls {
-            targets.push(of_globs(host, url));
-        }
-    }
-    let Some(types) = types else { return Ok(targets) };
-    if types.iter().any(|of_type| of_type == "*") {
-        return Ok(targets);
-    }
-    let content_type = types.iter().map(|of_type| media_type(of_type)).collect::<Option<Vec<_>>>();
-    let Some(content_type) = content_type else {
-        let why = "a content type is text/html, or ^image/ for all of a kind";
-        return Err(Misread::Invalid(format!("{CONTENT_TYPE_PATTERN}: {why}")));
-    };
-    let like = Where { content_type, ..Where::default() };
-    Ok(targets.into_iter().map(|target| Target::Where(Box::new(target), like.clone())).collect())
-}
-
-fn of_globs(host: &str, url: &str) -> Target {
-    // Where a path begins with anything, it begins with a slash.
-    let path = if url.starts_with('/') { url.to_owned() } else { format!("/{url}") };
-    // What is meant to be found within a path may be at its very beginning.
-    let path = match path.strip_prefix("/*/") {
-        Some(rest) if url.starts_with('*') => format!("/*{rest}"),
-        _ => path,
-    };
-    match (host, path.as_str()) {
-        ("*", "/*") => Target::Everything,
-        (_, "/*") if !host.contains('*') => Target::Prefix(format!("http://{host}/")),
-        ("*", _) => Target::Glob(path),
-        _ => Target::Glob(format!("http://{host}{path}")),
-    }
+/// Whether it is an address, or a name that nobody outside could use: a cache's, as its clients call it.
+fn is_of_no_site(host: &str) -> bool {
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name);
+    let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    is_address || !name.contains('.')
 }
 
 /// `*text/html*` and `image/*`, as a condition has them.
@@ -198,25 +265,35 @@ fn media_type(glob: &str) -> Option<String> {
     }
 }
 
-fn of_tag_pattern(name: &str, expression: &str) -> Result<Target, Misread> {
-    let tags = pattern::tags(expression).map_err(|why| Misread::pattern(name, why))?;
-    Ok(tags.map_or(Target::Everything, of_tags))
+/// The fields that what is purged has as well. `are_tags`: TYPO3's tags tell its sites apart by themselves.
+fn like(fields: &HeaderMap, are_tags: bool) -> Where {
+    let names = fields.keys().map(http::HeaderName::as_str);
+    let same = |name: &str| match name.strip_prefix(TYPO3) {
+        Some(rest) => (!are_tags).then(|| format!("typo3-{rest}")),
+        None => SAME_FIELDS.contains(&name).then(|| name.to_owned()),
+    };
+    let conditions: BTreeMap<_, _> = names
+        .filter_map(|name| {
+            let value = values(fields, name).next().filter(|value| !value.contains(SYNTAX))?;
+            Some((same(name)?, FieldValue::Equals(value.to_owned())))
+        })
+        .collect();
+    Where { fields: conditions, ..Where::default() }
 }
 
-fn is_soft(fields: &HeaderMap) -> bool {
-    ["fastly-soft-purge", "x-soft-purge"]
-        .iter()
-        .any(|name| values(fields, name).any(|value| value.trim() == "1"))
+fn restricted(targets: Vec<Target>, like: Where) -> Vec<Target> {
+    if like == Where::default() {
+        return targets;
+    }
+    let restrict = |target| match target {
+        Target::Where(target, known) => Target::Where(target, Where { fields: like.fields.clone(), ..known }),
+        target => Target::Where(Box::new(target), like.clone()),
+    };
+    targets.into_iter().map(restrict).collect()
 }
 
-fn is_listed(name: &HeaderName) -> bool {
-    LISTS.contains(&name.as_str())
-}
-
-fn listed(fields: &HeaderMap, name: &str) -> Vec<String> {
-    let is_between = |character: char| character.is_ascii_whitespace() || character == ',';
-    let members = values(fields, name).flat_map(|value| value.split(is_between));
-    members.filter(|member| !member.is_empty()).map(str::to_owned).collect()
+fn has_any(fields: &HeaderMap, names: &[&str]) -> bool {
+    names.iter().any(|name| fields.contains_key(*name))
 }
 
 fn values<'f>(fields: &'f HeaderMap, name: &str) -> impl Iterator<Item = &'f str> {

@@ -9,13 +9,16 @@ use http::{HeaderMap, HeaderName};
 
 /// Lists with white space.
 const SPACED: [HeaderName; 2] = [HeaderName::from_static("surrogate-key"), HeaderName::from_static("xkey")];
-/// Lists with commas: those of CDNs, of FOSHttpCache and of Magento.
-const COMMAED: [HeaderName; 5] = [
+/// Lists with commas: those of CDNs, of FOSHttpCache, of Magento, of Drupal and of TYPO3.
+const COMMAED: [HeaderName; 8] = [
     HeaderName::from_static("cache-tag"),
     HeaderName::from_static("cache-tags"),
     HeaderName::from_static("edge-cache-tag"),
     HeaderName::from_static("x-cache-tags"),
     HeaderName::from_static("x-magento-tags"),
+    HeaderName::from_static("purge-cache-tags"),
+    HeaderName::from_static("x-acquia-purge-tags"),
+    HeaderName::from_static("x-tags"),
 ];
 
 /// Whether tags are named in such a field.
@@ -27,16 +30,33 @@ pub fn is_one(name: &HeaderName) -> bool {
 pub fn of(response: &HeaderMap) -> Vec<String> {
     let mut tags = Vec::new();
     for name in &SPACED {
-        push(response, name, is_space, |&byte| byte == b',', &mut tags);
+        push(response, name, is_space, is_between, &mut tags);
     }
     for name in &COMMAED {
-        push(response, name, |&byte| byte == b',', is_space, &mut tags);
+        push(response, name, |&byte| byte == b',', is_between, &mut tags);
+    }
+    tags
+}
+
+/// The tags that purges name in these fields, in whichever way they are separated: what a response names is known by each part.
+pub fn listed(request: &HeaderMap, names: &[&str]) -> Vec<String> {
+    let lines = names.iter().flat_map(|name| request.get_all(*name)).map(|line| line.as_bytes());
+    let members = lines.flat_map(|line| line.split(is_between));
+    let mut tags = Vec::new();
+    for tag in members.filter(|member| !member.is_empty()).flat_map(readings) {
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
     }
     tags
 }
 
 fn is_space(byte: &u8) -> bool {
     byte.is_ascii_whitespace()
+}
+
+fn is_between(byte: &u8) -> bool {
+    is_space(byte) || matches!(byte, b',' | b';')
 }
 
 /// The members of a list, and the parts of each that has the separator of other lists in it.
@@ -91,6 +111,7 @@ mod tests {
     fn the_separator_of_another_list_may_have_been_meant() {
         check("surrogate-key", &[b"a, b c,d"], &["a,", "a", "b", "c,d", "c", "d"]);
         check("cache-tag", &[b"a b, c"], &["a b", "a", "b", "c"]);
+        check("x-cache-tags", &[b";a;b;"], &[";a;b;", "a", "b"]);
     }
 
     #[test]

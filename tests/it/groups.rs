@@ -151,3 +151,12 @@ async fn more_groups_than_are_remembered_are_not_taken_lightly() {
     proxy.request("POST", "/x", "", "x").await;
     assert_eq!(proxy.get("/b").await.body, "new");
 }
+
+#[tokio::test]
+async fn a_purge_by_tag_reaches_a_group_of_that_name() {
+    let (origin, proxy) = proxy_with("groups: true").await;
+    store(&origin, &proxy, "/a", r#""one", "two""#).await;
+    store(&origin, &proxy, "/b", r#""three""#).await;
+    assert_eq!(proxy.purge(r#"{"tag": "two"}"#).await, 1);
+    assert_eq!((proxy.get("/a").await.body, proxy.get("/b").await.body), ("new".into(), "old".into()));
+}
