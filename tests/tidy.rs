@@ -21,9 +21,12 @@ const PURE: &[&str] = &[
     "src/routes",
     "src/keys",
     "src/semantics",
+    "src/invalidation/ban.rs",
     "src/invalidation/condition.rs",
     "src/invalidation/event.rs",
+    "src/invalidation/like.rs",
     "src/invalidation/log.rs",
+    "src/invalidation/members.rs",
     "src/invalidation/naming.rs",
     "src/invalidation/rule.rs",
     "src/invalidation/spelling.rs",
@@ -33,7 +36,11 @@ const PURE: &[&str] = &[
     "src/layers/claims.rs",
     "src/warm/sitemap.rs",
     "src/warm/urls.rs",
-    "src/webhooks/signature.rs",
+    "src/dialects",
+    "src/selector.rs",
+    "src/webhooks/raw.rs",
+    "src/webhooks/signed.rs",
+    "src/webhooks/verify.rs",
 ];
 
 /// What no pure room mentions in its code.

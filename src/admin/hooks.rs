@@ -1,19 +1,21 @@
 //! The paths of the webhooks.
 
 use std::error::Error as _;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::LengthLimitError;
 
-use super::AdminState;
 use super::api::answered;
 use super::problem::Problem;
+use super::{AdminState, Peer};
 use crate::dispatch::{Means, Report};
-use crate::webhooks::{Accepted, Intake, Refused};
+use crate::webhooks::{Accepted, Intake, Raw, Refused};
 
 /// Every path that is not the API's: a webhook's, or nobody's.
 pub(super) async fn deliver(State(state): State<AdminState>, request: Request) -> Response {
@@ -48,12 +50,15 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> (&'s
             return ("malformed", problem.into_response());
         }
     };
+    let client = head.extensions.get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |Peer(address)| *address);
     let inner = Arc::clone(&state.0);
     let now = inner.clock.now();
     // Purging counts what was stored, which may take a while; not on a worker that serves.
     let taken = tokio::task::spawn_blocking(move || {
         let means = Means { invalidator: &inner.rooms.invalidator, warmer: &inner.warmer };
-        intake.take(&head.headers, &body, &inner.rules, &means, now)
+        let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let raw = Raw::new(&head.method, target, &head.headers, &body);
+        intake.take(&raw, client, &inner.rules, &means, now)
     })
     .await;
     match taken {
@@ -63,12 +68,12 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> (&'s
             }
             (outcome(&accepted), answered(&accepted))
         }
-        Ok(Err(Refused::Signature(reason))) => {
+        Ok(Err(Refused::Unbelieved(reason))) => {
             // The sender, whoever it is, learns nothing.
             tracing::warn!(%hook, %reason, "a delivery was not believed");
             ("bad-signature", Problem::new(StatusCode::UNAUTHORIZED, "not accepted").into_response())
         }
-        Ok(Err(refused @ Refused::Json(_))) => {
+        Ok(Err(refused @ (Refused::Json(_) | Refused::TooMany(_)))) => {
             tracing::warn!(%hook, reason = %refused, "a delivery could not be read");
             ("malformed", Problem::new(StatusCode::BAD_REQUEST, refused.to_string()).into_response())
         }

@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::{self, Scope, Secret, Token};
 use crate::invalidation::apply::tags_of;
 use crate::invalidation::rule::{Action, DispatcherName, Require, Rule, TargetTemplate, WatchUnknown};
-use crate::invalidation::{Invalidator, Log};
+use crate::invalidation::{Invalidator, Log, Strength};
 use crate::keys::{Constructor, KeyInput};
 use crate::routes::{
     CacheRule, Match, PathPattern, Ranges, Route, RouteQuery, StatusFields, StatusFieldsAudience, Table,
@@ -34,7 +34,7 @@ use crate::server;
 use crate::store::{Asked, Memory, MemoryLimits, Searches, Stored, Uses};
 use crate::telemetry::Metrics;
 use crate::warm::Warmer;
-use crate::webhooks::{EventMapping, Hook, Intake, Preset};
+use crate::webhooks::{Hook, Intake};
 
 /// The secret of the hook at `/hooks/app`.
 const HOOK_SECRET: &str = "the app's own secret";
@@ -271,23 +271,14 @@ fn store_article(routes: &Table, log: &Arc<Log>, store: &Memory, path: &str) {
     store.insert(Arc::new(Stored::new(key, response, body, carried, asked)));
 }
 
+/// As a file says it with the preset `standard-webhooks`.
 fn hook() -> Hook {
-    let at = |path| Selector::parse(path).unwrap();
-    Hook {
-        name: "app".into(),
-        path: "/hooks/app".into(),
-        preset: Preset::StandardWebhooks,
-        secrets: vec![Secret::new(HOOK_SECRET)],
-        tolerance: Duration::from_secs(300),
-        max_body_bytes: 64 * 1024,
-        remember_deliveries: Duration::from_secs(86_400),
-        event: EventMapping {
-            name: at("$.type"),
-            before: at("$.data.before"),
-            after: at("$.data.after"),
-            changed: at("$.data.changed"),
-        },
-    }
+    let yaml = format!(
+        "upstreams: {{ app: {{ servers: 'http://127.0.0.1:1' }} }}\n\
+         routes: [{{ name: a, match: {{ path: '/{{*rest}}' }}, upstream: app }}]\n\
+         webhooks: {{ app: {{ path: /hooks/app, preset: standard-webhooks, secret: \"{HOOK_SECRET}\", max_body: 64KiB }} }}\n"
+    );
+    config::compile_text("test.yaml", &yaml, &|_| None).unwrap().webhooks.remove(0)
 }
 
 /// Purges by tag and by URL what `$.data.slugs` names, if `$.title` has changed.
@@ -305,6 +296,8 @@ fn article_changed() -> Rule {
         when: Vec::new(),
         watch: vec![at("$.title")],
         watch_unknown: WatchUnknown::Fire,
+        on_create: false,
+        strength: Strength::Hard,
         require: Require::These(vec!["slug".into()]),
         actions: vec![
             Action::Purge(TargetTemplate::Tag(hole("article:{slug}"))),

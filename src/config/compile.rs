@@ -6,6 +6,7 @@
 mod field;
 mod invalidation;
 mod keys;
+mod presets;
 mod routes;
 mod server;
 

@@ -9,7 +9,8 @@ mod routes;
 mod server;
 
 pub(super) use invalidation::{
-    Dispatcher, EventSection, PurgeTarget, RequireWord, Rule, RuleEvents, Unknown, Webhook, WebhookPreset,
+    AlgorithmWord, Dispatcher, EncodingWord, EventSection, KeyFormatWord, ModeWord, PresetSection,
+    PurgeTarget, RequireWord, Rule, RuleEvents, SchemeWord, TimeUnit, Unknown, VerifySection, Webhook,
 };
 pub(super) use keys::{
     Algorithm, Jwt, KeyConstructor, KeyField, KeyOverflow, KeyPart, NormalizeMapping, NormalizeWord,

@@ -6,6 +6,7 @@ use super::read::{Parse, Refusal};
 use crate::config::RetryOn;
 use crate::routes::{BodyTag, HostPattern, PathPattern, PatternError, Template};
 use crate::selector::Selector;
+use crate::webhooks::{Signed, Source, TimeSource};
 use http::uri::Authority;
 use http::{HeaderName, Method};
 use ipnet::IpNet;
@@ -381,6 +382,33 @@ impl Parse for BodyTag {
 
     fn parse(text: &str) -> Result<Self, Refusal> {
         BodyTag::parse(text).map_err(|error| Refusal::new(error.message).at(error.at))
+    }
+}
+
+impl Parse for Source {
+    const EXPECTED: &'static str = "header.NAME, query.NAME or a JSONPath";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        Source::parse(text).map_err(|error| Refusal::new(error.message).at(error.at))
+    }
+}
+
+impl Parse for TimeSource {
+    const EXPECTED: &'static str = "sig.NAME, header.NAME, query.NAME or a JSONPath";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        match text.strip_prefix("sig.").filter(|name| !name.is_empty()) {
+            Some(name) => Ok(Self::Signature(name.into())),
+            None => <Source as Parse>::parse(text).map(Self::Delivery),
+        }
+    }
+}
+
+impl Parse for Signed {
+    const EXPECTED: &'static str = "text with holes such as {sig.t}.{body}";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        Signed::parse(text).map_err(|error| Refusal::new(error.message).at(error.at))
     }
 }
 

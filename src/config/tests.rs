@@ -198,7 +198,10 @@ mod shipped_file {
         let hook = &plan.webhooks[0];
         let record = |slug: &str, title: &str| json!({ "slug": slug, "title": title });
         let targets = |name: &str, data: Value| -> Vec<Target> {
-            let event = Event::new(&hook.name, "msg_1", &hook.event, json!({ "type": name, "data": data }));
+            let json = json!({ "type": name, "data": data });
+            let (headers, body) = (http::HeaderMap::new(), bytes::Bytes::from(json.to_string()));
+            let raw = crate::webhooks::Raw::new(&http::Method::POST, &hook.path, &headers, &body);
+            let event = Event::all(&hook.name, "msg_1", &hook.event, &raw, &json).remove(0);
             let rules = plan.rules.iter().filter(|rule| rule.listens_to(&event));
             rules.flat_map(|rule| rule.named(&event).unwrap().targets).collect()
         };

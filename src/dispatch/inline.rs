@@ -1,9 +1,9 @@
 //! The `inline` dispatcher: done when the answer is sent.
 
 use super::{Means, Report};
+use crate::invalidation::Target;
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::{Named, Rule};
-use crate::invalidation::{Strength, Target};
 
 pub(super) fn run(rule: &Rule, event: &Event, means: &Means<'_>) -> Report {
     let mut report = Report { rule: rule.name.to_string(), ..Report::default() };
@@ -30,7 +30,7 @@ pub(super) fn run(rule: &Rule, event: &Event, means: &Means<'_>) -> Report {
     // Before the purge: it takes away what it names.
     let requests = (!refreshed.is_empty()).then(|| means.invalidator.requests(&refreshed));
     if !targets.is_empty() {
-        match means.invalidator.purge(&by, &targets, Strength::Hard) {
+        match means.invalidator.purge(&by, &targets, rule.strength) {
             Ok(purged) => report.matched = purged.matched,
             Err(error) => report.fail(error.to_string()),
         }

@@ -123,7 +123,7 @@ impl ResponsePattern {
 
 /// Whether `text` is like `pattern`, in which `*` stands for any characters, none included. In linear time and a little more:
 /// of the stars only the last one that was met is ever tried again.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(super) fn glob(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
     let pieces: Vec<_> = pieces.collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::selector::Selector;
-use crate::webhooks::EventMapping;
+use crate::webhooks::{EventMapping, KindMapping, Raw};
 
 /// What a delivery says has changed.
 #[derive(Clone, Debug)]
@@ -15,9 +15,9 @@ pub struct Event {
     pub webhook: Arc<str>,
     /// The delivery that brought it.
     pub delivery: String,
-    /// Its name, such as `user.updated`; empty if the body names none.
+    /// Its name, such as `user.updated`; empty if the sender gives it none.
     pub name: String,
-    /// The whole body.
+    /// The whole body, or the part of it that is this event.
     pub body: Value,
     /// The record before the change, where the sender says; `null` if it says that there was none.
     pub before: Option<Value>,
@@ -25,26 +25,67 @@ pub struct Event {
     pub after: Option<Value>,
     /// The names of the fields that changed, where the sender says.
     pub changed: Option<BTreeSet<String>>,
+    /// What was done to the record, where that can be made out.
+    pub kind: Option<Kind>,
+}
+
+/// What was done to a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It was created.
+    Create,
+    /// It was changed.
+    Update,
+    /// It was deleted.
+    Delete,
+}
+
+impl Kind {
+    /// By the last word of an event's name: `article.created`.
+    fn of_name(name: &str) -> Option<Self> {
+        let word = name.rsplit(|character: char| !character.is_alphanumeric()).next()?;
+        match word.to_ascii_lowercase().as_str() {
+            "create" | "created" | "insert" | "inserted" => Some(Self::Create),
+            "update" | "updated" => Some(Self::Update),
+            "delete" | "deleted" | "remove" | "removed" | "destroy" | "destroyed" => Some(Self::Delete),
+            _ => None,
+        }
+    }
 }
 
 impl Event {
-    /// Reads an event from a body.
-    pub fn new(webhook: &Arc<str>, delivery: &str, mapping: &EventMapping, body: Value) -> Self {
-        let first = |selector: &Selector| selector.find(&body).first().copied();
-        let name = first(&mapping.name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (before, after) = (first(&mapping.before).cloned(), first(&mapping.after).cloned());
-        let changed = first(&mapping.changed)
-            .and_then(Value::as_array)
-            .map(|names| names.iter().filter_map(Value::as_str).map(str::to_owned).collect());
-        Self {
-            webhook: Arc::clone(webhook),
-            delivery: delivery.to_owned(),
-            name,
-            before,
-            after,
-            changed,
-            body,
+    /// The events of a delivery, of which `json` is the body.
+    pub fn all(
+        webhook: &Arc<str>,
+        delivery: &str,
+        mapping: &EventMapping,
+        raw: &Raw<'_>,
+        json: &Value,
+    ) -> Vec<Self> {
+        let event = |body: &Value| Self::new(webhook, delivery, mapping, raw, body.clone());
+        match &mapping.each {
+            Some(each) => each.find(json).into_iter().map(event).collect(),
+            None => vec![event(json)],
         }
+    }
+
+    fn new(webhook: &Arc<str>, delivery: &str, mapping: &EventMapping, raw: &Raw<'_>, body: Value) -> Self {
+        let first = |selectors: &[Selector]| {
+            selectors.iter().find_map(|selector| selector.find(&body).first().copied())
+        };
+        let names: Vec<_> = mapping.name.iter().filter_map(|source| source.text(raw, Some(&body))).collect();
+        let name = names.join(".");
+        let (before, after) = (first(&mapping.before).cloned(), first(&mapping.after).cloned());
+        let changed = mapping.changed.iter().find_map(|selector| names_in(selector.find(&body).first()?));
+        let word = mapping.kind.as_ref().and_then(|kind| kind.of(raw, &body));
+        let by_records = || match (&before, &after) {
+            (Some(Value::Null), Some(after)) if !after.is_null() => Some(Kind::Create),
+            (Some(before), Some(Value::Null)) if !before.is_null() => Some(Kind::Delete),
+            _ => None,
+        };
+        let kind = word.or_else(by_records).or_else(|| Kind::of_name(&name));
+        let (webhook, delivery) = (Arc::clone(webhook), delivery.to_owned());
+        Self { webhook, delivery, name, before, after, changed, kind, body }
     }
 
     /// Whether what `selector` selects in the record has changed; `None` if the sender does not say.
@@ -71,21 +112,57 @@ impl Event {
     }
 }
 
+/// The names in a list, or those of an object's members.
+fn names_in(value: &Value) -> Option<BTreeSet<String>> {
+    match value {
+        Value::Array(names) => Some(names.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+        Value::Object(members) => Some(members.keys().cloned().collect()),
+        _ => None,
+    }
+}
+
+impl KindMapping {
+    fn of(&self, raw: &Raw<'_>, item: &Value) -> Option<Kind> {
+        let word = self.from.text(raw, Some(item))?;
+        let kinds =
+            [(&self.create, Kind::Create), (&self.update, Kind::Update), (&self.delete, Kind::Delete)];
+        kinds.into_iter().find(|(words, _)| words.contains(&word)).map(|(_, kind)| kind)
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "json! makes values")]
 mod tests {
     use super::*;
+    use crate::webhooks::Source;
+    use bytes::Bytes;
+    use http::{HeaderMap, Method};
     use serde_json::json;
 
+    impl Event {
+        /// As an app sends it by Standard Webhooks.
+        pub(crate) fn of_app(body: Value) -> Self {
+            let (headers, octets) = (HeaderMap::new(), Bytes::from(body.to_string()));
+            let raw = Raw::new(&Method::POST, "/hooks/app", &headers, &octets);
+            Self::all(&"app".into(), "msg_1", &EventMapping::of_app(), &raw, &body).remove(0)
+        }
+    }
+
+    impl EventMapping {
+        pub(crate) fn of_app() -> Self {
+            let at = |path| vec![Selector::parse(path).unwrap()];
+            Self {
+                name: vec![Source::parse("$.type").unwrap()],
+                before: at("$.data.before"),
+                after: at("$.data.after"),
+                changed: at("$.data.changed"),
+                ..Self::default()
+            }
+        }
+    }
+
     fn event(body: Value) -> Event {
-        let at = |path| Selector::parse(path).unwrap();
-        let mapping = EventMapping {
-            name: at("$.type"),
-            before: at("$.data.before"),
-            after: at("$.data.after"),
-            changed: at("$.data.changed"),
-        };
-        Event::new(&"app".into(), "msg_1", &mapping, body)
+        Event::of_app(body)
     }
 
     #[track_caller]
@@ -97,7 +174,7 @@ mod tests {
     #[test]
     fn an_event_without_a_name_has_the_empty_one() {
         assert_eq!(event(json!({"type": "user.updated"})).name, "user.updated");
-        for body in [json!({}), json!({"type": null}), json!({"type": 1}), json!([]), json!("x")] {
+        for body in [json!({}), json!({"type": null}), json!({"type": [1]}), json!([]), json!("x")] {
             assert_eq!(event(body.clone()).name, "", "{body}");
         }
     }

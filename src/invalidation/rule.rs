@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::Strength;
 use super::Target;
+use super::ban::glob;
 pub use super::condition::Condition;
-use super::event::Event;
+use super::event::{Event, Kind};
 use super::spelling::urls;
 use crate::routes::Template;
 use crate::selector::{Selector, text};
@@ -30,6 +32,10 @@ pub struct Rule {
     pub watch: Vec<Selector>,
     /// What `watch` does when the sender does not say what changed.
     pub watch_unknown: WatchUnknown,
+    /// Whether it runs when something is created; events that it names without a star are heard anyway.
+    pub on_create: bool,
+    /// What a purge does.
+    pub strength: Strength,
     /// Which fields must have a value.
     pub require: Require,
     /// What is done.
@@ -118,6 +124,9 @@ pub enum Skipped {
     /// `when` does not hold.
     #[error("a condition does not hold")]
     Condition,
+    /// Something was created, and the rule is not about that.
+    #[error("something was created: `on_create` is false")]
+    Create,
     /// Nothing that is watched has changed.
     #[error("nothing that is watched has changed")]
     NothingWatched,
@@ -141,11 +150,7 @@ impl Rule {
     /// Whether the rule listens to such events.
     pub fn listens_to(&self, event: &Event) -> bool {
         *self.webhook == *event.webhook
-            && (self.events.is_empty()
-                || self.events.iter().any(|pattern| match pattern.strip_suffix('*') {
-                    Some(beginning) => event.name.starts_with(beginning),
-                    None => **pattern == *event.name,
-                }))
+            && (self.events.is_empty() || self.events.iter().any(|pattern| glob(pattern, &event.name)))
     }
 
     /// What an event it listens to makes it forget.
@@ -155,6 +160,10 @@ impl Rule {
     pub fn named(&self, event: &Event) -> Result<Named, Skipped> {
         if !self.when.iter().all(|condition| condition.holds(&event.body)) {
             return Err(Skipped::Condition);
+        }
+        let is_named = || self.events.iter().any(|name| **name == *event.name);
+        if event.kind == Some(Kind::Create) && !self.on_create && !is_named() {
+            return Err(Skipped::Create);
         }
         if !self.is_watched(event) {
             return Err(Skipped::NothingWatched);
@@ -317,7 +326,6 @@ fn host_of(template: &Template) -> Option<String> {
 #[expect(clippy::needless_pass_by_value, reason = "json! makes values")]
 mod tests {
     use super::*;
-    use crate::webhooks::EventMapping;
     use serde_json::{Value, json};
 
     impl Rule {
@@ -335,13 +343,7 @@ mod tests {
     }
 
     fn event(name: &str, data: Value) -> Event {
-        let mapping = EventMapping {
-            name: at("$.type"),
-            before: at("$.data.before"),
-            after: at("$.data.after"),
-            changed: at("$.data.changed"),
-        };
-        Event::new(&"app".into(), "msg_1", &mapping, json!({"type": name, "data": data}))
+        Event::of_app(json!({"type": name, "data": data}))
     }
 
     fn rule(actions: Vec<TargetTemplate>) -> Rule {
@@ -356,6 +358,8 @@ mod tests {
             when: Vec::new(),
             watch: Vec::new(),
             watch_unknown: WatchUnknown::Fire,
+            on_create: false,
+            strength: Strength::Hard,
             require: Require::None,
             actions: actions.into_iter().map(Action::Purge).collect(),
             dispatcher: DispatcherName::Inline,

@@ -3,18 +3,19 @@
 //! Senders differ in what they make of an answer; what is safe for all of them is 200 with JSON for whatever was
 //! understood (also when nothing matched), 401 for what is not believed, 400 for what cannot be read, and never 410.
 
-use bytes::Bytes;
-use http::HeaderMap;
+use std::net::IpAddr;
+
 use serde::Serialize;
-use serde_json::Value;
 
 use super::deliveries::Deliveries;
-use super::signature::{Signature, SignatureError};
-use super::{Hook, Preset};
+use super::{Hook, Raw, Unbelieved};
 use crate::clock::Timestamp;
 use crate::dispatch::{self, Means, Report};
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::Rule;
+
+/// How many events one delivery may have.
+const MAX_EVENTS: usize = 10_000;
 
 /// Takes the deliveries of one hook.
 #[derive(Debug)]
@@ -29,10 +30,13 @@ pub struct Intake {
 pub enum Refused {
     /// Not believed.
     #[error(transparent)]
-    Signature(#[from] SignatureError),
+    Unbelieved(#[from] Unbelieved),
     /// Believed, and not JSON.
     #[error("the body is not JSON: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(String),
+    /// Believed, and of more events than are taken at once.
+    #[error("the body has {0} events, more than {MAX_EVENTS}")]
+    TooMany(usize),
 }
 
 /// What became of a delivery that was accepted.
@@ -40,8 +44,11 @@ pub enum Refused {
 pub struct Accepted {
     ok: bool,
     id: String,
-    /// The name of the event.
+    /// The name of the event; of several, that of the first.
     event: String,
+    /// How many events there were, if several.
+    #[serde(skip_serializing_if = "is_one")]
+    events: usize,
     /// It had been done before; nothing was done now.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
@@ -58,43 +65,56 @@ impl Intake {
         Self { hook, deliveries }
     }
 
-    /// Verifies a delivery and does what the rules say. Blocks: purging counts what was stored, and a delivery waits
+    /// Verifies a delivery and does what the rules say. Blocks: purging may wait for its count, and a delivery waits
     /// for another of its id.
     ///
     /// # Errors
     /// See [`Refused`].
     pub fn take(
         &self,
-        headers: &HeaderMap,
-        body: &Bytes,
+        raw: &Raw<'_>,
+        client: IpAddr,
         rules: &[Rule],
         means: &Means<'_>,
         now: Timestamp,
     ) -> Result<Accepted, Refused> {
-        let id = match self.hook.preset {
-            Preset::StandardWebhooks => {
-                let signature = Signature::read(headers)?;
-                signature.verify(body, &self.hook.secrets, self.hook.tolerance, now)?;
-                signature.id
-            }
-        };
-        // serde_json refuses what is nested more than 128 deep.
-        let json: Value = serde_json::from_slice(body)?;
-        let event = Event::new(&self.hook.name, id, &self.hook.event, json);
+        self.hook.verify.check(raw, &self.hook.secrets, client, now)?;
+        let json = raw.json().map_err(|why| Refused::Json(why.to_owned()))?;
+        let id = self.hook.delivery_id(raw);
+        let events = Event::all(&self.hook.name, &id, &self.hook.event, raw, json);
+        if events.len() > MAX_EVENTS {
+            return Err(Refused::TooMany(events.len()));
+        }
         let accepted = |duplicate, rules: Vec<Report>| Accepted {
             ok: true,
-            id: id.to_owned(),
-            event: event.name.clone(),
+            id: id.clone(),
+            event: events.first().map(|event| event.name.clone()).unwrap_or_default(),
+            events: events.len(),
             duplicate,
             matched: rules.iter().map(|report| report.matched).sum(),
             rules,
         };
-        let Some(underway) = self.deliveries.begin(id, now) else {
+        let Some(underway) = self.deliveries.begin(&id, now) else {
             return Ok(accepted(true, Vec::new()));
         };
-        let listening = rules.iter().filter(|rule| rule.listens_to(&event));
-        let reports = listening.map(|rule| dispatch::run(rule, &event, means)).collect();
+        let heard = events.iter().flat_map(|event| {
+            rules.iter().filter(|rule| rule.listens_to(event)).map(move |rule| (rule, event))
+        });
+        let reports = heard.map(|(rule, event)| dispatch::run(rule, event, means)).collect();
         underway.done(now);
         Ok(accepted(false, reports))
     }
+}
+
+impl Hook {
+    /// By what the delivery is known again: by what its sender says, else by its body.
+    pub fn delivery_id(&self, raw: &Raw<'_>) -> String {
+        let said = self.delivery.iter().find_map(|source| source.text(raw, None));
+        said.unwrap_or_else(|| format!("body:{}", blake3::hash(raw.body).to_hex()))
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_one(number: &usize) -> bool {
+    *number == 1
 }

@@ -2,7 +2,9 @@
 
 mod deliveries;
 mod intake;
-mod signature;
+mod raw;
+mod signed;
+mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,14 @@ use crate::config::Secret;
 use crate::selector::Selector;
 
 pub use intake::{Accepted, Intake, Refused};
-pub use signature::{SecretError, Signature, SignatureError, check_secret};
+pub use raw::{NoSource, Raw, Source};
+pub use signed::{Missing, Signed};
+pub use verify::{
+    Algorithm, Encoding, KeyFormat, Proof, Scheme, SecretError, SignedAt, TimeSource, Unbelieved, Verify,
+};
+
+/// What is known of senders: the YAML of all presets.
+pub const PRESETS: &str = include_str!("presets.yaml");
 
 /// One entry of `webhooks:`, compiled; a preset's values are filled in.
 #[derive(Debug)]
@@ -21,35 +30,45 @@ pub struct Hook {
     /// The path on the admin listener, `POST` only.
     pub path: String,
     /// How a delivery proves where it comes from.
-    pub preset: Preset,
+    pub verify: Verify,
     /// Any of them may have signed (rotation).
     pub secrets: Vec<Secret>,
-    /// How far the signed timestamp may be from now, both ways.
-    pub tolerance: Duration,
+    /// By what a delivery is known again, the first that is there; else by its body.
+    pub delivery: Vec<Source>,
     /// The largest body, in bytes.
     pub max_body_bytes: usize,
     /// How long a delivery's id is remembered, so that it is not done twice.
     pub remember_deliveries: Duration,
-    /// Where the parts of an event are in the body.
+    /// Where the parts of an event are.
     pub event: EventMapping,
 }
 
-/// The schemes by which senders sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    /// <https://www.standardwebhooks.com>, symmetric: HMAC-SHA256.
-    StandardWebhooks,
+/// Where an event's parts are in a delivery.
+#[derive(Clone, Debug, Default)]
+pub struct EventMapping {
+    /// Its events, where a body has several; the other paths are of each.
+    pub each: Option<Selector>,
+    /// The event's name: what is there of these, with points between.
+    pub name: Vec<Source>,
+    /// The record before the change: the first that is there.
+    pub before: Vec<Selector>,
+    /// The record after it.
+    pub after: Vec<Selector>,
+    /// What changed, where the sender says so: a list of names, or an object that has them.
+    pub changed: Vec<Selector>,
+    /// What was done to the record.
+    pub kind: Option<KindMapping>,
 }
 
-/// Where in the body an event's parts are.
+/// By what word a sender says what was done to a record.
 #[derive(Clone, Debug)]
-pub struct EventMapping {
-    /// The event's name; by default `$.type`.
-    pub name: Selector,
-    /// The record before the change; by default `$.data.before`.
-    pub before: Selector,
-    /// The record after it; by default `$.data.after`.
-    pub after: Selector,
-    /// The names of the fields that changed, where the sender says so; by default `$.data.changed`.
-    pub changed: Selector,
+pub struct KindMapping {
+    /// Where the word is.
+    pub from: Source,
+    /// It was created.
+    pub create: Vec<String>,
+    /// It was changed.
+    pub update: Vec<String>,
+    /// It was deleted.
+    pub delete: Vec<String>,
 }

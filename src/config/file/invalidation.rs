@@ -6,6 +6,8 @@ use crate::config::read::{
 use crate::config::scalars::{Size, True};
 use crate::routes::Template;
 use crate::selector::Selector;
+use crate::webhooks::{Signed, Source, TimeSource};
+use ipnet::IpNet;
 use std::time::Duration;
 
 section! {
@@ -13,13 +15,20 @@ section! {
     struct Webhook {
         /// Its path on the admin listener, such as /hooks/app.
         path: Required<Text>,
-        /// The scheme of its signatures: `standard-webhooks`.
-        preset: Required<WebhookPreset>,
-        /// The secret shared with the sender, one, or a list while it is replaced: `whsec_` and the key in base64; any
-        /// other text is the key itself.
-        secret: Required<OneOrMany<Text>>,
+        /// The sender: `standard-webhooks`, `github`, `stripe`, `contentful`, … What it does is then known; each of the keys below
+        /// can say otherwise.
+        preset: Optional<Text>,
+        /// The secret shared with the sender, one, or a list while it is replaced; as the sender shows it.
+        secret: Optional<OneOrMany<Text>>,
+        /// How a delivery proves where it comes from.
+        verify: Optional<VerifySection>,
         /// How far the signed time may be from now, both ways. Default: 5m.
         tolerance: Optional<Word<Duration>>,
+        /// Addresses or networks that deliveries may come from. Default: any.
+        allow_from: Optional<OneOrMany<Word<IpNet>>>,
+        /// By what a delivery is known again: `header.NAME`, `query.NAME` or a JSONPath, the first that is there of a list. Default:
+        /// its body.
+        delivery: Optional<OneOrMany<Word<Source>>>,
         /// The largest body. Default: 1MiB.
         max_body: Optional<Word<Size>>,
         /// How long deliveries are remembered, so that none is taken twice. Default: 24h.
@@ -29,25 +38,146 @@ section! {
     }
 }
 
-choice! {
-    /// A scheme of signatures.
-    enum WebhookPreset {
-        /// HMAC-SHA256 over id, time and body, as <https://www.standardwebhooks.com> has it.
-        StandardWebhooks = "standard-webhooks",
+section! {
+    /// What is known of a sender.
+    struct PresetSection {
+        /// How it proves where a delivery comes from.
+        verify: Optional<VerifySection>,
+        /// By what its deliveries are known again.
+        delivery: Optional<OneOrMany<Word<Source>>>,
+        /// Where the parts of its events are.
+        event: Optional<EventSection>,
     }
 }
 
 section! {
-    /// Where the parts of an event are in its body: JSONPaths (RFC 9535).
+    /// How a delivery proves where it comes from.
+    struct VerifySection {
+        /// What the proof is. Default: hmac.
+        scheme: Optional<SchemeWord>,
+        /// The function of an `hmac`. Default: sha256.
+        algorithm: Optional<AlgorithmWord>,
+        /// Whether `sha1` will do, where the sender has nothing better. Default: false.
+        allow_weak: Optional<Word<bool>>,
+        /// Where the proof is: `header.NAME`, `query.NAME` or a JSONPath.
+        from: Optional<Word<Source>>,
+        /// What stands between several proofs, or members `name=value`, in one place.
+        separator: Optional<Text>,
+        /// What the proof begins with: `sha256=`, `v1=`.
+        prefix: Optional<Text>,
+        /// How its octets are written. Default: hex.
+        encoding: Optional<EncodingWord>,
+        /// What it covers: text with `{body}`, `{method}`, `{target}`, `{path}`, `{query}`, `{header.NAME}`, `{sig.NAME}` (a member beside
+        /// the proof), each also `|json`, `|lower` or `|urlencode`; or `contentful`. Default: `{body}`.
+        signed: Optional<Word<Signed>>,
+        /// What the text of a secret stands for. Default: utf8.
+        key: Optional<KeyFormatWord>,
+        /// When it was signed. Default: nobody says.
+        timestamp: Optional<TimestampSection>,
+    }
+}
+
+choice! {
+    /// What a proof is.
+    enum SchemeWord {
+        /// A digest with a shared key.
+        Hmac = "hmac",
+        /// A signature; the secret is the sender's public key.
+        Ed25519 = "ed25519",
+        /// The secret itself.
+        Token = "token",
+        /// `user:password`, which the secret is, in `Authorization`.
+        Basic = "basic",
+        /// Nothing: `allow_from` says who may.
+        None = "none",
+    }
+}
+
+choice! {
+    /// The function of a keyed digest.
+    enum AlgorithmWord {
+        /// SHA-256.
+        Sha256 = "sha256",
+        /// SHA-1, with `allow_weak`.
+        Sha1 = "sha1",
+    }
+}
+
+choice! {
+    /// How octets are written.
+    enum EncodingWord {
+        /// Hexadecimal.
+        Hex = "hex",
+        /// Base64.
+        Base64 = "base64",
+        /// Base64 for URLs.
+        Base64Url = "base64url",
+    }
+}
+
+choice! {
+    /// What the text of a secret stands for.
+    enum KeyFormatWord {
+        /// Its own octets.
+        Utf8 = "utf8",
+        /// Base64.
+        Base64 = "base64",
+        /// Hexadecimal.
+        Hex = "hex",
+        /// `whsec_` and base64; any other text is itself.
+        Whsec = "whsec",
+    }
+}
+
+section! {
+    /// When a delivery was signed.
+    struct TimestampSection {
+        /// Where that is: `sig.NAME` (a member beside the proof), `header.NAME`, `query.NAME` or a JSONPath.
+        from: Required<Word<TimeSource>>,
+        /// Its unit, since the Unix epoch. Default: s.
+        unit: Optional<TimeUnit>,
+    }
+}
+
+choice! {
+    /// The unit of a time.
+    enum TimeUnit {
+        /// Seconds.
+        Seconds = "s",
+        /// Milliseconds.
+        Millis = "ms",
+    }
+}
+
+section! {
+    /// Where the parts of an event are. Of a list, the first that is there.
     struct EventSection {
-        /// The event's name. Default: `$.type`.
-        name: Optional<Word<Selector>>,
-        /// The record before the change. Default: `$.data.before`.
-        before: Optional<Word<Selector>>,
-        /// The record after it. Default: `$.data.after`.
-        after: Optional<Word<Selector>>,
-        /// The names of the fields that changed, where the sender says so. Default: `$.data.changed`.
-        changed: Optional<Word<Selector>>,
+        /// Its events, where a body has several: a JSONPath. The other paths are of each.
+        each: Optional<Word<Selector>>,
+        /// The event's name: `header.NAME`, `query.NAME` or a JSONPath; of a list, all that are there with points between.
+        name: Optional<OneOrMany<Word<Source>>>,
+        /// The record before the change: a JSONPath.
+        before: Optional<OneOrMany<Word<Selector>>>,
+        /// The record after it.
+        after: Optional<OneOrMany<Word<Selector>>>,
+        /// What changed, where the sender says so: a list of names, or an object that has them.
+        changed: Optional<OneOrMany<Word<Selector>>>,
+        /// What was done to the record. Default: as the records or the last word of the event's name have it.
+        kind: Optional<KindSection>,
+    }
+}
+
+section! {
+    /// By what word the sender says what was done to a record.
+    struct KindSection {
+        /// Where the word is.
+        from: Required<Word<Source>>,
+        /// It was created: one word or a list.
+        create: Optional<OneOrMany<Text>>,
+        /// It was changed.
+        update: Optional<OneOrMany<Text>>,
+        /// It was deleted.
+        delete: Optional<OneOrMany<Text>>,
     }
 }
 
@@ -70,6 +200,10 @@ section! {
         watch: Optional<OneOrMany<Word<Selector>>>,
         /// What `watch` does if the sender does not say what changed. Default: fire.
         watch_unknown: Optional<Unknown>,
+        /// Whether it runs when something is created. Events that `on` names without a star are heard anyway. Default: false.
+        on_create: Optional<Word<bool>>,
+        /// What its purges do. Default: hard.
+        mode: Optional<ModeWord>,
         /// Which fields must have a value for the rule to run: `all`, `none`, or a list. Default: all.
         require: Optional<Either<RequireWord, List<Text>>>,
         /// What happens: one action or a list.
@@ -84,7 +218,7 @@ section! {
     struct RuleEvents {
         /// The webhook they come from.
         webhook: Required<Text>,
-        /// Their names, one or a list; a `*` at the end stands for any ending. Default: every event.
+        /// Their names, one or a list; a `*` stands for anything. Default: every event.
         event: Optional<OneOrMany<Text>>,
     }
 }
@@ -96,6 +230,16 @@ choice! {
         Fire = "fire",
         /// The rule does not run.
         Skip = "skip",
+    }
+}
+
+choice! {
+    /// What a purge does.
+    enum ModeWord {
+        /// What it names is never served again.
+        Hard = "hard",
+        /// It is stale: served only as stale responses may be.
+        Soft = "soft",
     }
 }
 
