@@ -422,3 +422,31 @@ fn explain_tells_whether_a_response_would_be_stored_and_by_which_rule_not() {
     let nobody = complaint("explain http://127.0.0.1/articles/tea --admin http://127.0.0.1:1", 1);
     assert!(nobody.contains("Is the server running?"), "{nobody}");
 }
+
+#[test]
+fn hooks_test_tells_what_a_delivery_would_do() {
+    let scratch = Scratch::new();
+    let body = scratch.write(
+        "delivery.json",
+        r#"{"type":"article.updated","data":{"id":7,"before":{"slug":"tea"},"after":{"slug":"green-tea"}}}"#,
+    );
+    let told = printed(&format!("hooks test {body}"));
+    for line in [
+        "signature  not checked: no fields are given (-H)",
+        "event      article.updated, update",
+        "rule       article changed: runs",
+        "  purges   route \"article\" partition {\"slug\": \"tea\"}",
+        "  purges   route \"article\" partition {\"slug\": \"green-tea\"}",
+        "rule       user changed: is about other events",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line:?} in {told}");
+    }
+    let user = scratch.write("user.json", r#"{"type":"user.updated","data":{"model":"admin","id":1}}"#);
+    let told = printed(&format!("hooks test {user}"));
+    assert!(told.contains("$.data.model: does not hold"), "{told}");
+    let json: serde_json::Value =
+        serde_json::from_str(&printed(&format!("hooks test {body} --json"))).unwrap();
+    assert_eq!(json["events"][0]["rules"][0]["purges"].as_array().unwrap().len(), 4);
+    complaint(&format!("hooks test {body} --webhook none"), 2);
+    complaint(&format!("hooks test {}", scratch.write("no.json", "{")), 1);
+}

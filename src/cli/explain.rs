@@ -99,7 +99,7 @@ impl std::fmt::Display for Told<'_> {
     }
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+pub(super) fn read(file: &Path) -> Result<String, Failure> {
     let text = if file == Path::new("-") {
         std::io::read_to_string(std::io::stdin())
     } else {

@@ -8,6 +8,7 @@ mod demo;
 mod explain;
 mod generate;
 mod health;
+mod hooks;
 mod job;
 mod key;
 mod purge;
@@ -85,6 +86,7 @@ enum Command {
     Log(stored::Log),
     /// Have URLs, or those of a sitemap, requested before their clients come
     Warm(warm::Warm),
+    Hooks(hooks::Hooks),
     /// Serve an example app behind the proxy, with things to try
     Demo(demo::Demo),
     /// Ask a running server whether it is well: exit status 1 if not (for container health checks)
@@ -193,6 +195,7 @@ impl Cli {
             Command::Log(log) => log.run(),
             Command::Warm(warm) => warm.run(),
             Command::Demo(demo) => demo.run(),
+            Command::Hooks(hooks) => hooks.run(),
             Command::Health(health) => health.run(),
             Command::Schema => generate::schema(),
             Command::Completions(completions) => completions.run(),

@@ -1,6 +1,7 @@
 //! One entry of `when:`: what must hold of an event's body. PURE.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 use regex::Regex;
 use serde_json::{Number, Value};
@@ -66,6 +67,13 @@ impl Condition {
             found => found.iter().any(|value| all_hold(&self.operators, value)),
         };
         (as_wanted && some_value) != self.negated
+    }
+}
+
+/// What it is about; not what is expected, which may be long.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.negated { "!" } else { "" }, self.subject)
     }
 }
 

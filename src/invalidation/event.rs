@@ -41,6 +41,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// As it is told.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+
     /// By the last word of an event's name: `article.created`.
     fn of_name(name: &str) -> Option<Self> {
         let word = name.rsplit(|character: char| !character.is_alphanumeric()).next()?;
