@@ -14,7 +14,7 @@ use http_body_util::LengthLimitError;
 use super::api::answered;
 use super::problem::Problem;
 use super::{AdminState, Peer};
-use crate::dispatch::{Means, Report};
+use crate::dispatch::Report;
 use crate::webhooks::{Accepted, Intake, Raw, Refused};
 
 /// Every path that is not the API's: a webhook's, or nobody's.
@@ -55,10 +55,9 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> (&'s
     let now = inner.clock.now();
     // Purging counts what was stored, which may take a while; not on a worker that serves.
     let taken = tokio::task::spawn_blocking(move || {
-        let means = Means { invalidator: &inner.rooms.invalidator, warmer: &inner.warmer };
         let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let raw = Raw::new(&head.method, target, &head.headers, &body);
-        intake.take(&raw, client, &inner.rules, &means, now)
+        intake.take(&raw, client, &inner.dispatchers, now)
     })
     .await;
     match taken {
@@ -72,6 +71,13 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> (&'s
             // The sender, whoever it is, learns nothing.
             tracing::warn!(%hook, %reason, "a delivery was not believed");
             ("bad-signature", Problem::new(StatusCode::UNAUTHORIZED, "not accepted").into_response())
+        }
+        Ok(Err(refused @ Refused::TryAgain)) => {
+            tracing::warn!(%hook, "a delivery is to be sent again");
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, refused.to_string());
+            let mut response = problem.into_response();
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            ("failed", response)
         }
         Ok(Err(refused @ (Refused::Json(_) | Refused::TooMany(_)))) => {
             tracing::warn!(%hook, reason = %refused, "a delivery could not be read");

@@ -33,7 +33,7 @@ use crate::cache::Rooms;
 use crate::clock::Clock;
 use crate::config::{Plan, Token};
 use crate::dialects::Misread;
-use crate::invalidation::rule::Rule;
+use crate::dispatch::{Dispatchers, Means};
 use crate::telemetry::Metrics;
 use crate::warm::Warmer;
 use crate::webhooks::Intake;
@@ -51,7 +51,7 @@ struct Inner {
     max_body_bytes: usize,
     /// By path.
     intakes: HashMap<String, Arc<Intake>>,
-    rules: Arc<[Rule]>,
+    dispatchers: Dispatchers,
     desk: Desk,
     places: Semaphore,
     purge_from: Vec<IpNet>,
@@ -75,6 +75,8 @@ impl AdminState {
         let intakes =
             plan.webhooks.into_iter().map(|hook| (hook.path.clone(), Arc::new(Intake::new(hook)))).collect();
         let desk = Desk::new(plan.admin.tokens.clone(), Arc::clone(&rooms.invalidator), Arc::clone(&metrics));
+        let means = Means { invalidator: Arc::clone(&rooms.invalidator), warmer: Arc::clone(&warmer) };
+        let dispatchers = Dispatchers::new(plan.rules.into(), means, &plan.dispatchers);
         Self(Arc::new(Inner {
             desk,
             places: Semaphore::new(MAX_AT_ONCE),
@@ -82,13 +84,20 @@ impl AdminState {
             tokens: plan.admin.tokens,
             max_body_bytes: plan.admin.max_body_bytes,
             intakes,
-            rules: plan.rules.into(),
+            dispatchers,
             rooms,
             warmer,
             metrics,
             ready,
             clock,
         }))
+    }
+}
+
+impl AdminState {
+    /// Does the work that is queued, and takes no more.
+    pub async fn drain(&self) {
+        self.0.dispatchers.drain().await;
     }
 }
 

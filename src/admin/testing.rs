@@ -19,8 +19,9 @@ use super::{AdminState, Desk, Inner, router};
 use crate::cache::{FillRoom, Flights, Rooms};
 use crate::clock::Clock;
 use crate::config::{self, Scope, Secret, Token};
+use crate::dispatch::{Dispatchers, Means};
 use crate::invalidation::apply::tags_of;
-use crate::invalidation::rule::{Action, DispatcherName, Require, Rule, TargetTemplate, WatchUnknown};
+use crate::invalidation::rule::{Action, Dispatcher, OnError, Require, Rule, TargetTemplate, WatchUnknown};
 use crate::invalidation::{Invalidator, Log, Strength};
 use crate::keys::{Constructor, KeyInput};
 use crate::routes::{
@@ -89,6 +90,7 @@ impl Admin {
         let intake = Arc::new(Intake::new(hook()));
         let clock = Clock::stopped();
         let metrics = Arc::new(Metrics::new());
+        let warmer = Arc::new(warmer(&clock));
         let rooms = Arc::new(Rooms {
             store,
             log,
@@ -111,9 +113,13 @@ impl Admin {
                 tokens: tokens(),
                 max_body_bytes: 1024,
                 intakes: [(intake.hook.path.clone(), intake)].into(),
-                rules: vec![article_changed()].into(),
+                dispatchers: Dispatchers::new(
+                    vec![article_changed()].into(),
+                    Means { invalidator: Arc::clone(&rooms.invalidator), warmer: Arc::clone(&warmer) },
+                    &[],
+                ),
                 rooms,
-                warmer: Arc::new(warmer(&clock)),
+                warmer,
                 metrics,
                 ready: Arc::new(AtomicBool::new(true)),
                 clock,
@@ -304,6 +310,7 @@ fn article_changed() -> Rule {
             Action::Purge(TargetTemplate::Url(hole("http://a.test/articles/{slug}"))),
             Action::Purge(TargetTemplate::Url(hole("{url}"))),
         ],
-        dispatcher: DispatcherName::Inline,
+        dispatcher: Dispatcher::Inline,
+        on_error: OnError::Log,
     }
 }

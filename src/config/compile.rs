@@ -28,7 +28,8 @@ pub(super) fn compile(file: &File, directory: &Path, problems: &mut Problems) ->
     let keys = keys::Keys::new(file, directory, problems);
     let routes = routes::Routes::new(file, &keys, problems);
     let webhooks = invalidation::webhooks(file, problems);
-    let rules = invalidation::rules(file, &keys, &routes, problems);
+    let dispatchers = invalidation::dispatchers(file, problems);
+    let rules = invalidation::rules(file, &keys, &routes, &dispatchers, problems);
     Some(Plan {
         server,
         admin,
@@ -38,6 +39,7 @@ pub(super) fn compile(file: &File, directory: &Path, problems: &mut Problems) ->
         routes: Arc::new(routes.into_table()?),
         webhooks,
         rules,
+        dispatchers,
     })
 }
 

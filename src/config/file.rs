@@ -9,8 +9,9 @@ mod routes;
 mod server;
 
 pub(super) use invalidation::{
-    AlgorithmWord, Dispatcher, EncodingWord, EventSection, KeyFormatWord, ModeWord, PresetSection,
-    PurgeTarget, RequireWord, Rule, RuleEvents, SchemeWord, TimeUnit, Unknown, VerifySection, Webhook,
+    AlgorithmWord, Dispatcher, EncodingWord, EventSection, KeyFormatWord, KindWord, ModeWord, OnErrorWord,
+    PresetSection, PurgeTarget, RequireWord, Rule, RuleEvents, SchemeWord, TimeUnit, Unknown, VerifySection,
+    Webhook,
 };
 pub(super) use keys::{
     Algorithm, Jwt, KeyConstructor, KeyField, KeyOverflow, KeyPart, NormalizeMapping, NormalizeWord,

@@ -2,6 +2,7 @@
 //!
 //! Everything in it is complete and consistent: names are resolved, defaults filled in. Knows nothing of YAML.
 
+use crate::dispatch::BackgroundSettings;
 use crate::invalidation::rule::Rule;
 use crate::keys::Constructor;
 use crate::routes::Table;
@@ -34,6 +35,8 @@ pub struct Plan {
     pub webhooks: Vec<Hook>,
     /// What then stops being usable.
     pub rules: Vec<Rule>,
+    /// Where that work runs, if not in the request that brought the event; rules refer to them by index.
+    pub dispatchers: Vec<BackgroundSettings>,
 }
 
 /// `server:`

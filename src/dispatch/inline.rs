@@ -5,7 +5,7 @@ use crate::invalidation::Target;
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::{Named, Rule};
 
-pub(super) fn run(rule: &Rule, event: &Event, means: &Means<'_>) -> Report {
+pub(super) fn run(rule: &Rule, event: &Event, means: &Means) -> Report {
     let mut report = Report { rule: rule.name.to_string(), ..Report::default() };
     let Named { mut targets, mut refreshed, widened } = match rule.named(event) {
         Ok(named) => named,

@@ -1,14 +1,20 @@
 //! Where the work of invalidating runs. `inline`: in the request that brought the event, so that its answer says
-//! what was purged.
+//! what was purged. `background`: after it.
 
+mod background;
 mod inline;
+
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::invalidation::Invalidator;
 use crate::invalidation::event::Event;
-use crate::invalidation::rule::{DispatcherName, Rule, Skipped};
+use crate::invalidation::rule::{Dispatcher, OnError, Rule, Skipped};
 use crate::warm::Warmer;
+
+use background::Background;
+pub use background::BackgroundSettings;
 
 /// How many failures a report tells in words; the others are counted.
 const TOLD: usize = 5;
@@ -25,6 +31,12 @@ pub struct Report {
     /// Under which number `/v1/warm` tells how fetching again goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh: Option<u64>,
+    /// It is done later.
+    #[serde(skip_serializing_if = "is_false")]
+    pub queued: bool,
+    /// The sender is to try again.
+    #[serde(skip)]
+    pub refused: bool,
     /// Why nothing was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Skipped>,
@@ -54,19 +66,63 @@ impl Report {
 }
 
 /// What it takes to do what rules say.
-#[derive(Clone, Copy, Debug)]
-pub struct Means<'a> {
+#[derive(Debug)]
+pub struct Means {
     /// Purges.
-    pub invalidator: &'a Invalidator,
+    pub invalidator: Arc<Invalidator>,
     /// Fetches again.
-    pub warmer: &'a Warmer,
+    pub warmer: Arc<Warmer>,
 }
 
-/// Runs a rule that listens to an event, where the rule says.
-pub fn run(rule: &Rule, event: &Event, means: &Means<'_>) -> Report {
-    let report = match rule.dispatcher {
-        DispatcherName::Inline => inline::run(rule, event, means),
-    };
+/// The rules, and where their work runs.
+#[derive(Debug)]
+pub struct Dispatchers {
+    rules: Arc<[Rule]>,
+    means: Arc<Means>,
+    backgrounds: Vec<Background>,
+}
+
+impl Dispatchers {
+    /// Where there are `backgrounds`, they work in tasks of their own.
+    pub fn new(rules: Arc<[Rule]>, means: Means, backgrounds: &[BackgroundSettings]) -> Self {
+        let means = Arc::new(means);
+        let backgrounds =
+            backgrounds.iter().map(|settings| Background::start(settings, &rules, &means)).collect();
+        Self { rules, means, backgrounds }
+    }
+
+    /// What each rule that listens to an event has done with it, or is to do.
+    pub fn run(&self, event: &Arc<Event>) -> Vec<Report> {
+        let listening = self.rules.iter().enumerate().filter(|(_, rule)| rule.listens_to(event));
+        listening.map(|(index, rule)| self.dispatch(index, rule, event)).collect()
+    }
+
+    fn dispatch(&self, index: usize, rule: &Rule, event: &Arc<Event>) -> Report {
+        let Dispatcher::Background(background) = rule.dispatcher else {
+            return carry_out(rule, event, &self.means);
+        };
+        let is_queued = self.backgrounds.get(background).is_some_and(|queue| queue.add(index, event));
+        if !is_queued {
+            tracing::warn!(
+                rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name,
+                "a dispatcher is full"
+            );
+        }
+        Report { rule: rule.name.to_string(), queued: is_queued, refused: !is_queued, ..Report::default() }
+    }
+
+    /// Takes no more work, and ends when all is done.
+    pub async fn drain(&self) {
+        for background in &self.backgrounds {
+            background.drain().await;
+        }
+    }
+}
+
+/// Does what a rule says of an event, here and now.
+fn carry_out(rule: &Rule, event: &Event, means: &Means) -> Report {
+    let mut report = inline::run(rule, event, means);
+    report.refused = report.is_incomplete() && rule.on_error == OnError::Fail;
     let skipped = report.skipped.as_ref().map(ToString::to_string);
     if report.is_incomplete() {
         tracing::warn!(

@@ -41,7 +41,9 @@ pub struct Rule {
     /// What is done.
     pub actions: Vec<Action>,
     /// Where it is done.
-    pub dispatcher: DispatcherName,
+    pub dispatcher: Dispatcher,
+    /// What its sender is told of failures.
+    pub on_error: OnError,
 }
 
 /// What `watch` does when the sender does not say what changed.
@@ -67,9 +69,21 @@ pub enum Require {
 
 /// Where the work of invalidating runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DispatcherName {
+pub enum Dispatcher {
     /// In the request that brought the event: the answer says what was purged.
     Inline,
+    /// After it, by the workers of the plan's background dispatcher of this index.
+    Background(usize),
+}
+
+/// What the sender is told if something could not be purged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// That it was accepted; the log tells what went wrong.
+    #[default]
+    Log,
+    /// To try again.
+    Fail,
 }
 
 /// One entry of `do:`.
@@ -362,7 +376,8 @@ mod tests {
             strength: Strength::Hard,
             require: Require::None,
             actions: actions.into_iter().map(Action::Purge).collect(),
-            dispatcher: DispatcherName::Inline,
+            dispatcher: Dispatcher::Inline,
+            on_error: OnError::Log,
         }
     }
 

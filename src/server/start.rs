@@ -110,6 +110,7 @@ pub struct Started {
     rooms: Arc<Rooms>,
     public: Vec<JoinHandle<GracefulShutdown>>,
     admin: JoinHandle<GracefulShutdown>,
+    state: AdminState,
     housekeeping: [JoinHandle<()>; 2],
     grace: Duration,
 }
@@ -212,7 +213,7 @@ impl Bound {
         let warmer = Arc::new(Warmer::new(stack, &plan, clock.clone()));
         let (rooms_too, warmer_too) = (Arc::clone(&rooms), Arc::clone(&warmer));
         let state = AdminState::new(plan, rooms_too, warmer_too, metrics, Arc::clone(&ready), clock);
-        let router = admin::router(state);
+        let router = admin::router(state.clone());
         let service = move |peer: SocketAddr, _: &Arc<Outlet>| {
             let router = router.clone();
             service_fn(move |mut request: Request<Incoming>| {
@@ -256,6 +257,7 @@ impl Bound {
             rooms,
             public,
             admin,
+            state,
             housekeeping: [reclaiming, housekeeping],
             grace,
         })
@@ -281,6 +283,9 @@ impl Started {
         self.rooms.flights.stop();
         let _ = self.stop_admin.send(true);
         drain(vec![self.admin], self.grace).await;
+        if timeout(self.grace, self.state.drain()).await.is_err() {
+            tracing::warn!(grace = ?self.grace, "some of what webhooks have queued was not done in time");
+        }
         self.housekeeping.iter().for_each(JoinHandle::abort);
     }
 }

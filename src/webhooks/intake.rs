@@ -4,15 +4,15 @@
 //! understood (also when nothing matched), 401 for what is not believed, 400 for what cannot be read, and never 410.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::deliveries::Deliveries;
 use super::{Hook, Raw, Unbelieved};
 use crate::clock::Timestamp;
-use crate::dispatch::{self, Means, Report};
+use crate::dispatch::{Dispatchers, Report};
 use crate::invalidation::event::Event;
-use crate::invalidation::rule::Rule;
 
 /// How many events one delivery may have.
 const MAX_EVENTS: usize = 10_000;
@@ -34,6 +34,9 @@ pub enum Refused {
     /// Believed, and not JSON.
     #[error("the body is not JSON: {0}")]
     Json(String),
+    /// Believed, and not done to its end.
+    #[error("not all of it could be done now: please send it again")]
+    TryAgain,
     /// Believed, and of more events than are taken at once.
     #[error("the body has {0} events, more than {MAX_EVENTS}")]
     TooMany(usize),
@@ -74,14 +77,14 @@ impl Intake {
         &self,
         raw: &Raw<'_>,
         client: IpAddr,
-        rules: &[Rule],
-        means: &Means<'_>,
+        dispatchers: &Dispatchers,
         now: Timestamp,
     ) -> Result<Accepted, Refused> {
         self.hook.verify.check(raw, &self.hook.secrets, client, now)?;
         let json = raw.json().map_err(|why| Refused::Json(why.to_owned()))?;
         let id = self.hook.delivery_id(raw);
         let events = Event::all(&self.hook.name, &id, &self.hook.event, raw, json);
+        let events: Vec<_> = events.into_iter().map(Arc::new).collect();
         if events.len() > MAX_EVENTS {
             return Err(Refused::TooMany(events.len()));
         }
@@ -97,10 +100,11 @@ impl Intake {
         let Some(underway) = self.deliveries.begin(&id, now) else {
             return Ok(accepted(true, Vec::new()));
         };
-        let heard = events.iter().flat_map(|event| {
-            rules.iter().filter(|rule| rule.listens_to(event)).map(move |rule| (rule, event))
-        });
-        let reports = heard.map(|(rule, event)| dispatch::run(rule, event, means)).collect();
+        let reports: Vec<_> = events.iter().flat_map(|event| dispatchers.run(event)).collect();
+        if reports.iter().any(|report| report.refused) {
+            // It is not remembered: what comes again is done again.
+            return Err(Refused::TryAgain);
+        }
         underway.done(now);
         Ok(accepted(false, reports))
     }

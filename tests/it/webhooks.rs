@@ -180,3 +180,42 @@ async fn a_change_has_what_shows_it_fetched_again() {
     assert_eq!(proxy.get("/articles/c").await.body, "old");
     assert_eq!(origin.count(), fetched);
 }
+
+fn with_dispatcher(more: &str) -> String {
+    format!("{YAML}{more}dispatchers: {{ later: {{ kind: background, queue: 1 }} }}\n")
+}
+
+#[tokio::test]
+async fn in_the_background_the_work_is_done_after_the_answer() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::with_yaml(&origin, &with_dispatcher("    dispatcher: later\n")).await;
+    origin.on("/articles/a", [Reply::ok("", "old"), Reply::ok("", "new")]);
+    proxy.get("/articles/a").await;
+    let body = changed(json!({"slug": "a", "title": "A"}), json!({"slug": "a", "title": "B"}));
+    let said = answer(&deliver(&proxy, "msg_1", &body).await);
+    assert_eq!((&said["matched"], &said["rules"][0]["queued"]), (&json!(0), &json!(true)));
+    let purged = async {
+        while proxy.get("/articles/a").await.body != "new" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), purged).await.unwrap();
+    assert_eq!(answer(&deliver(&proxy, "msg_1", &body).await)["duplicate"], true);
+}
+
+#[tokio::test]
+async fn what_could_not_be_purged_is_sent_again_where_the_rule_says_so() {
+    let no_url =
+        changed(json!({"slug": "a", "title": "A"}), json!({"slug": "a", "title": "B", "url": "no host"}));
+    for (says, statuses) in [("", [200, 200]), ("    on_error: fail\n", [503, 503])] {
+        let origin = Origin::start().await;
+        let yaml = YAML.replace("after.slug] }", "after.slug], url: $.data.after.url }");
+        let yaml = yaml.replace("http://a.test/", "http://{url}/");
+        let proxy = Proxy::with_yaml(&origin, &format!("{yaml}{says}")).await;
+        for status in statuses {
+            let answer = deliver(&proxy, "msg_1", &no_url).await;
+            assert_eq!(answer.status, status, "{says} {answer:?}");
+            assert_eq!(answer.field("retry-after"), if status == 503 { "1" } else { "" });
+        }
+    }
+}

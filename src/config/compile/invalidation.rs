@@ -2,18 +2,19 @@
 
 use super::super::Secret;
 use super::super::diagnostics::{Problems, Span, list, quote};
-use super::super::file::{self, ModeWord, PurgeTarget, RequireWord, Unknown};
+use super::super::file::{self, KindWord, ModeWord, OnErrorWord, PurgeTarget, RequireWord, Unknown};
 use super::super::read::{Either, Entries, Given, Optional, OptionalExt, Text, Word};
 use super::keys::Keys;
 use super::presets;
 use super::routes::{KeyOfRoute, Routes};
 use super::{
-    MIB, Names, Place, check_name, duration, entries, exactly_one, flag, items, length, tell_repeated,
+    MIB, Names, Place, check_name, count, duration, entries, exactly_one, flag, items, length, tell_repeated,
     tell_unknown, tell_unknown_holes,
 };
+use crate::dispatch::BackgroundSettings;
 use crate::invalidation::Strength;
 use crate::invalidation::rule::{
-    Action, Condition, DispatcherName, Require, Rule, TargetTemplate, WatchUnknown,
+    Action, Condition, Dispatcher, OnError, Require, Rule, TargetTemplate, WatchUnknown,
 };
 use crate::routes::Template;
 use crate::selector::Selector;
@@ -106,34 +107,74 @@ pub(super) fn rules(
     file: &file::File,
     keys: &Keys<'_>,
     routes: &Routes<'_>,
+    dispatchers: &[BackgroundSettings],
     problems: &mut Problems,
 ) -> Vec<Rule> {
     let webhooks = Names::of_optional("webhook", &file.webhooks);
-    for (entry, _) in entries(&file.dispatchers) {
-        if entry.name != INLINE {
-            problems
-                .add(entry.name_span, format!("there is no dispatcher {}", quote(&entry.name)))
-                .suggest(&entry.name, [INLINE]);
-        }
-    }
     let list = file.invalidation.value().map(|list| &**list).unwrap_or_default();
     let names = items(list).filter_map(|(rule, _)| Some((rule.name.value()?, rule.name.span())));
     tell_repeated("rule", names, problems);
     items(list)
         .filter_map(|(section, _)| {
-            RuleCompiler { section, webhooks: &webhooks, keys, routes }.compile(problems)
+            RuleCompiler { section, webhooks: &webhooks, keys, routes, dispatchers }.compile(problems)
         })
         .collect()
 }
 
-/// The one dispatcher there is.
+/// The dispatcher that is always there.
 const INLINE: &str = "inline";
+
+/// `dispatchers:`.
+pub(super) fn dispatchers(file: &file::File, problems: &mut Problems) -> Vec<BackgroundSettings> {
+    let mut dispatchers = Vec::new();
+    for (entry, section) in entries(&file.dispatchers) {
+        check_name("dispatcher", &entry.name, entry.name_span, problems);
+        let is_inline = entry.name == INLINE;
+        match section.kind.value() {
+            None if !is_inline && section.kind.is_none() => {
+                problems
+                    .add(
+                        entry.name_span,
+                        format!("it is not said of which kind the dispatcher {} is", quote(&entry.name)),
+                    )
+                    .help("write `kind: background`, or `inline` for the one that is always there");
+                continue;
+            }
+            Some(KindWord::Background) if is_inline => {
+                problems
+                    .add(section.kind.span().unwrap_or_default(), "`inline` is `inline`")
+                    .help("give it another name");
+                continue;
+            }
+            Some(KindWord::Inline) if !is_inline => {
+                problems
+                    .add(section.kind.span().unwrap_or_default(), "only the dispatcher `inline` is inline")
+                    .help("write `dispatcher: inline` in the rule, or leave it out");
+                continue;
+            }
+            _ => {}
+        }
+        if is_inline {
+            for span in [section.queue.span(), section.workers.span()].into_iter().flatten() {
+                problems.add(span, "`inline` has neither queue nor workers").help("leave it out");
+            }
+            continue;
+        }
+        dispatchers.push(BackgroundSettings {
+            name: entry.name.as_str().into(),
+            queue: count(&section.queue, 1000),
+            workers: count(&section.workers, 1),
+        });
+    }
+    dispatchers
+}
 
 struct RuleCompiler<'c, 'f> {
     section: &'c file::Rule,
     webhooks: &'c Names<'f>,
     keys: &'c Keys<'f>,
     routes: &'c Routes<'f>,
+    dispatchers: &'c [BackgroundSettings],
 }
 
 impl RuleCompiler<'_, '_> {
@@ -153,7 +194,7 @@ impl RuleCompiler<'_, '_> {
         let watch = section.watch.value().map(|list| &**list).unwrap_or_default();
         let require = self.require(problems);
         let actions = self.actions(problems);
-        self.check_dispatcher(problems);
+        let dispatcher = self.dispatcher(problems);
         Some(Rule {
             name: (**section.name.value()?).into(),
             webhook: (**webhook?).into(),
@@ -172,7 +213,11 @@ impl RuleCompiler<'_, '_> {
             },
             require,
             actions,
-            dispatcher: DispatcherName::Inline,
+            dispatcher,
+            on_error: match section.on_error.value_or(OnErrorWord::Log) {
+                OnErrorWord::Log => OnError::Log,
+                OnErrorWord::Fail => OnError::Fail,
+            },
         })
     }
 
@@ -260,12 +305,18 @@ impl RuleCompiler<'_, '_> {
             .collect()
     }
 
-    fn check_dispatcher(&self, problems: &mut Problems) {
-        if let Some(Given { span, value: Some(name), .. }) = &self.section.dispatcher
-            && **name != *INLINE
-        {
-            tell_unknown("dispatcher", name, *span, [INLINE], problems);
+    fn dispatcher(&self, problems: &mut Problems) -> Dispatcher {
+        let Some(Given { span, value: Some(name), .. }) = &self.section.dispatcher else {
+            return Dispatcher::Inline;
+        };
+        if let Some(index) = self.dispatchers.iter().position(|dispatcher| *dispatcher.name == **name) {
+            return Dispatcher::Background(index);
         }
+        if **name != *INLINE {
+            let names = self.dispatchers.iter().map(|dispatcher| &*dispatcher.name);
+            tell_unknown("dispatcher", name, *span, names.chain([INLINE]), problems);
+        }
+        Dispatcher::Inline
     }
 
     fn target(&self, target: &PurgeTarget, span: Span, problems: &mut Problems) -> Option<TargetTemplate> {

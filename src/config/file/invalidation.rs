@@ -3,7 +3,7 @@
 use crate::config::read::{
     Any, Either, Entries, List, OneOrMany, Optional, Required, Text, Word, choice, section,
 };
-use crate::config::scalars::{Size, True};
+use crate::config::scalars::{Count, Size, True};
 use crate::routes::Template;
 use crate::selector::Selector;
 use crate::webhooks::{Signed, Source, TimeSource};
@@ -210,6 +210,8 @@ section! {
         r#do: Required<OneOrMany<Action>>,
         /// Where it runs: a name from `dispatchers`. Default: inline.
         dispatcher: Optional<Text>,
+        /// What the sender is told if something could not be purged. Default: log.
+        on_error: Optional<OnErrorWord>,
     }
 }
 
@@ -287,7 +289,33 @@ section! {
 }
 
 section! {
-    /// A dispatcher; `inline` has no settings.
+    /// Where the work of rules runs. `inline` is always there, and has no settings.
     struct Dispatcher {
+        /// Needed of all but the dispatcher called `inline`.
+        kind: Optional<KindWord>,
+        /// How many pieces of work wait at most; what is more is refused, and its sender tries again. Default: 1000.
+        queue: Optional<Word<Count>>,
+        /// How many are done at once. Default: 1.
+        workers: Optional<Word<Count>>,
+    }
+}
+
+choice! {
+    /// A kind of dispatcher.
+    enum KindWord {
+        /// Before the webhook is answered.
+        Inline = "inline",
+        /// After it, from a queue in memory.
+        Background = "background",
+    }
+}
+
+choice! {
+    /// What the sender is told if something could not be purged.
+    enum OnErrorWord {
+        /// That it was accepted; the log tells what went wrong.
+        Log = "log",
+        /// To try again (503).
+        Fail = "fail",
     }
 }
