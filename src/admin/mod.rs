@@ -1,10 +1,12 @@
 //! The admin listener: health, metrics, the versioned API, and the paths of the webhooks. Never public by default.
 
 mod api;
+mod asked;
 mod desk;
 mod dialects;
 mod hooks;
 mod problem;
+mod query;
 mod refresh;
 mod stored;
 #[cfg(test)]
@@ -133,7 +135,8 @@ pub fn router(state: AdminState) -> Router {
         .route("/v1/tags", get(stored::tags))
         .route("/v1/log", get(stored::log))
         .route("/v1/status", get(api::status))
-        .route("/v1/explain", get(api::explain))
+        .route("/v1/key", get(asked::key))
+        .route("/v1/explain", get(asked::explain))
         .route("/v1/warm", get(warm::list).post(warm::start))
         .route("/v1/warm/{id}", get(warm::show).delete(warm::cancel))
         // Webhook paths are the operator's choice, and each has a body limit of its own.
