@@ -68,7 +68,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     done.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
-fn invalid(error: serde_json::Error) -> Problem {
+pub(super) fn invalid(error: serde_json::Error) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, error.to_string())
 }
 
@@ -76,7 +76,22 @@ fn invalid(error: serde_json::Error) -> Problem {
 pub(super) fn read(body: Result<Bytes, BytesRejection>) -> Result<Value, Problem> {
     let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
     serde_json::from_slice::<Unique>(&body).map_err(invalid)?;
-    serde_json::from_slice(&body).map_err(invalid)
+    serde_json::from_slice(&body).map(whole).map_err(invalid)
+}
+
+/// JSON has one kind of number: `4.0`, as some write it, is 4.
+fn whole(value: Value) -> Value {
+    /// Beyond it not every whole number is a double, so what was meant cannot be told.
+    const MOST: f64 = 9_007_199_254_740_991.0;
+    match value {
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(float) if float.fract() == 0.0 && float.abs() <= MOST => json!(float as i64),
+            _ => Value::Number(number),
+        },
+        Value::Array(items) => items.into_iter().map(whole).collect(),
+        Value::Object(members) => members.into_iter().map(|(name, member)| (name, whole(member))).collect(),
+        other => other,
+    }
 }
 
 /// A member that is true or false, taken out of a body.
@@ -156,10 +171,22 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        for text in ["404", "404.0", "4.04e2"] {
+            let body = format!(r#"{{"tag": "a", "where": {{"status": [{text}]}}}}"#);
+            let read = targets(read(Ok(Bytes::from(body))).unwrap());
+            assert_eq!(read, said(r#"{"tag": "a", "where": {"status": 404}}"#), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_target_is_refused_with_a_reason() {
         for (body, reason) in [
             ("", "EOF"),
             ("[]", "expected"),
+            ("null", "null is no value"),
+            (r#"{"tag": "a", "where": null}"#, "null is no value"),
+            (r#"{"tag": "a", "where": {"status": 404.5}}"#, "one is expected"),
             ("{}", "exactly one"),
             (r#"{"targets": {}}"#, "expected a sequence"),
             (r#"{"targets": [], "tag": "a"}"#, "stands alone"),
