@@ -4,11 +4,11 @@ CARGO ?= cargo
 # nextest where it is installed; it runs each test in a process of its own.
 TESTER := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 
-.PHONY: test unit doctest django conformance lint fmt doc deny advisories run demo bench bench-collapse bench-purge fuzz clean
+.PHONY: test unit doctest django openapi conformance lint fmt doc deny advisories run demo bench bench-collapse bench-purge fuzz clean
 
-# Every test. Installs what they need under target/: Django, in a virtual environment of its own, and the HTTP cache test
-# suite, from npm.
-test: unit doctest django conformance
+# Every test. Installs what they need under target/: Django and schemathesis, in virtual environments of their own, and the
+# HTTP cache test suite, from npm.
+test: unit doctest django openapi conformance
 
 unit:
 	$(CARGO) $(TESTER) --workspace --tests
@@ -20,6 +20,11 @@ doctest:
 django:
 	$(CARGO) build --release
 	tests/django/run
+
+# The admin API against its description, docs/openapi.yaml.
+openapi:
+	$(CARGO) build --release
+	tests/openapi/run
 
 # The public HTTP cache test suite. SUITE=directory: a checkout of a newer one, with its dependencies installed.
 conformance:

@@ -1,6 +1,9 @@
 //! What the proxy would make of a request, worked out without sending it anywhere.
 //!
-//! Behind `staleproof key`, `staleproof explain` and `GET /v1/explain`. Knows neither what is stored nor the network.
+//! Behind `staleproof key` and `staleproof explain`, `GET /v1/key` and `GET /v1/explain`. Knows neither what is stored nor
+//! the network.
+
+pub mod key;
 
 use std::net::IpAddr;
 

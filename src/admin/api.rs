@@ -1,12 +1,11 @@
 //! `/v1`: purging, and what there is.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -15,7 +14,6 @@ use super::problem::Problem;
 use super::token::authorize;
 use super::unique::Unique;
 use crate::config::Scope;
-use crate::inspect::{self, Asked, NoAnswer};
 use crate::invalidation::{Preview, Purged, Strength, Target};
 
 /// `POST /v1/purge`: one target, or `{"targets": […]}`; with `"soft": true`, what they name is stale and not gone; with
@@ -70,7 +68,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     done.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
-fn invalid(error: serde_json::Error) -> Problem {
+pub(super) fn invalid(error: serde_json::Error) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, error.to_string())
 }
 
@@ -78,7 +76,22 @@ fn invalid(error: serde_json::Error) -> Problem {
 pub(super) fn read(body: Result<Bytes, BytesRejection>) -> Result<Value, Problem> {
     let body = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
     serde_json::from_slice::<Unique>(&body).map_err(invalid)?;
-    serde_json::from_slice(&body).map_err(invalid)
+    serde_json::from_slice(&body).map(whole).map_err(invalid)
+}
+
+/// JSON has one kind of number: `4.0`, as some write it, is 4.
+fn whole(value: Value) -> Value {
+    /// Beyond it not every whole number is a double, so what was meant cannot be told.
+    const MOST: f64 = 9_007_199_254_740_991.0;
+    match value {
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(float) if float.fract() == 0.0 && float.abs() <= MOST => json!(float as i64),
+            _ => Value::Number(number),
+        },
+        Value::Array(items) => items.into_iter().map(whole).collect(),
+        Value::Object(members) => members.into_iter().map(|(name, member)| (name, whole(member))).collect(),
+        other => other,
+    }
 }
 
 /// A member that is true or false, taken out of a body.
@@ -116,44 +129,6 @@ pub(super) async fn status(State(state): State<AdminState>, headers: HeaderMap) 
         },
         "requests": state.0.metrics.exchanges().collect::<BTreeMap<_, _>>(),
     })))
-}
-
-/// `GET /v1/explain?url=…&method=GET&header=Name:%20value`: what a request would get now, and why.
-pub(super) async fn explain(
-    State(state): State<AdminState>,
-    headers: HeaderMap,
-    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
-) -> Result<Response, Problem> {
-    authorize(&state.0.tokens, &headers, Scope::Read)?;
-    let invalid = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
-    let Query(query) = query.map_err(|rejection| invalid(rejection.body_text()))?;
-    let mut asked = Asked {
-        url: String::new(),
-        method: Method::GET,
-        headers: HeaderMap::new(),
-        client: Ipv4Addr::LOCALHOST.into(),
-    };
-    let mut fields = Vec::new();
-    for (name, value) in query {
-        let wrong = || invalid(format!("{value:?} is not a {name}"));
-        match &*name {
-            "url" => asked.url = value,
-            "method" => asked.method = value.parse().map_err(|_| wrong())?,
-            "client" => asked.client = value.parse().map_err(|_| wrong())?,
-            "header" => fields.push(value),
-            _ => {
-                return Err(invalid(format!(
-                    "there is no {name:?}: there are url, method, header and client"
-                )));
-            }
-        }
-    }
-    asked.headers = inspect::fields(fields).map_err(|error| invalid(error.to_string()))?;
-    let routed = asked.routed(&state.0.rooms.routes).map_err(|error| match error {
-        NoAnswer::NoRoute => Problem::new(StatusCode::NOT_FOUND, error.to_string()),
-        NoAnswer::Url { .. } | NoAnswer::Field(_) => invalid(error.to_string()),
-    })?;
-    Ok(answered(&state.0.rooms.explain(&routed)))
 }
 
 /// Refuses a body that is not JSON, or does not say so: a page in a browser cannot send one that does without asking.
@@ -196,10 +171,22 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        for text in ["404", "404.0", "4.04e2"] {
+            let body = format!(r#"{{"tag": "a", "where": {{"status": [{text}]}}}}"#);
+            let read = targets(read(Ok(Bytes::from(body))).unwrap());
+            assert_eq!(read, said(r#"{"tag": "a", "where": {"status": 404}}"#), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_target_is_refused_with_a_reason() {
         for (body, reason) in [
             ("", "EOF"),
             ("[]", "expected"),
+            ("null", "null is no value"),
+            (r#"{"tag": "a", "where": null}"#, "null is no value"),
+            (r#"{"tag": "a", "where": {"status": 404.5}}"#, "one is expected"),
             ("{}", "exactly one"),
             (r#"{"targets": {}}"#, "expected a sequence"),
             (r#"{"targets": [], "tag": "a"}"#, "stands alone"),
@@ -215,9 +202,8 @@ mod tests {
     }
 
     use crate::admin::testing::Admin;
-    use crate::explain::Explanation;
     use axum::body::Body;
-    use axum::http::Request;
+    use axum::http::{Method, Request};
 
     #[tokio::test]
     async fn a_purge_says_what_it_did_and_has_done_it() {
@@ -292,37 +278,5 @@ mod tests {
         assert_eq!(status["log"]["head"], 1);
         assert_eq!(status["store"]["capacity_bytes"], 1 << 20);
         assert_eq!((&status["requests"]["HIT"], &status["requests"]["MISS"]), (&json!(1), &json!(0)));
-    }
-
-    #[tokio::test]
-    async fn a_request_is_explained_by_what_is_stored_and_the_rules_it_meets() {
-        let admin = Admin::new();
-        let explain = async |query: &str| {
-            admin.request(Method::GET, &format!("/v1/explain?{query}"), "reader's secret", "").await
-        };
-        let hit: Explanation =
-            serde_json::from_str(&explain("url=http://A.test/articles/a").await.text).unwrap();
-        assert_eq!((&*hit.route, &*hit.verdict), ("article", "HIT"));
-        assert!(hit.stored[0].selected && hit.rules.iter().all(|rule| rule.holds), "{hit:?}");
-        let reload = explain("url=http://a.test/articles/a&header=Cache-Control:%20no-cache").await.json();
-        assert_eq!((&reload["verdict"], &reload["why"]), (&json!("REFRESH"), &json!("request")));
-        let decisive = reload["rules"].as_array().unwrap().last().unwrap();
-        assert_eq!(decisive["rule"], "the request has no no-cache (§5.2.1.4)");
-        admin.purge(r#"{"url": "http://a.test/articles/a"}"#).await;
-        let miss = explain("url=http://a.test/articles/a").await.json();
-        assert_eq!((&miss["verdict"], &miss["why"]), (&json!("MISS"), &json!("uri-miss")));
-        let post = explain("url=http://a.test/articles/a&method=POST").await.json();
-        assert_eq!((&post["verdict"], &post["why"]), (&json!("BYPASS"), &json!("method")));
-
-        for (query, status, hint) in [
-            ("url=/articles/a", 400, "write http://host/path"),
-            ("url=http://a.test/nowhere", 404, "no route"),
-            ("url=http://a.test/articles/a&header=x", 400, "Name: value"),
-            ("url=http://a.test/articles/a&methd=GET", 400, "there are url"),
-        ] {
-            let detail = explain(query).await.problem(status);
-            assert!(detail.contains(hint), "{detail}");
-        }
-        admin.request(Method::GET, "/v1/explain?url=http://a.test/", "", "").await.problem(401);
     }
 }

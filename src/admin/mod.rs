@@ -1,10 +1,13 @@
 //! The admin listener: health, metrics, the versioned API, and the paths of the webhooks. Never public by default.
 
 mod api;
+mod asked;
 mod desk;
 mod dialects;
 mod hooks;
+mod openapi;
 mod problem;
+mod query;
 mod refresh;
 mod stored;
 #[cfg(test)]
@@ -23,7 +26,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use bytes::Bytes;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
@@ -129,22 +132,32 @@ async fn bound(State(state): State<AdminState>, request: Request, next: Next) ->
     next.run(request).await
 }
 
+/// The paths of the API, with what answers them. `docs/openapi.yaml` describes each.
+fn paths() -> [(&'static str, MethodRouter<AdminState>); 14] {
+    [
+        ("/healthz", get(|| async { "ok\n" })),
+        ("/readyz", get(readyz)),
+        ("/metrics", get(metrics)),
+        ("/v1/openapi.json", get(openapi::show)),
+        ("/v1/purge", post(api::purge)),
+        ("/v1/refresh", post(refresh::start)),
+        ("/v1/entries", get(stored::entries)),
+        ("/v1/tags", get(stored::tags)),
+        ("/v1/log", get(stored::log)),
+        ("/v1/status", get(api::status)),
+        ("/v1/key", get(asked::key)),
+        ("/v1/explain", get(asked::explain)),
+        ("/v1/warm", get(warm::list).post(warm::start)),
+        ("/v1/warm/{id}", get(warm::show).delete(warm::cancel)),
+    ]
+}
+
 /// All paths of the admin listener.
 pub fn router(state: AdminState) -> Router {
     let max_body_bytes = state.0.max_body_bytes;
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/v1/purge", post(api::purge))
-        .route("/v1/refresh", post(refresh::start))
-        .route("/v1/entries", get(stored::entries))
-        .route("/v1/tags", get(stored::tags))
-        .route("/v1/log", get(stored::log))
-        .route("/v1/status", get(api::status))
-        .route("/v1/explain", get(api::explain))
-        .route("/v1/warm", get(warm::list).post(warm::start))
-        .route("/v1/warm/{id}", get(warm::show).delete(warm::cancel))
+    paths()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         // Webhook paths are the operator's choice, and each has a body limit of its own.
         .fallback(hooks::deliver)
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })

@@ -1,21 +1,19 @@
 //! `/v1/entries`, `/v1/tags`, `/v1/log`: what is stored, under which tags, and what was purged.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::AdminState;
 use super::api::{answered, blocking};
 use super::problem::Problem;
+use super::query::{Pairs, invalid, once, pairs};
 use super::token::authorize;
 use crate::clock::Timestamp;
 use crate::config::Scope;
 use crate::invalidation::{Standing, Strength, Target};
 use crate::store::Stored;
-
-type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
 /// How many are listed at once, unless told.
 const LIMIT: usize = 100;
@@ -31,20 +29,20 @@ struct Page {
 }
 
 impl Page {
-    fn of(pairs: Pairs) -> Result<Self, Problem> {
-        let Query(pairs) = pairs.map_err(|rejection| invalid(rejection.body_text()))?;
-        let mut page = Self { limit: LIMIT, after: None, others: Vec::new() };
-        for (name, value) in pairs {
+    fn of(query: Pairs) -> Result<Self, Problem> {
+        let (mut limit, mut after, mut others) = (None, None, Vec::new());
+        for (name, value) in pairs(query)? {
             match &*name {
                 "limit" => {
-                    let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-                    page.limit = limit.ok_or_else(|| invalid(format!("a limit is from 1 to {MAX_LIMIT}")))?;
+                    let number = value.parse().ok().filter(|number| (1..=MAX_LIMIT).contains(number));
+                    let wrong = || invalid(format!("a limit is from 1 to {MAX_LIMIT}"));
+                    once(&mut limit, &name, number.ok_or_else(wrong)?)?;
                 }
-                "after" => page.after = Some(value),
-                _ => page.others.push((name, value)),
+                "after" => once(&mut after, &name, value)?,
+                _ => others.push((name, value)),
             }
         }
-        Ok(page)
+        Ok(Self { limit: limit.unwrap_or(LIMIT), after, others })
     }
 
     /// Those of a sorted list that belong on this page, and where the next one begins after.
@@ -64,10 +62,6 @@ impl Page {
         let next = items.last().map(|last| mark(last).to_owned());
         (items, next)
     }
-}
-
-fn invalid(detail: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
 /// `GET /v1/entries?tag=…`: what is stored and named by a target, of which each member is a parameter (`url`, `tag`, `host`,
@@ -149,14 +143,14 @@ pub(super) async fn tags(
 ) -> Result<Response, Problem> {
     authorize(&state.0.tokens, &headers, Scope::Read)?;
     let page = Page::of(query)?;
-    let mut prefix = "";
+    let mut prefix = None;
     for (name, value) in &page.others {
         match &**name {
-            "prefix" => prefix = value,
+            "prefix" => once(&mut prefix, name, value.clone())?,
             _ => return Err(invalid(format!("there is no {name:?}: there are prefix, limit and after"))),
         }
     }
-    let (log, prefix) = (state.0.rooms.log.clone(), prefix.to_owned());
+    let (log, prefix) = (state.0.rooms.log.clone(), prefix.unwrap_or_default());
     let answer = blocking(move || {
         let mut tags = log.application_tags(&prefix);
         tags.sort();
@@ -176,7 +170,8 @@ pub(super) async fn log(
 ) -> Result<Response, Problem> {
     authorize(&state.0.tokens, &headers, Scope::Read)?;
     let page = Page::of(query)?;
-    if let Some((name, _)) = page.others.first() {
+    let other = page.others.first().map(|(name, _)| &**name);
+    if let Some(name) = other.or(page.after.as_ref().map(|_| "after")) {
         return Err(invalid(format!("there is no {name:?}: there is limit")));
     }
     let last = state.0.rooms.invalidator.history().last(page.limit);
@@ -254,8 +249,12 @@ mod tests {
             ("/v1/entries?tag=a&tag=b", "given twice"),
             ("/v1/entries?limit=0", "from 1 to 1000"),
             ("/v1/entries?route=article&partition=slug", "field=value"),
+            ("/v1/entries?limit=1&limit=2", "given twice"),
+            ("/v1/tags?after=a&after=b", "given twice"),
+            ("/v1/tags?prefix=a&prefix=b", "given twice"),
             ("/v1/tags?tag=a", "there is no \"tag\""),
             ("/v1/log?prefix=a", "there is no \"prefix\""),
+            ("/v1/log?after=1", "there is no \"after\""),
         ] {
             let told = admin.request(Method::GET, path, "deploy's secret", "").await.problem(400);
             assert!(told.contains(detail), "{path}: {told}");

@@ -1,7 +1,7 @@
-//! JSON in which every object names a member once.
+//! JSON in which every object names a member once, and nothing is `null`.
 //!
 //! RFC 8259 §4 leaves open what another `"url"` in one object means; most readers take the last. Whoever sends that to
-//! be purged means both.
+//! be purged means both. What `null` means is as open: nothing, or all of it.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// Any JSON but that with a member twice. Holds nothing: what was read is read again for its meaning.
+/// Any JSON but that with a member twice or `null`. Holds nothing: what was read is read again for its meaning.
 pub(super) struct Unique;
 
 impl<'de> Deserialize<'de> for Unique {
@@ -30,7 +30,7 @@ impl<'de> Visitor<'de> for Unique {
         while let Some(name) = members.next_key::<String>()? {
             members.next_value::<Self>()?;
             if let Some(again) = names.replace(name) {
-                return Err(A::Error::custom(format!("{again:?} is given twice; use \"targets\"")));
+                return Err(A::Error::custom(format!("{again:?} is given twice: several go into a list")));
             }
         }
         Ok(self)
@@ -41,8 +41,8 @@ impl<'de> Visitor<'de> for Unique {
         Ok(self)
     }
 
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
+    fn visit_unit<E: Error>(self) -> Result<Self, E> {
+        Err(E::custom("null is no value: leave the member out"))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self, E> {

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::AdminState;
-use super::api::{answered, check_is_json};
+use super::api::{answered, check_is_json, invalid, read};
 use super::problem::Problem;
 use super::token::authorize;
 use crate::config::Scope;
@@ -21,15 +21,11 @@ pub(super) async fn start(
 ) -> Result<Response, Problem> {
     let token = &authorize(&state.0.tokens, &headers, Scope::Warm)?.name;
     check_is_json(&headers)?;
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let detail = "the body is larger than admin.max_body: give fewer URLs at once, or a sitemap";
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-        }
-        status => Problem::new(status, rejection.body_text()),
-    })?;
-    let wanted: Wanted = serde_json::from_slice(&body)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    if matches!(&body, Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE) {
+        let detail = "the body is larger than admin.max_body: give fewer URLs at once, or a sitemap";
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    let wanted: Wanted = serde_json::from_value(read(body)?).map_err(invalid)?;
     let progress = state.0.warmer.start(wanted, &format!("token {token:?}"))?;
     Ok(accepted(&progress))
 }
@@ -90,7 +86,8 @@ impl From<Refusal> for Problem {
             Refusal::Nothing | Refusal::Concurrency { .. } | Refusal::Field(_) | Refusal::Ours(_) => {
                 StatusCode::BAD_REQUEST
             }
-            Refusal::Busy | Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, refusal.to_string())
     }
@@ -153,7 +150,9 @@ mod tests {
             ("{}", 400, "give \"urls\""),
             ("[", 400, "EOF"),
             (r#"{"url": "http://a.test/"}"#, 400, "unknown field `url`"),
-            (r#"{"urls": [], "urls": []}"#, 400, "duplicate field"),
+            (r#"{"urls": [], "urls": []}"#, 400, "given twice"),
+            (r#"{"urls": ["x"], "headers": {"a": "b", "a": "c"}}"#, 400, "given twice"),
+            (r#"{"urls": ["x"], "concurrency": null}"#, 400, "null is no value"),
             (r#"{"urls": ["x"], "concurrency": 0}"#, 400, "from 1 to 16"),
             (r#"{"urls": ["x"], "concurrency": 17}"#, 400, "admin.warm.max_concurrency"),
             (r#"{"urls": ["x"], "headers": {"host": "b.test"}}"#, 400, "\"host\" cannot be given"),

@@ -354,7 +354,7 @@ async fn there_are_only_so_many_at_once() {
         paths.push(begin(&proxy, &wanted).await);
     }
     let refused = proxy.admin_post("/v1/warm", &wanted.to_string()).await;
-    assert_eq!(refused.status, 503, "{refused:?}");
+    assert_eq!(refused.status, 429, "{refused:?}");
     assert_eq!(proxy.admin("DELETE", &paths[1], "").await.status, 200);
     begin(&proxy, &wanted).await;
     assert_eq!(progress(&proxy, "/v1/warm").await.as_array().unwrap().len(), 5);
