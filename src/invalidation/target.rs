@@ -68,7 +68,7 @@ pub struct Where {
     #[serde(default, deserialize_with = "one_or_many")]
     pub content_type: Vec<String>,
     /// It has these fields: with this value, or at all (`true`), or not (`false`).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some")]
     pub fields: BTreeMap<String, FieldValue>,
     /// Its body has more bytes: a number, or `1MiB`.
     #[serde(default, deserialize_with = "size")]
@@ -123,10 +123,17 @@ enum OneOrMany<T> {
 
 fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     let given = OneOrMany::deserialize(from).map_err(|_| D::Error::custom("one is expected, or a list"))?;
-    Ok(match given {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many,
-    })
+    match given {
+        OneOrMany::One(one) => Ok(vec![one]),
+        // Whoever's list came out empty meant less than everything.
+        OneOrMany::Many(many) if many.is_empty() => Err(D::Error::custom("the list is empty")),
+        OneOrMany::Many(many) => Ok(many),
+    }
+}
+
+fn some<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, FieldValue>, D::Error> {
+    let fields = BTreeMap::deserialize(from)?;
+    if fields.is_empty() { Err(D::Error::custom("\"fields\" names none")) } else { Ok(fields) }
 }
 
 fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
@@ -321,6 +328,8 @@ mod tests {
             (r#"{"any_tag": []}"#, "is empty"),
             (r#"{"where": {}}"#, "says nothing"),
             (r#"{"tag": "a", "where": {"older": 1}}"#, "unknown field"),
+            (r#"{"where": {"status": 404, "fields": {}}}"#, "names none"),
+            (r#"{"where": {"status": 404, "content_type": []}}"#, "the list is empty"),
             (r#"{"where": {"older_than": "soon"}}"#, "such as 1h"),
             (r#"{"where": {"larger_than": "huge"}}"#, "such as 1MiB"),
         ] {
