@@ -1,0 +1,203 @@
+//! Deliveries as each sender's own library signs them, or its documentation shows them: one file for each preset in
+//! `tests/webhooks/vectors/`. Each is believed and understood, and nothing that differs from it is.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::Deserialize;
+use serde_json::Value;
+use staleproof::clock::Timestamp;
+use staleproof::config;
+use staleproof::invalidation::event::{Event, Kind};
+use staleproof::webhooks::{Hook, Raw, Scheme, Unbelieved};
+
+#[derive(Deserialize)]
+struct File {
+    made_by: String,
+    vectors: Vec<Vector>,
+}
+
+#[derive(Clone, Deserialize)]
+struct Vector {
+    name: String,
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: String,
+    secrets: Vec<String>,
+    now_ms: u64,
+    delivery: Option<String>,
+    event: String,
+    before: Option<Value>,
+    after: Option<Value>,
+    changed: Option<Vec<String>>,
+    kind: Option<String>,
+    each: Option<String>,
+}
+
+/// Far beyond what any preset tolerates.
+const LATE: Duration = Duration::from_secs(3600);
+
+impl Vector {
+    fn hook(&self, preset: &str) -> Hook {
+        let secrets = serde_json::to_string(&self.secrets).unwrap();
+        let yaml = format!(
+            "upstreams: {{ app: {{ servers: 'http://127.0.0.1:1' }} }}\n\
+             routes: [{{ name: a, match: {{ path: '/{{*rest}}' }}, upstream: app }}]\n\
+             webhooks: {{ hook: {{ path: /hook, preset: {preset}, secret: {secrets}, verify: {{ allow_weak: true }} }} }}\n"
+        );
+        match config::compile_text("test.yaml", &yaml, &|_| None) {
+            Ok(mut plan) => plan.webhooks.remove(0),
+            Err(problems) => panic!("{problems}"),
+        }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let field = |(name, value): &(String, String)| {
+            (HeaderName::try_from(name).unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap())
+        };
+        self.headers.iter().map(field).collect()
+    }
+
+    /// What is made of it at this moment.
+    fn read<T>(&self, hook: &Hook, with: impl FnOnce(&Hook, &Raw<'_>) -> T) -> T {
+        let method: Method = self.method.parse().unwrap();
+        let (headers, body) = (self.headers(), Bytes::from(self.body.clone()));
+        with(hook, &Raw::new(&method, &self.target, &headers, &body))
+    }
+
+    fn check(&self, hook: &Hook, at: Timestamp) -> Result<(), Unbelieved> {
+        self.read(hook, |hook, raw| hook.verify.check(raw, &hook.secrets, Ipv4Addr::LOCALHOST.into(), at))
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now_ms)
+    }
+}
+
+fn files() -> Vec<(String, File)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/webhooks/vectors");
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let read = |path: &PathBuf| {
+        let preset = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let file = serde_json::from_slice(&fs::read(path).unwrap());
+        (preset, file.unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    };
+    paths.iter().map(read).collect()
+}
+
+#[test]
+fn every_sender_is_believed_and_understood() {
+    let mut wrong = Vec::new();
+    for (preset, file) in files() {
+        assert!(!file.made_by.is_empty() && !file.vectors.is_empty(), "{preset}");
+        for vector in &file.vectors {
+            let hook = vector.hook(&preset);
+            let mut tell = |what: String| wrong.push(format!("{preset}, {}: {what}", vector.name));
+            if let Err(why) = vector.check(&hook, vector.now()) {
+                tell(format!("not believed: {why}"));
+            }
+            let delivery = vector.read(&hook, |hook, raw| hook.delivery_id(raw));
+            match &vector.delivery {
+                Some(expected) if *expected != delivery => {
+                    tell(format!("known by {delivery:?}, not {expected:?}"));
+                }
+                None if !delivery.starts_with("body:") => {
+                    tell(format!("known by {delivery:?}, not by its body"));
+                }
+                _ => {}
+            }
+            let events = vector
+                .read(&hook, |hook, raw| Event::all(&hook.name, "1", &hook.event, raw, raw.json().unwrap()));
+            let Some(event) = events.first() else {
+                tell("no event".to_owned());
+                continue;
+            };
+            if event.name != vector.event {
+                tell(format!("its event is {:?}, not {:?}", event.name, vector.event));
+            }
+            if vector.each.is_some() && events.len() < 2 {
+                tell("its events are not told apart".to_owned());
+            }
+            let kind = event.kind.map(|kind| match kind {
+                Kind::Create => "create",
+                Kind::Update => "update",
+                Kind::Delete => "delete",
+            });
+            if vector.kind.is_some() && kind != vector.kind.as_deref() {
+                tell(format!("it is a {kind:?}, not a {:?}", vector.kind));
+            }
+            let changed: Option<Vec<_>> = event.changed.as_ref().map(|names| names.iter().cloned().collect());
+            let mut expected = vector.changed.clone();
+            if let Some(names) = &mut expected {
+                names.sort();
+                if changed != expected {
+                    tell(format!("changed is {changed:?}, not {expected:?}"));
+                }
+            }
+            for (which, is, expected) in
+                [("before", &event.before, &vector.before), ("after", &event.after, &vector.after)]
+            {
+                if expected.is_some() && is != expected {
+                    tell(format!("{which} is {is:?}, not {expected:?}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// One character is another: the first letter or digit after `from`.
+fn altered(text: &str, from: usize) -> String {
+    let is_one = |(at, character): &(usize, char)| *at >= from && character.is_ascii_alphanumeric();
+    let (at, character) = text.char_indices().find(is_one).expect("a letter or digit");
+    let other = if character == '1' { '2' } else { '1' };
+    format!("{}{other}{}", &text[..at], &text[at + 1..])
+}
+
+#[test]
+fn nothing_that_was_altered_is_believed() {
+    for (preset, file) in files() {
+        for vector in &file.vectors {
+            let hook = vector.hook(&preset);
+            let refused = |vector: &Vector, what: &str| {
+                let checked = vector.check(&hook, vector.now());
+                assert!(checked.is_err(), "{preset}, {}: {what} is believed", vector.name);
+            };
+            let is_signed = matches!(hook.verify.scheme, Scheme::Hmac { .. } | Scheme::Ed25519 { .. });
+            if is_signed {
+                refused(
+                    &Vector { body: altered(&vector.body, vector.body.len() / 2), ..vector.clone() },
+                    "another body",
+                );
+                refused(&Vector { body: format!("{} ", vector.body), ..vector.clone() }, "a longer body");
+            }
+            let mut other = vector.clone();
+            other.secrets = vec!["whsec_QW5vdGhlciBzZWNyZXQgdGhhdCBub2JvZHkga25vd3M=".to_owned()];
+            let checked = other.check(&other.hook(&preset), vector.now());
+            assert!(checked.is_err(), "{preset}, {}: any secret will do", vector.name);
+            refused(
+                &Vector { headers: Vec::new(), body: "{}".to_owned(), ..vector.clone() },
+                "no proof at all",
+            );
+            if hook.verify.timestamp.is_some() {
+                for at in [vector.now().plus(LATE), vector.now().minus(LATE)] {
+                    assert!(vector.check(&hook, at).is_err(), "{preset}, {}: at another time", vector.name);
+                }
+            }
+        }
+    }
+}
