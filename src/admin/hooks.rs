@@ -7,15 +7,20 @@ use std::sync::Arc;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::LengthLimitError;
+use serde_json::json;
 
 use super::api::answered;
 use super::problem::Problem;
+use super::query::{Pairs, invalid, once, pairs};
+use super::token::authorize;
 use super::{AdminState, Peer};
+use crate::clock::Stopwatch;
+use crate::config::Scope;
 use crate::dispatch::Report;
-use crate::webhooks::{Accepted, Intake, Raw, Refused};
+use crate::webhooks::{Accepted, Intake, Raw, Refused, newest};
 
 /// Every path that is not the API's: a webhook's, or nobody's.
 pub(super) async fn deliver(State(state): State<AdminState>, request: Request) -> Response {
@@ -28,13 +33,63 @@ pub(super) async fn deliver(State(state): State<AdminState>, request: Request) -
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         return response;
     }
-    let (outcome, response) = take(&state, Arc::clone(intake), request).await;
+    let (at, stopwatch) = (state.0.clock.now(), Stopwatch::start());
+    let Taken { outcome, told, response } = take(&state, Arc::clone(intake), request).await;
+    let told = told.as_ref().map_err(String::as_str);
+    intake.remember(at, stopwatch.elapsed(), outcome, told);
     state.0.metrics.webhook(&intake.hook.name, outcome);
     response
 }
 
-/// The outcome, for the counts, and the answer.
-async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> (&'static str, Response) {
+/// `GET /v1/deliveries?webhook=…&limit=…`: the last deliveries, the newest first, and what became of them.
+pub(super) async fn list(
+    State(state): State<AdminState>,
+    headers: HeaderMap,
+    query: Pairs,
+) -> Result<Response, Problem> {
+    authorize(&state.0.tokens, &headers, Scope::Read)?;
+    let (mut webhook, mut limit) = (None, None);
+    for (name, value) in pairs(query)? {
+        match &*name {
+            "webhook" => once(&mut webhook, &name, value)?,
+            "limit" => {
+                let number = value.parse::<usize>().ok().filter(|limit| (1..=MAX_LISTED).contains(limit));
+                let number = number.ok_or_else(|| invalid(format!("a limit is from 1 to {MAX_LISTED}")))?;
+                once(&mut limit, &name, number)?;
+            }
+            _ => return Err(invalid(format!("there is no {name:?}: there are webhook and limit"))),
+        }
+    }
+    let intakes = state.0.intakes.values();
+    let of_hook = |intake: &&Arc<Intake>| webhook.as_deref().is_none_or(|name| name == &*intake.hook.name);
+    let mut known = intakes.filter(of_hook).peekable();
+    if let (Some(name), None) = (&webhook, known.peek()) {
+        return Err(Problem::new(StatusCode::NOT_FOUND, format!("no webhook is called {name:?}")));
+    }
+    let seen = newest(known.map(|intake| intake.seen()), limit.unwrap_or(LISTED));
+    Ok(answered(&json!({ "deliveries": seen })))
+}
+
+/// How many are listed, unless told; and how many may be.
+const LISTED: usize = 100;
+const MAX_LISTED: usize = 1000;
+
+/// What became of a delivery.
+struct Taken {
+    /// For the counts.
+    outcome: &'static str,
+    /// What was accepted, or why it was not.
+    told: Result<Accepted, String>,
+    response: Response,
+}
+
+impl Taken {
+    fn refused(outcome: &'static str, why: impl ToString, response: Response) -> Self {
+        Self { outcome, told: Err(why.to_string()), response }
+    }
+}
+
+async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> Taken {
     let hook = intake.hook.name.clone();
     let (head, body): (_, Body) = request.into_parts();
     let body = match to_bytes(body, intake.hook.max_body_bytes).await {
@@ -42,12 +97,12 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> (&'s
         Err(error) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
             tracing::warn!(%hook, limit = intake.hook.max_body_bytes, "a delivery was too large");
             let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
-            return ("too-large", problem.into_response());
+            return Taken::refused("too-large", "the body is too large", problem.into_response());
         }
         Err(error) => {
             tracing::warn!(%hook, %error, "a delivery broke off");
             let problem = Problem::new(StatusCode::BAD_REQUEST, "the body could not be read to its end");
-            return ("malformed", problem.into_response());
+            return Taken::refused("malformed", error, problem.into_response());
         }
     };
     let client = head.extensions.get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |Peer(address)| *address);
@@ -65,28 +120,31 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> (&'s
             if !accepted.duplicate {
                 state.0.metrics.purge("webhook", accepted.matched);
             }
-            (outcome(&accepted), answered(&accepted))
+            let response = answered(&accepted);
+            Taken { outcome: outcome(&accepted), told: Ok(accepted), response }
         }
         Ok(Err(Refused::Unbelieved(reason))) => {
             // The sender, whoever it is, learns nothing.
             tracing::warn!(%hook, %reason, "a delivery was not believed");
-            ("bad-signature", Problem::new(StatusCode::UNAUTHORIZED, "not accepted").into_response())
+            let problem = Problem::new(StatusCode::UNAUTHORIZED, "not accepted");
+            Taken::refused("bad-signature", reason, problem.into_response())
         }
         Ok(Err(refused @ Refused::TryAgain)) => {
             tracing::warn!(%hook, "a delivery is to be sent again");
             let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, refused.to_string());
             let mut response = problem.into_response();
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            ("failed", response)
+            Taken::refused("failed", refused, response)
         }
         Ok(Err(refused @ (Refused::Json(_) | Refused::TooMany(_)))) => {
             tracing::warn!(%hook, reason = %refused, "a delivery could not be read");
-            ("malformed", Problem::new(StatusCode::BAD_REQUEST, refused.to_string()).into_response())
+            let problem = Problem::new(StatusCode::BAD_REQUEST, refused.to_string());
+            Taken::refused("malformed", refused, problem.into_response())
         }
         Err(error) => {
             tracing::error!(%hook, %error, "a delivery's work was cut off");
             let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "please try again");
-            ("failed", problem.into_response())
+            Taken::refused("failed", error, problem.into_response())
         }
     }
 }
@@ -105,7 +163,7 @@ fn outcome(accepted: &Accepted) -> &'static str {
 mod tests {
     use crate::admin::testing::{Admin, Answer};
     use axum::body::Body;
-    use axum::http::{HeaderValue, Request};
+    use axum::http::{HeaderValue, Method, Request};
     use serde_json::{Value, json};
     use std::pin::Pin;
     use std::task::{Context, Poll};
@@ -252,6 +310,33 @@ mod tests {
         admin.deliver("msg_2", &large).await.problem(413);
         let metrics = admin.metrics().await;
         assert!(metrics.contains("outcome=\"malformed\"} 5") && metrics.contains("outcome=\"too-large\"} 1"));
+    }
+
+    #[tokio::test]
+    async fn the_last_deliveries_are_listed_with_what_became_of_them() {
+        let admin = Admin::new();
+        admin.deliver("msg_1", &changed(&json!({"slugs": ["a"]}))).await;
+        admin.deliver("msg_1", &changed(&json!({"slugs": ["a"]}))).await;
+        admin.deliver("msg_2", "{").await;
+        admin.send(Request::post("/hooks/app").body(Body::from("{}")).unwrap()).await;
+        let get = async |path: &str| admin.request(Method::GET, path, "reader's secret", "").await;
+        let list = get("/v1/deliveries").await.json();
+        let deliveries = list["deliveries"].as_array().unwrap();
+        let outcomes: Vec<_> = deliveries.iter().map(|seen| seen["outcome"].as_str().unwrap()).collect();
+        assert_eq!(outcomes, ["bad-signature", "malformed", "duplicate", "accepted"]);
+        let first = &deliveries[3];
+        assert_eq!((&first["id"], &first["event"]), (&json!("msg_1"), &json!("article.updated")));
+        assert_eq!((&first["webhook"], &first["matched"]), (&json!("app"), &json!(1)));
+        assert_eq!(first["rules"][0]["rule"], "article changed");
+        assert!(deliveries[0]["why"].as_str().unwrap().contains("signature"), "{list}");
+        assert_eq!(
+            get("/v1/deliveries?webhook=app&limit=1").await.json()["deliveries"].as_array().unwrap().len(),
+            1
+        );
+        get("/v1/deliveries?webhook=none").await.problem(404);
+        get("/v1/deliveries?limit=0").await.problem(400);
+        get("/v1/deliveries?hook=app").await.problem(400);
+        admin.request(Method::GET, "/v1/deliveries", "", "").await.problem(401);
     }
 
     #[tokio::test]

@@ -133,7 +133,7 @@ async fn bound(State(state): State<AdminState>, request: Request, next: Next) ->
 }
 
 /// The paths of the API, with what answers them. `docs/openapi.yaml` describes each.
-fn paths() -> [(&'static str, MethodRouter<AdminState>); 14] {
+fn paths() -> [(&'static str, MethodRouter<AdminState>); 15] {
     [
         ("/healthz", get(|| async { "ok\n" })),
         ("/readyz", get(readyz)),
@@ -144,6 +144,7 @@ fn paths() -> [(&'static str, MethodRouter<AdminState>); 14] {
         ("/v1/entries", get(stored::entries)),
         ("/v1/tags", get(stored::tags)),
         ("/v1/log", get(stored::log)),
+        ("/v1/deliveries", get(hooks::list)),
         ("/v1/status", get(api::status)),
         ("/v1/key", get(asked::key)),
         ("/v1/explain", get(asked::explain)),

@@ -5,10 +5,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::deliveries::Deliveries;
+use super::seen::{self, Seen};
 use super::{Hook, Raw, Unbelieved};
 use crate::clock::Timestamp;
 use crate::dispatch::{Dispatchers, Report};
@@ -23,6 +25,7 @@ pub struct Intake {
     /// The hook.
     pub hook: Hook,
     deliveries: Deliveries,
+    seen: seen::Log,
 }
 
 /// Why a delivery is refused.
@@ -46,9 +49,10 @@ pub enum Refused {
 #[derive(Debug, Serialize)]
 pub struct Accepted {
     ok: bool,
-    id: String,
+    /// By what it is known again.
+    pub id: String,
     /// The name of the event; of several, that of the first.
-    event: String,
+    pub event: String,
     /// How many events there were, if several.
     #[serde(skip_serializing_if = "is_one")]
     events: usize,
@@ -65,7 +69,23 @@ impl Intake {
     /// Takes deliveries for this hook.
     pub fn new(hook: Hook) -> Self {
         let deliveries = Deliveries::new(hook.remember_deliveries);
-        Self { hook, deliveries }
+        Self { hook, deliveries, seen: seen::Log::default() }
+    }
+
+    /// Remembers what became of a delivery.
+    pub fn remember(
+        &self,
+        at: Timestamp,
+        took: Duration,
+        outcome: &'static str,
+        told: Result<&Accepted, &str>,
+    ) {
+        self.seen.add(&self.hook.name, at, took, outcome, told);
+    }
+
+    /// The last deliveries, the newest first.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.all()
     }
 
     /// Verifies a delivery and does what the rules say. Blocks: purging may wait for its count, and a delivery waits

@@ -3,6 +3,7 @@
 mod deliveries;
 mod intake;
 mod raw;
+mod seen;
 mod signed;
 mod verify;
 
@@ -14,6 +15,7 @@ use crate::selector::Selector;
 
 pub use intake::{Accepted, Intake, Refused};
 pub use raw::{NoSource, Raw, Source};
+pub use seen::{Seen, newest};
 pub use signed::{Missing, Signed};
 pub use verify::{
     Algorithm, Encoding, KeyFormat, Proof, Scheme, SecretError, SignedAt, TimeSource, Unbelieved, Verify,
