@@ -223,7 +223,12 @@ fn contentful(raw: &Raw<'_>) -> Result<Vec<u8>, Missing> {
         fields.push(format!("{name}:{value}"));
     }
     fields.sort();
-    let target = encode_uri(raw.target);
+    let mut parts = raw.target.split('?');
+    let path = parts.next().unwrap_or_default();
+    // What is escaped once as a value, and once more as a part of the URL.
+    let query = parts.next().filter(|query| !query.is_empty());
+    let query = query.map(|query| format!("?{}", utf8_percent_encode(query, ENCODED))).unwrap_or_default();
+    let target = encode_uri(&format!("{path}{query}"));
     let mut octets = format!("{}\n{target}\n{}\n", raw.method, fields.join(";")).into_bytes();
     octets.extend_from_slice(raw.body);
     Ok(octets)
