@@ -1,9 +1,10 @@
 //! What is kept of a request, so that it can be made again.
 
 use http::header::{AUTHORIZATION, COOKIE};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::fetch::stored_method;
+use super::fetch::{leave_out_what_the_key_does, stored_method};
 use crate::exchange::Routed;
 use crate::keys::{Source, cookies};
 use crate::routes::CacheRule;
@@ -13,10 +14,12 @@ use crate::store::{Again, Asked};
 /// What a response with these selecting fields was asked for.
 pub(super) fn asked(routed: &Routed, rule: &CacheRule, selecting: &Selecting) -> Asked {
     let request = &routed.request;
+    let mut uri = request.head.uri.clone();
+    leave_out_what_the_key_does(rule, &mut uri);
     Asked {
         scheme: request.scheme.as_str(),
         host: request.host.clone(),
-        target: routed.url().1.into(),
+        target: uri.path_and_query().map_or("/", PathAndQuery::as_str).into(),
         again: again(routed, rule, selecting),
     }
 }

@@ -58,6 +58,8 @@ pub struct UrlPattern {
     pub host: Option<Box<str>>,
     /// Path and query; `*` stands for anything.
     pub target: Box<str>,
+    /// It is the path alone; the query is whatever it is.
+    pub any_query: bool,
 }
 
 /// What a response is like; what is not said may be anything.
@@ -106,7 +108,10 @@ impl Pattern<Arc<TagCell>> {
 impl UrlPattern {
     fn matches(&self, host: &str, target: &str) -> bool {
         self.host.as_ref().is_none_or(|pattern| glob(pattern, without_default_port(host)))
-            && glob(&self.target, target)
+            && match target.split_once('?') {
+                Some((path, _)) if self.any_query => glob(&self.target, path),
+                _ => glob(&self.target, target),
+            }
     }
 }
 
@@ -181,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_url_is_like_it_unless_it_says_nothing() {
-        let url = UrlPattern { host: Some("*.a.test".into()), target: "/b/*".into() };
+        let url = UrlPattern { host: Some("*.a.test".into()), target: "/b/*".into(), any_query: false };
         let pattern = || Pattern { url: Some(url.clone()), anywhere: vec!["shared"], ..Pattern::default() };
         let of = |host, target| Subject { url: Some((host, target)), ..Subject::default() };
         assert!(matches(pattern(), &[], of("www.a.test", "/b/c?d")));
@@ -190,6 +195,16 @@ mod tests {
         assert!(!matches(pattern(), &[], of("www.a.test", "/c")));
         assert!(matches(pattern(), &["shared"], of("www.a.test", "/c")));
         assert!(matches(pattern(), &[], Subject::default()), "what is not known may be anything");
+    }
+
+    #[test]
+    fn a_path_may_have_any_query() {
+        let url = UrlPattern { host: None, target: "/a".into(), any_query: true };
+        let pattern = || Pattern { url: Some(url.clone()), ..Pattern::default() };
+        for (target, expected) in [("/a", true), ("/a?x=1", true), ("/a/b", false), ("/b?/a", false)] {
+            let subject = Subject { url: Some(("h", target)), ..Subject::default() };
+            assert_eq!(matches(pattern(), &[], subject), expected, "{target}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Kind {
         let word = name.rsplit(|character: char| !character.is_alphanumeric()).next()?;
         match word.to_ascii_lowercase().as_str() {
             "create" | "created" | "insert" | "inserted" => Some(Self::Create),
-            "update" | "updated" => Some(Self::Update),
+            "update" | "updated" | "edited" | "changed" => Some(Self::Update),
             "delete" | "deleted" | "remove" | "removed" | "destroy" | "destroyed" => Some(Self::Delete),
             _ => None,
         }
@@ -63,7 +63,7 @@ impl Kind {
 }
 
 impl Event {
-    /// The events of a delivery, of which `json` is the body.
+    /// The events of a delivery, of which `json` is the body: what the mapping says, the items of a list, or the whole.
     pub fn all(
         webhook: &Arc<str>,
         delivery: &str,
@@ -72,9 +72,12 @@ impl Event {
         json: &Value,
     ) -> Vec<Self> {
         let event = |body: &Value| Self::new(webhook, delivery, mapping, raw, body.clone());
-        match &mapping.each {
-            Some(each) => each.find(json).into_iter().map(event).collect(),
-            None => vec![event(json)],
+        let each = mapping.each.as_ref().map(|each| each.find(json)).unwrap_or_default();
+        match json {
+            _ if !each.is_empty() => each.into_iter().map(event).collect(),
+            // A batch of what is sent by itself otherwise.
+            Value::Array(items) => items.iter().map(event).collect(),
+            whole => vec![event(whole)],
         }
     }
 
@@ -183,7 +186,7 @@ mod tests {
     #[test]
     fn an_event_without_a_name_has_the_empty_one() {
         assert_eq!(event(json!({"type": "user.updated"})).name, "user.updated");
-        for body in [json!({}), json!({"type": null}), json!({"type": [1]}), json!([]), json!("x")] {
+        for body in [json!({}), json!({"type": null}), json!({"type": [1]}), json!("x")] {
             assert_eq!(event(body.clone()).name, "", "{body}");
         }
     }

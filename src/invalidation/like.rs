@@ -48,7 +48,11 @@ pub(super) fn of_url(text: &str, end: &str, table: &Table) -> Result<Pattern<Tag
         None if text.starts_with('/') => (None, text),
         None => return Err(invalid("it is neither absolute nor a path")),
     };
-    let target = like_normal(target).map_err(|why| invalid(&why))?;
+    // One key has the parameters of a query in any order, and perhaps not all of them: no pattern tells them apart.
+    let any_query = target.contains('?');
+    let (path, end) = target.split_once('?').map_or((target, end), |(path, _)| (path, ""));
+    // A star is a character like others to the normal form.
+    let path = uri::normalize_path(path).map_err(|why| invalid(&why.to_string()))?;
     let tells = |route: &Route, rule: &CacheRule| {
         rule.key.tells_path() || route.matching.path.captures().all(|name| rule.key.tells_capture(name))
     };
@@ -57,18 +61,12 @@ pub(super) fn of_url(text: &str, end: &str, table: &Table) -> Result<Pattern<Tag
             !tells(route, rule)
                 || (host.is_some() && !rule.key.has_host())
                 || sharing(table, &rule.key.id).nth(1).is_some()
+                // It may be served for other queries than its own.
+                || rule.no_vary_search
         })
         .map(|(_, rule)| Tag::key(&rule.key.id))
         .collect();
     let host = host.map(|host| uri::without_default_port(&host).into());
-    let url = Some(UrlPattern { host, target: format!("{target}{end}").into() });
+    let url = Some(UrlPattern { host, target: format!("{path}{end}").into(), any_query });
     Ok(Pattern { url, anywhere, ..Pattern::default() })
-}
-
-/// A path with query and stars, written as stored ones are.
-fn like_normal(target: &str) -> Result<String, String> {
-    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-    // A star is a character like others to the normal form.
-    let path = uri::normalize_path(path).map_err(|why| why.to_string())?;
-    Ok(query.map_or_else(|| path.to_string(), |query| format!("{path}?{query}")))
 }

@@ -567,12 +567,13 @@ mod tests {
     #[test]
     fn a_pattern_of_urls_is_written_as_stored_ones_are() {
         for (target, host, expected) in [
-            (r#"{"prefix": "http://A.test:80/%7eb"}"#, Some("a.test"), "/~b*"),
-            (r#"{"prefix": "/blog/"}"#, None, "/blog/*"),
-            (r#"{"glob": "https://*.a.test/*/edit?x=*"}"#, Some("*.a.test"), "/*/edit?x=*"),
+            (r#"{"prefix": "http://A.test:80/%7eb"}"#, Some("a.test"), ("/~b*", false)),
+            (r#"{"prefix": "/blog/"}"#, None, ("/blog/*", false)),
+            (r#"{"prefix": "/blog?page="}"#, None, ("/blog", true)),
+            (r#"{"glob": "https://*.a.test/*/edit?x=*"}"#, Some("*.a.test"), ("/*/edit", true)),
         ] {
             let url = like(target).url.unwrap();
-            assert_eq!((url.host.as_deref(), &*url.target), (host, expected), "{target}");
+            assert_eq!((url.host.as_deref(), (&*url.target, url.any_query)), (host, expected), "{target}");
         }
     }
 

@@ -16,7 +16,7 @@ pub struct Asked {
     pub scheme: &'static str,
     /// As normalised: with the port unless it is the scheme's default.
     pub host: Arc<str>,
-    /// Path and query, as normalised.
+    /// Path and query, as normalised; of the query what the key has, which is what the origin saw.
     pub target: Box<str>,
     /// What else it takes to ask again; `None`: only its client can.
     pub again: Option<Again>,

@@ -220,9 +220,10 @@ fn contentful(raw: &Raw<'_>) -> Result<Vec<u8>, Missing> {
         let missing = || Missing(format!("the field {name:?}"));
         let field = HeaderName::try_from(&name).ok().and_then(|field| raw.field(&field));
         let value = field.ok_or_else(missing)?.trim();
-        fields.push(format!("{name}:{value}"));
+        fields.push((name, value));
     }
     fields.sort();
+    let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}:{value}")).collect();
     let mut parts = raw.target.split('?');
     let path = parts.next().unwrap_or_default();
     // What is escaped once as a value, and once more as a part of the URL.

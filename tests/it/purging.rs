@@ -691,3 +691,25 @@ async fn an_app_may_name_thousands_of_tags() {
     assert_eq!(proxy.get("/a").await.x_cache(), "HIT");
     assert_eq!(proxy.purge(r#"{"tag": "product:17999"}"#).await, 1);
 }
+
+/// What is asked for first gives a stored response its URL; those that it answers may have others.
+#[tokio::test]
+async fn a_pattern_reaches_what_is_served_for_its_urls_whatever_it_was_fetched_for() {
+    let yaml = "routes:\n  - { name: all, match: { path: \"/{*rest}\" }, upstream: app, cache: { drop_tracking: true } }\n";
+    for (first, later, pattern) in [
+        ("/a?utm_source=x", "/a", r#"{"glob": "/a"}"#),
+        ("/a?utm_source=x", "/a", r#"{"glob": "http://a.test/a"}"#),
+        ("/a", "/a?utm_source=x", r#"{"prefix": "http://a.test/a?"}"#),
+        ("/a?b=2&a=1", "/a?a=1&b=2", r#"{"prefix": "/a?a=1"}"#),
+        ("/a?b=2&a=1", "/a?a=1&b=2", r#"{"glob": "/a?a=1*"}"#),
+    ] {
+        let origin = Origin::start().await;
+        for target in ["/a", "/a?b=2&a=1", "/a?a=1&b=2"] {
+            origin.on(target, [Reply::ok(FRESH, "x")]);
+        }
+        let proxy = Proxy::with_yaml(&origin, yaml).await;
+        proxy.get(first).await;
+        assert_eq!(proxy.get(later).await.x_cache(), "HIT", "{later}");
+        assert_eq!(proxy.purge(pattern).await, 1, "{first} {later} {pattern}");
+    }
+}

@@ -152,7 +152,8 @@ choice! {
 section! {
     /// Where the parts of an event are. Of a list, the first that is there.
     struct EventSection {
-        /// Its events, where a body has several: a JSONPath. The other paths are of each.
+        /// Its events, where a body has several: a JSONPath. The other paths, and those of rules, are of each. Default: the items of a
+        /// list.
         each: Optional<Word<Selector>>,
         /// The event's name: `header.NAME`, `query.NAME` or a JSONPath; of a list, all that are there with points between.
         name: Optional<OneOrMany<Word<Source>>>,
