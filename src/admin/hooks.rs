@@ -313,6 +313,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn more_events_than_are_taken_at_once_are_refused() {
+        let admin = Admin::new();
+        let list = |number: usize| format!("[{}]", vec!["1"; number].join(","));
+        assert!(admin.deliver("msg_1", &list(10_001)).await.problem(400).contains("10001 events"));
+        assert_eq!(accepted(&admin.deliver("msg_1", &list(10_000)).await)["events"], 10_000);
+    }
+
+    #[tokio::test]
     async fn the_last_deliveries_are_listed_with_what_became_of_them() {
         let admin = Admin::new();
         admin.deliver("msg_1", &changed(&json!({"slugs": ["a"]}))).await;

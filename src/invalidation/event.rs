@@ -72,13 +72,7 @@ impl Event {
         json: &Value,
     ) -> Vec<Self> {
         let event = |body: &Value| Self::new(webhook, delivery, mapping, raw, body.clone());
-        let each = mapping.each.as_ref().map(|each| each.find(json)).unwrap_or_default();
-        match json {
-            _ if !each.is_empty() => each.into_iter().map(event).collect(),
-            // A batch of what is sent by itself otherwise.
-            Value::Array(items) => items.iter().map(event).collect(),
-            whole => vec![event(whole)],
-        }
+        mapping.items(json).into_iter().map(event).collect()
     }
 
     fn new(webhook: &Arc<str>, delivery: &str, mapping: &EventMapping, raw: &Raw<'_>, body: Value) -> Self {
@@ -130,6 +124,19 @@ fn names_in(value: &Value) -> Option<BTreeSet<String>> {
         Value::Array(names) => Some(names.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
         Value::Object(members) => Some(members.keys().cloned().collect()),
         _ => None,
+    }
+}
+
+impl EventMapping {
+    /// The parts of a body that are an event each.
+    pub fn items<'v>(&self, json: &'v Value) -> Vec<&'v Value> {
+        let each = self.each.as_ref().map(|each| each.find(json)).unwrap_or_default();
+        match json {
+            _ if !each.is_empty() => each,
+            // A batch of what is sent by itself otherwise.
+            Value::Array(items) => items.iter().collect(),
+            whole => vec![whole],
+        }
     }
 }
 

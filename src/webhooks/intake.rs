@@ -103,11 +103,13 @@ impl Intake {
         self.hook.verify.check(raw, &self.hook.secrets, client, now)?;
         let json = raw.json().map_err(|why| Refused::Json(why.to_owned()))?;
         let id = self.hook.delivery_id(raw);
+        // Counted before anything is made of them.
+        let number = self.hook.event.items(json).len();
+        if number > MAX_EVENTS {
+            return Err(Refused::TooMany(number));
+        }
         let events = Event::all(&self.hook.name, &id, &self.hook.event, raw, json);
         let events: Vec<_> = events.into_iter().map(Arc::new).collect();
-        if events.len() > MAX_EVENTS {
-            return Err(Refused::TooMany(events.len()));
-        }
         let accepted = |duplicate, rules: Vec<Report>| Accepted {
             ok: true,
             id: id.clone(),
