@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::pattern::{self, Unreadable};
 use super::{Deed, Misread, Order, Reply, Sent, of_tags};
@@ -80,6 +80,7 @@ pub(super) fn order(sent: &Sent<'_>) -> Result<Order, Misread> {
     if kind == Kind::Refresh {
         return Ok(refresh(sent));
     }
+    check_readable(fields)?;
     let is_soft = |name| fields.get(name).is_some_and(|value| value == "1");
     let mut strength = match kind {
         Kind::SoftPurge => Strength::Soft,
@@ -118,6 +119,20 @@ pub(super) fn order(sent: &Sent<'_>) -> Result<Order, Misread> {
         };
     }
     Ok(purge(strength, restricted(targets, like)))
+}
+
+/// What cannot be read may name something, and without it the rest means something else.
+fn check_readable(fields: &HeaderMap) -> Result<(), Misread> {
+    let known =
+        [&TAGS[..], &SOFT_TAGS, &TAG_PATTERNS, &URL_PATTERNS, &HOST_PATTERNS, &[CONTENT_TYPE_PATTERN]];
+    let is_known = |name: &HeaderName| {
+        response_tags::is_one(name) || known.iter().any(|names| names.contains(&name.as_str()))
+    };
+    let is_text = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).is_ok();
+    match fields.iter().find(|(name, value)| is_known(name) && !is_text(value)) {
+        Some((name, _)) => Err(Misread::Invalid(format!("{name} is not text in UTF-8"))),
+        None => Ok(()),
+    }
 }
 
 fn purge(strength: Strength, targets: Vec<Target>) -> Order {
@@ -267,7 +282,7 @@ fn media_type(glob: &str) -> Option<String> {
 
 /// The fields that what is purged has as well. `are_tags`: TYPO3's tags tell its sites apart by themselves.
 fn like(fields: &HeaderMap, are_tags: bool) -> Where {
-    let names = fields.keys().map(http::HeaderName::as_str);
+    let names = fields.keys().map(HeaderName::as_str);
     let same = |name: &str| match name.strip_prefix(TYPO3) {
         Some(rest) => (!are_tags).then(|| format!("typo3-{rest}")),
         None => SAME_FIELDS.contains(&name).then(|| name.to_owned()),
@@ -298,4 +313,21 @@ fn has_any(fields: &HeaderMap, names: &[&str]) -> bool {
 
 fn values<'f>(fields: &'f HeaderMap, name: &str) -> impl Iterator<Item = &'f str> {
     fields.get_all(name).into_iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_cannot_be_read_is_refused_and_not_left_out() {
+        for (name, is_refused) in [("x-magento-tags-pattern", true), ("xkey", true), ("user-agent", false)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_bytes(b"\xffcat").unwrap());
+            let method = Method::from_bytes(b"PURGE").unwrap();
+            let sent =
+                Sent { method: &method, scheme: "http", host: "a.test", target: "/x", headers: &headers };
+            assert_eq!(order(&sent).is_err(), is_refused, "{name}");
+        }
+    }
 }

@@ -174,24 +174,13 @@ fn hole(text: &str) -> Result<(Hole, Vec<Filter>), String> {
     Ok((hole, filters.collect::<Result<_, _>>()?))
 }
 
-/// What `encodeURIComponent` leaves alone is left alone.
-const ENCODED: &AsciiSet = &CONTROLS
+/// What `encodeURI` encodes of a path with a query.
+const URI: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
-    .add(b'#')
-    .add(b'$')
     .add(b'%')
-    .add(b'&')
-    .add(b'+')
-    .add(b',')
-    .add(b'/')
-    .add(b':')
-    .add(b';')
     .add(b'<')
-    .add(b'=')
     .add(b'>')
-    .add(b'?')
-    .add(b'@')
     .add(b'[')
     .add(b'\\')
     .add(b']')
@@ -201,11 +190,25 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
+/// What `encodeURIComponent` encodes: what separates the parts of a URL as well.
+const COMPONENT: &AsciiSet = &URI
+    .add(b'#')
+    .add(b'$')
+    .add(b'&')
+    .add(b'+')
+    .add(b',')
+    .add(b'/')
+    .add(b':')
+    .add(b';')
+    .add(b'=')
+    .add(b'?')
+    .add(b'@');
+
 impl Filter {
     fn apply(self, text: &str) -> Result<String, Missing> {
         Ok(match self {
             Self::Lower => text.to_lowercase(),
-            Self::Urlencode => utf8_percent_encode(text, ENCODED).to_string(),
+            Self::Urlencode => utf8_percent_encode(text, COMPONENT).to_string(),
             Self::Json => serde_json::to_string(text).map_err(|_| Missing("text".to_owned()))?,
         })
     }
@@ -228,30 +231,13 @@ fn contentful(raw: &Raw<'_>) -> Result<Vec<u8>, Missing> {
     let path = parts.next().unwrap_or_default();
     // What is escaped once as a value, and once more as a part of the URL.
     let query = parts.next().filter(|query| !query.is_empty());
-    let query = query.map(|query| format!("?{}", utf8_percent_encode(query, ENCODED))).unwrap_or_default();
-    let target = encode_uri(&format!("{path}{query}"));
+    let query = query.map(|query| format!("?{}", utf8_percent_encode(query, COMPONENT))).unwrap_or_default();
+    let target = format!("{path}{query}");
+    // What is encoded is encoded again.
+    let target = utf8_percent_encode(&target, URI);
     let mut octets = format!("{}\n{target}\n{}\n", raw.method, fields.join(";")).into_bytes();
     octets.extend_from_slice(raw.body);
     Ok(octets)
-}
-
-/// As `encodeURI` does it to a path with a query; what is encoded is encoded again.
-fn encode_uri(target: &str) -> String {
-    const KEPT: &AsciiSet = &CONTROLS
-        .add(b' ')
-        .add(b'"')
-        .add(b'%')
-        .add(b'<')
-        .add(b'>')
-        .add(b'[')
-        .add(b'\\')
-        .add(b']')
-        .add(b'^')
-        .add(b'`')
-        .add(b'{')
-        .add(b'|')
-        .add(b'}');
-    utf8_percent_encode(target, KEPT).to_string()
 }
 
 impl fmt::Display for Signed {
