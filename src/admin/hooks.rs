@@ -7,20 +7,16 @@ use std::sync::Arc;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::LengthLimitError;
-use serde_json::json;
 
 use super::api::answered;
 use super::problem::Problem;
-use super::query::{Pairs, invalid, once, pairs};
-use super::token::authorize;
 use super::{AdminState, Peer};
 use crate::clock::Stopwatch;
-use crate::config::Scope;
 use crate::dispatch::Report;
-use crate::webhooks::{Accepted, Intake, Raw, Refused, newest};
+use crate::webhooks::{Accepted, Intake, Raw, Refused};
 
 /// Every path that is not the API's: a webhook's, or nobody's.
 pub(super) async fn deliver(State(state): State<AdminState>, request: Request) -> Response {
@@ -40,39 +36,6 @@ pub(super) async fn deliver(State(state): State<AdminState>, request: Request) -
     state.0.metrics.webhook(&intake.hook.name, outcome);
     response
 }
-
-/// `GET /v1/deliveries?webhook=…&limit=…`: the last deliveries, the newest first, and what became of them.
-pub(super) async fn list(
-    State(state): State<AdminState>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Problem> {
-    authorize(&state.0.tokens, &headers, Scope::Read)?;
-    let (mut webhook, mut limit) = (None, None);
-    for (name, value) in pairs(query)? {
-        match &*name {
-            "webhook" => once(&mut webhook, &name, value)?,
-            "limit" => {
-                let number = value.parse::<usize>().ok().filter(|limit| (1..=MAX_LISTED).contains(limit));
-                let number = number.ok_or_else(|| invalid(format!("a limit is from 1 to {MAX_LISTED}")))?;
-                once(&mut limit, &name, number)?;
-            }
-            _ => return Err(invalid(format!("there is no {name:?}: there are webhook and limit"))),
-        }
-    }
-    let intakes = state.0.intakes.values();
-    let of_hook = |intake: &&Arc<Intake>| webhook.as_deref().is_none_or(|name| name == &*intake.hook.name);
-    let mut known = intakes.filter(of_hook).peekable();
-    if let (Some(name), None) = (&webhook, known.peek()) {
-        return Err(Problem::new(StatusCode::NOT_FOUND, format!("no webhook is called {name:?}")));
-    }
-    let seen = newest(known.map(|intake| intake.seen()), limit.unwrap_or(LISTED));
-    Ok(answered(&json!({ "deliveries": seen })))
-}
-
-/// How many are listed, unless told; and how many may be.
-const LISTED: usize = 100;
-const MAX_LISTED: usize = 1000;
 
 /// What became of a delivery.
 struct Taken {
@@ -117,9 +80,6 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> Take
     .await;
     match taken {
         Ok(Ok(accepted)) => {
-            if !accepted.duplicate {
-                state.0.metrics.purge("webhook", accepted.matched);
-            }
             let response = answered(&accepted);
             Taken { outcome: outcome(&accepted), told: Ok(accepted), response }
         }
@@ -129,17 +89,11 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> Take
             let problem = Problem::new(StatusCode::UNAUTHORIZED, "not accepted");
             Taken::refused("bad-signature", reason, problem.into_response())
         }
-        Ok(Err(refused @ Refused::TryAgain)) => {
-            tracing::warn!(%hook, "a delivery is to be sent again");
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, refused.to_string());
-            let mut response = problem.into_response();
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            Taken::refused("failed", refused, response)
-        }
-        Ok(Err(refused @ (Refused::Json(_) | Refused::TooMany(_)))) => {
-            tracing::warn!(%hook, reason = %refused, "a delivery could not be read");
-            let problem = Problem::new(StatusCode::BAD_REQUEST, refused.to_string());
-            Taken::refused("malformed", refused, problem.into_response())
+        Ok(Err(refused)) => {
+            tracing::warn!(%hook, reason = %refused, "a delivery was refused");
+            let outcome = if matches!(refused, Refused::TryAgain) { "failed" } else { "malformed" };
+            let response = self::refused(&refused);
+            Taken::refused(outcome, refused, response)
         }
         Err(error) => {
             tracing::error!(%hook, %error, "a delivery's work was cut off");
@@ -147,6 +101,21 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> Take
             Taken::refused("failed", error, problem.into_response())
         }
     }
+}
+
+/// What is told of a delivery that was believed, and refused.
+pub(super) fn refused(refused: &Refused) -> Response {
+    let status = match refused {
+        Refused::TryAgain => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::NotKept => StatusCode::CONFLICT,
+        Refused::Unbelieved(_) => StatusCode::UNAUTHORIZED,
+        Refused::Json(_) | Refused::TooMany(_) => StatusCode::BAD_REQUEST,
+    };
+    let mut response = Problem::new(status, refused.to_string()).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 fn outcome(accepted: &Accepted) -> &'static str {
@@ -161,31 +130,13 @@ fn outcome(accepted: &Accepted) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use crate::admin::testing::{Admin, Answer};
+    use crate::admin::testing::{Admin, accepted, changed};
     use axum::body::Body;
-    use axum::http::{HeaderValue, Method, Request};
-    use serde_json::{Value, json};
+    use axum::http::{HeaderValue, Request};
+    use serde_json::json;
     use std::pin::Pin;
     use std::task::{Context, Poll};
     use std::time::Duration;
-
-    fn changed(data: &Value) -> String {
-        json!({"type": "article.updated", "data": data}).to_string()
-    }
-
-    /// The JSON of an answer that every sender takes for success.
-    #[track_caller]
-    fn accepted(answer: &Answer) -> Value {
-        assert_eq!(
-            (answer.status, answer.field("content-type")),
-            (200, "application/json"),
-            "{}",
-            answer.text
-        );
-        let said = answer.json();
-        assert_eq!(said["ok"], true);
-        said
-    }
 
     #[tokio::test]
     async fn a_delivery_purges_what_its_event_names_and_says_so() {
@@ -318,33 +269,6 @@ mod tests {
         let list = |number: usize| format!("[{}]", vec!["1"; number].join(","));
         assert!(admin.deliver("msg_1", &list(10_001)).await.problem(400).contains("10001 events"));
         assert_eq!(accepted(&admin.deliver("msg_1", &list(10_000)).await)["events"], 10_000);
-    }
-
-    #[tokio::test]
-    async fn the_last_deliveries_are_listed_with_what_became_of_them() {
-        let admin = Admin::new();
-        admin.deliver("msg_1", &changed(&json!({"slugs": ["a"]}))).await;
-        admin.deliver("msg_1", &changed(&json!({"slugs": ["a"]}))).await;
-        admin.deliver("msg_2", "{").await;
-        admin.send(Request::post("/hooks/app").body(Body::from("{}")).unwrap()).await;
-        let get = async |path: &str| admin.request(Method::GET, path, "reader's secret", "").await;
-        let list = get("/v1/deliveries").await.json();
-        let deliveries = list["deliveries"].as_array().unwrap();
-        let outcomes: Vec<_> = deliveries.iter().map(|seen| seen["outcome"].as_str().unwrap()).collect();
-        assert_eq!(outcomes, ["bad-signature", "malformed", "duplicate", "accepted"]);
-        let first = &deliveries[3];
-        assert_eq!((&first["id"], &first["event"]), (&json!("msg_1"), &json!("article.updated")));
-        assert_eq!((&first["webhook"], &first["matched"]), (&json!("app"), &json!(1)));
-        assert_eq!(first["rules"][0]["rule"], "article changed");
-        assert!(deliveries[0]["why"].as_str().unwrap().contains("signature"), "{list}");
-        assert_eq!(
-            get("/v1/deliveries?webhook=app&limit=1").await.json()["deliveries"].as_array().unwrap().len(),
-            1
-        );
-        get("/v1/deliveries?webhook=none").await.problem(404);
-        get("/v1/deliveries?limit=0").await.problem(400);
-        get("/v1/deliveries?hook=app").await.problem(400);
-        admin.request(Method::GET, "/v1/deliveries", "", "").await.problem(401);
     }
 
     #[tokio::test]

@@ -2,6 +2,8 @@
 
 mod api;
 mod asked;
+mod dead_letters;
+mod deliveries;
 mod desk;
 mod dialects;
 mod hooks;
@@ -36,7 +38,7 @@ use crate::cache::Rooms;
 use crate::clock::Clock;
 use crate::config::{Plan, Token};
 use crate::dialects::Misread;
-use crate::dispatch::{Dispatchers, Means};
+use crate::dispatch::{Dispatchers, JournalError, Means};
 use crate::telemetry::Metrics;
 use crate::warm::Warmer;
 use crate::webhooks::Intake;
@@ -67,6 +69,9 @@ struct Inner {
 
 impl AdminState {
     /// Takes from the plan what is the admin listener's.
+    ///
+    /// # Errors
+    /// What a dispatcher has on disk cannot be read.
     pub fn new(
         plan: Plan,
         rooms: Arc<Rooms>,
@@ -74,13 +79,17 @@ impl AdminState {
         metrics: Arc<Metrics>,
         ready: Arc<AtomicBool>,
         clock: Clock,
-    ) -> Self {
+    ) -> Result<Self, JournalError> {
         let intakes =
             plan.webhooks.into_iter().map(|hook| (hook.path.clone(), Arc::new(Intake::new(hook)))).collect();
         let desk = Desk::new(plan.admin.tokens.clone(), Arc::clone(&rooms.invalidator), Arc::clone(&metrics));
-        let means = Means { invalidator: Arc::clone(&rooms.invalidator), warmer: Arc::clone(&warmer) };
-        let dispatchers = Dispatchers::new(plan.rules.into(), means, &plan.dispatchers);
-        Self(Arc::new(Inner {
+        let means = Means {
+            invalidator: Arc::clone(&rooms.invalidator),
+            warmer: Arc::clone(&warmer),
+            metrics: Arc::clone(&metrics),
+        };
+        let dispatchers = Dispatchers::new(plan.rules.into(), means, &plan.dispatchers, &clock)?;
+        Ok(Self(Arc::new(Inner {
             desk,
             places: Semaphore::new(MAX_AT_ONCE),
             purge_from: plan.admin.purge_from,
@@ -93,7 +102,7 @@ impl AdminState {
             metrics,
             ready,
             clock,
-        }))
+        })))
     }
 }
 
@@ -133,7 +142,7 @@ async fn bound(State(state): State<AdminState>, request: Request, next: Next) ->
 }
 
 /// The paths of the API, with what answers them. `docs/openapi.yaml` describes each.
-fn paths() -> [(&'static str, MethodRouter<AdminState>); 15] {
+fn paths() -> [(&'static str, MethodRouter<AdminState>); 20] {
     [
         ("/healthz", get(|| async { "ok\n" })),
         ("/readyz", get(readyz)),
@@ -144,7 +153,12 @@ fn paths() -> [(&'static str, MethodRouter<AdminState>); 15] {
         ("/v1/entries", get(stored::entries)),
         ("/v1/tags", get(stored::tags)),
         ("/v1/log", get(stored::log)),
-        ("/v1/deliveries", get(hooks::list)),
+        ("/v1/deliveries", get(deliveries::list)),
+        ("/v1/deliveries/{number}", get(deliveries::show)),
+        ("/v1/deliveries/{number}/replay", post(deliveries::replay)),
+        ("/v1/dead-letters", get(dead_letters::list)),
+        ("/v1/dead-letters/replay", post(dead_letters::replay)),
+        ("/v1/dead-letters/discard", post(dead_letters::discard)),
         ("/v1/status", get(api::status)),
         ("/v1/key", get(asked::key)),
         ("/v1/explain", get(asked::explain)),
@@ -180,6 +194,9 @@ async fn readyz(State(state): State<AdminState>) -> impl IntoResponse {
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
     const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    for (dispatcher, waiting, dead) in state.0.dispatchers.lengths() {
+        state.0.metrics.queue(dispatcher, waiting, dead);
+    }
     match state.0.metrics.encode(state.0.rooms.levels()) {
         Ok(text) => ([(header::CONTENT_TYPE, TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -1,6 +1,7 @@
 //! An admin listener without a socket, in front of a store with three articles.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use super::{AdminState, Desk, Inner, router};
 use crate::cache::{FillRoom, Flights, Rooms};
 use crate::clock::Clock;
 use crate::config::{self, Scope, Secret, Token};
-use crate::dispatch::{Dispatchers, Means};
+use crate::dispatch::{DeferredSettings, Dispatchers, DurableSettings, Means};
 use crate::invalidation::apply::tags_of;
 use crate::invalidation::rule::{Action, Dispatcher, OnError, Require, Rule, TargetTemplate, WatchUnknown};
 use crate::invalidation::{Invalidator, Log, Strength};
@@ -77,6 +78,11 @@ pub(super) struct Admin {
 impl Admin {
     /// `/articles/a`, `/articles/b` and `/articles/c++` of `a.test` are stored, the first two with a tag.
     pub(super) fn new() -> Self {
+        Self::with(article_changed(), &[])
+    }
+
+    /// The same, with another rule, and dispatchers.
+    pub(super) fn with(rule: Rule, deferred: &[DeferredSettings]) -> Self {
         let routes = Arc::new(Table::new(vec![Arc::new(article_route())]));
         let log = Arc::new(Log::new(1000));
         let limits =
@@ -114,10 +120,16 @@ impl Admin {
                 max_body_bytes: 1024,
                 intakes: [(intake.hook.path.clone(), intake)].into(),
                 dispatchers: Dispatchers::new(
-                    vec![article_changed()].into(),
-                    Means { invalidator: Arc::clone(&rooms.invalidator), warmer: Arc::clone(&warmer) },
-                    &[],
-                ),
+                    vec![rule].into(),
+                    Means {
+                        invalidator: Arc::clone(&rooms.invalidator),
+                        warmer: Arc::clone(&warmer),
+                        metrics: Arc::clone(&metrics),
+                    },
+                    deferred,
+                    &clock,
+                )
+                .unwrap(),
                 rooms,
                 warmer,
                 metrics,
@@ -180,6 +192,20 @@ impl Admin {
     pub(super) async fn metrics(&self) -> String {
         self.request(Method::GET, "/metrics", "", "").await.text
     }
+}
+
+/// The body of an event: an article has changed.
+pub(super) fn changed(data: &Value) -> String {
+    json!({"type": "article.updated", "data": data}).to_string()
+}
+
+/// The JSON of an answer that every sender takes for success.
+#[track_caller]
+pub(super) fn accepted(answer: &Answer) -> Value {
+    assert_eq!((answer.status, answer.field("content-type")), (200, "application/json"), "{}", answer.text);
+    let said = answer.json();
+    assert_eq!(said["ok"], true);
+    said
 }
 
 /// Its requests meet a route for another host only.
@@ -282,13 +308,34 @@ fn hook() -> Hook {
     let yaml = format!(
         "upstreams: {{ app: {{ servers: 'http://127.0.0.1:1' }} }}\n\
          routes: [{{ name: a, match: {{ path: '/{{*rest}}' }}, upstream: app }}]\n\
-         webhooks: {{ app: {{ path: /hooks/app, preset: standard-webhooks, secret: \"{HOOK_SECRET}\", max_body: 64KiB }} }}\n"
+         webhooks: {{ app: {{ path: /hooks/app, preset: standard-webhooks, secret: \"{HOOK_SECRET}\", max_body: 64KiB, keep_bodies: 4KiB }} }}\n"
     );
     config::compile_text("test.yaml", &yaml, &|_| None).unwrap().webhooks.remove(0)
 }
 
+/// Tries three times, within minutes.
+pub(super) fn durable(path: &Path) -> DeferredSettings {
+    let durable = DurableSettings {
+        path: path.to_owned(),
+        required: true,
+        max_attempts: 3,
+        backoff: Duration::from_secs(10),
+        max_backoff: Duration::from_secs(60),
+        dead_letters: 10,
+    };
+    DeferredSettings {
+        name: "kept".into(),
+        max_waiting: 100,
+        max_waiting_bytes: 1 << 20,
+        workers: 1,
+        batch: 100,
+        linger: Duration::ZERO,
+        durable: Some(durable),
+    }
+}
+
 /// Purges by tag and by URL what `$.data.slugs` names, if `$.title` has changed.
-fn article_changed() -> Rule {
+pub(super) fn article_changed() -> Rule {
     let at = |path| Selector::parse(path).unwrap();
     let hole = |text| Template::parse(text).unwrap();
     Rule {
@@ -311,6 +358,7 @@ fn article_changed() -> Rule {
             Action::Purge(TargetTemplate::Url(hole("{url}"))),
         ],
         dispatcher: Dispatcher::Inline,
+        debounce: Duration::ZERO,
         on_error: OnError::Log,
     }
 }

@@ -3,6 +3,7 @@
 //! Every part is compiled even if another is wrong, so that nothing waits to be told. What has been told does not
 //! lead to further problems: a name that stands in the file can be referred to, whatever is wrong with its entry.
 
+mod dispatchers;
 mod field;
 mod invalidation;
 mod keys;
@@ -28,7 +29,7 @@ pub(super) fn compile(file: &File, directory: &Path, problems: &mut Problems) ->
     let keys = keys::Keys::new(file, directory, problems);
     let routes = routes::Routes::new(file, &keys, problems);
     let webhooks = invalidation::webhooks(file, problems);
-    let dispatchers = invalidation::dispatchers(file, problems);
+    let dispatchers = dispatchers::dispatchers(file, directory, problems);
     let rules = invalidation::rules(file, &keys, &routes, &dispatchers, problems);
     Some(Plan {
         server,

@@ -2,7 +2,7 @@
 //!
 //! Everything in it is complete and consistent: names are resolved, defaults filled in. Knows nothing of YAML.
 
-use crate::dispatch::BackgroundSettings;
+use crate::dispatch::DeferredSettings;
 use crate::invalidation::rule::Rule;
 use crate::keys::Constructor;
 use crate::routes::Table;
@@ -36,7 +36,7 @@ pub struct Plan {
     /// What then stops being usable.
     pub rules: Vec<Rule>,
     /// Where that work runs, if not in the request that brought the event; rules refer to them by index.
-    pub dispatchers: Vec<BackgroundSettings>,
+    pub dispatchers: Vec<DeferredSettings>,
 }
 
 /// `server:`

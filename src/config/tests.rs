@@ -64,6 +64,11 @@ mod mistakes {
     }
 
     #[test]
+    fn dispatchers_are_told() {
+        check("dispatchers");
+    }
+
+    #[test]
     fn whatever_is_in_the_file_it_is_told() {
         // Cut off, with something missing, with something too much: never a panic.
         let shipped = include_str!("../../proxy.yaml");
@@ -116,8 +121,10 @@ mod shipped_file {
     /// What can be compared of a plan, as text. (Its tables are built on hash maps, in no order.)
     fn describe(plan: &Plan) -> String {
         let (routes, keys) = (plan.routes.routes(), &plan.keys);
-        let Plan { server, admin, upstreams, memory, webhooks, rules, .. } = plan;
-        format!("{server:#?}{admin:#?}{upstreams:#?}{memory:#?}{webhooks:#?}{rules:#?}{routes:#?}{keys:#?}")
+        let Plan { server, admin, upstreams, memory, webhooks, rules, dispatchers, .. } = plan;
+        format!(
+            "{server:#?}{admin:#?}{upstreams:#?}{memory:#?}{webhooks:#?}{rules:#?}{routes:#?}{keys:#?}{dispatchers:#?}"
+        )
     }
 
     #[test]

@@ -1,20 +1,27 @@
 //! Where the work of invalidating runs. `inline`: in the request that brought the event, so that its answer says
-//! what was purged. `background`: after it.
+//! what was purged. `background` and `durable`: after it, from a queue.
 
-mod background;
-mod inline;
+mod act;
+mod deferred;
+mod journal;
+mod queue;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::clock::Clock;
 use crate::invalidation::Invalidator;
 use crate::invalidation::event::Event;
-use crate::invalidation::rule::{Dispatcher, OnError, Rule, Skipped};
+use crate::invalidation::rule::{Dispatcher, Rule, Skipped};
+use crate::telemetry::Metrics;
 use crate::warm::Warmer;
 
-use background::Background;
-pub use background::BackgroundSettings;
+use deferred::Deferred;
+pub use deferred::{DeferredSettings, DurableSettings};
+pub use journal::{DeadLetter, JournalError, Which};
+use queue::{Delay, Work};
 
 /// How many failures a report tells in words; the others are counted.
 const TOLD: usize = 5;
@@ -37,13 +44,16 @@ pub struct Report {
     /// The sender is to try again.
     #[serde(skip)]
     pub refused: bool,
+    /// What failed may succeed later.
+    #[serde(skip)]
+    pub is_temporary: bool,
     /// Why nothing was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Skipped>,
     /// Whether the event named so much that more than that was purged.
     #[serde(skip_serializing_if = "is_false")]
     pub widened: bool,
-    /// How many of the targets could not be purged.
+    /// How much of it could not be done.
     #[serde(skip_serializing_if = "is_zero")]
     pub failed: usize,
     /// Why not, for the first few.
@@ -52,6 +62,24 @@ pub struct Report {
 }
 
 impl Report {
+    fn of(rule: &Rule) -> Self {
+        Self { rule: rule.name.to_string(), ..Self::default() }
+    }
+
+    fn names_anything(&self) -> bool {
+        self.targets > 0
+    }
+
+    /// In a word, for the counts.
+    fn outcome(&self) -> &'static str {
+        match self {
+            _ if self.queued => "queued",
+            _ if self.skipped.is_some() => "skipped",
+            _ if self.is_incomplete() => "incomplete",
+            _ => "done",
+        }
+    }
+
     /// Whether something that the rule is there to purge was not.
     pub fn is_incomplete(&self) -> bool {
         self.failed > 0
@@ -72,6 +100,8 @@ pub struct Means {
     pub invalidator: Arc<Invalidator>,
     /// Fetches again.
     pub warmer: Arc<Warmer>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The rules, and where their work runs.
@@ -79,71 +109,144 @@ pub struct Means {
 pub struct Dispatchers {
     rules: Arc<[Rule]>,
     means: Arc<Means>,
-    backgrounds: Vec<Background>,
+    deferred: Vec<Deferred>,
+}
+
+/// What a dispatcher could not do, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Dead {
+    /// Its number, among those of its dispatcher.
+    pub number: u64,
+    /// The dispatcher.
+    pub dispatcher: Arc<str>,
+    /// Since when: ISO 8601.
+    pub at: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why it could not be done.
+    pub why: String,
+    /// The rule.
+    pub rule: Option<Arc<str>>,
+    /// The webhook by which the event came.
+    pub webhook: Option<Arc<str>>,
+    /// The delivery that brought it.
+    pub delivery: Option<String>,
+    /// The name of the event.
+    pub event: Option<String>,
 }
 
 impl Dispatchers {
-    /// Where there are `backgrounds`, they work in tasks of their own.
-    pub fn new(rules: Arc<[Rule]>, means: Means, backgrounds: &[BackgroundSettings]) -> Self {
+    /// What is deferred is done in tasks of its own.
+    ///
+    /// # Errors
+    /// What one has on disk cannot be read, and is required.
+    pub fn new(
+        rules: Arc<[Rule]>,
+        means: Means,
+        deferred: &[DeferredSettings],
+        clock: &Clock,
+    ) -> Result<Self, JournalError> {
         let means = Arc::new(means);
-        let backgrounds =
-            backgrounds.iter().map(|settings| Background::start(settings, &rules, &means)).collect();
-        Self { rules, means, backgrounds }
+        let deferred = deferred.iter().map(|settings| Deferred::start(settings, &rules, &means, clock));
+        let deferred = deferred.collect::<Result<_, _>>()?;
+        Ok(Self { rules, means, deferred })
     }
 
-    /// What each rule that listens to an event has done with it, or is to do.
-    pub fn run(&self, event: &Arc<Event>) -> Vec<Report> {
-        let listening = self.rules.iter().enumerate().filter(|(_, rule)| rule.listens_to(event));
-        listening.map(|(index, rule)| self.dispatch(index, rule, event)).collect()
-    }
-
-    fn dispatch(&self, index: usize, rule: &Rule, event: &Arc<Event>) -> Report {
-        let Dispatcher::Background(background) = rule.dispatcher else {
-            return carry_out(rule, event, &self.means);
+    /// What each rule that listens to one of the events has done with it, or is to do. What is deferred is queued first: all
+    /// that goes to one dispatcher, or nothing.
+    pub fn run(&self, events: &[Arc<Event>]) -> Vec<Report> {
+        let heard: Vec<_> = events
+            .iter()
+            .flat_map(|event| {
+                self.rules.iter().filter(move |rule| rule.listens_to(event)).map(move |rule| (rule, event))
+            })
+            .collect();
+        let mut queues: BTreeMap<usize, Vec<(Work, Delay)>> = BTreeMap::new();
+        for (rule, event) in &heard {
+            if let Dispatcher::Deferred(index) = rule.dispatcher {
+                let work = Work { rule: Arc::clone(&rule.name), event: Arc::clone(event) };
+                queues.entry(index).or_default().push((work, Delay { debounce: rule.debounce }));
+            }
+        }
+        let queued: BTreeMap<usize, bool> =
+            queues.into_iter().map(|(index, works)| (index, self.defer(index, works))).collect();
+        let report = |(rule, event): (&Rule, &Arc<Event>)| {
+            let Dispatcher::Deferred(index) = rule.dispatcher else {
+                return act::run(rule, &[event], &self.means).pop().unwrap_or_else(|| Report::of(rule));
+            };
+            let queued = queued.get(&index).copied().unwrap_or_default();
+            self.means.metrics.rule(&rule.webhook, &rule.name, if queued { "queued" } else { "refused" });
+            Report { queued, refused: !queued, ..Report::of(rule) }
         };
-        let is_queued = self.backgrounds.get(background).is_some_and(|queue| queue.add(index, event));
-        if !is_queued {
-            tracing::warn!(
-                rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name,
-                "a dispatcher is full"
-            );
-        }
-        Report { rule: rule.name.to_string(), queued: is_queued, refused: !is_queued, ..Report::default() }
+        heard.into_iter().map(report).collect()
     }
 
-    /// Takes no more work, and ends when all is done.
+    /// `false`: it is full, or cannot be written.
+    fn defer(&self, index: usize, works: Vec<(Work, Delay)>) -> bool {
+        let Some(deferred) = self.deferred.get(index) else { return false };
+        let number = works.len();
+        let added = deferred.add(works);
+        if let Err(error) = &added {
+            tracing::warn!(dispatcher = %deferred.name(), %error, number, "events were refused");
+        }
+        added.is_ok()
+    }
+
+    /// Takes no more work, and ends when all is done that would be lost.
     pub async fn drain(&self) {
-        for background in &self.backgrounds {
-            background.drain().await;
+        for deferred in &self.deferred {
+            deferred.drain().await;
         }
     }
-}
 
-/// Does what a rule says of an event, here and now.
-fn carry_out(rule: &Rule, event: &Event, means: &Means) -> Report {
-    let mut report = inline::run(rule, event, means);
-    report.refused = report.is_incomplete() && rule.on_error == OnError::Fail;
-    let skipped = report.skipped.as_ref().map(ToString::to_string);
-    if report.is_incomplete() {
-        tracing::warn!(
-            rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name,
-            targets = report.targets, failed = report.failed, errors = ?report.errors, skipped,
-            "a rule could not purge all that an event names"
-        );
-    } else {
-        if report.widened {
-            tracing::warn!(
-                rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name,
-                "an event names so much that all that it may name was purged"
-            );
-        }
-        tracing::info!(
-            rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name,
-            targets = report.targets, matched = report.matched, skipped,
-            "a rule heard an event"
-        );
+    /// How many pieces of work wait, and how many are dead, by dispatcher.
+    pub fn lengths(&self) -> impl Iterator<Item = (&str, usize, usize)> {
+        self.deferred.iter().map(|deferred| {
+            let (waiting, dead) = deferred.lengths();
+            (&**deferred.name(), waiting, dead)
+        })
     }
-    report
+
+    /// The names of those that keep their work on disk.
+    pub fn durable(&self) -> impl Iterator<Item = &str> {
+        self.deferred.iter().filter(|deferred| deferred.is_durable()).map(|deferred| &**deferred.name())
+    }
+
+    /// What could not be done, the oldest first, from this number on. Blocks. `None`: there is no such dispatcher.
+    pub fn dead(&self, name: &str, from: u64, limit: usize) -> Option<Result<Vec<Dead>, JournalError>> {
+        let dispatcher = self.find(name)?;
+        let told = |letter: DeadLetter| {
+            let DeadLetter { number, at, attempts, why, written } = letter;
+            let work: Option<Work> = serde_json::from_slice(&written).ok();
+            let event = work.as_ref().map(|work| &work.event);
+            Dead {
+                number,
+                dispatcher: Arc::clone(dispatcher.name()),
+                at: at.iso8601().to_string(),
+                attempts,
+                why,
+                rule: work.as_ref().map(|work| Arc::clone(&work.rule)),
+                webhook: event.map(|event| Arc::clone(&event.webhook)),
+                delivery: event.map(|event| event.delivery.clone()),
+                event: event.map(|event| event.name.clone()),
+            }
+        };
+        Some(dispatcher.dead(from, limit).map(|letters| letters.into_iter().map(told).collect()))
+    }
+
+    /// What could not be done is tried again; how much that is. Blocks. `None`: there is no such dispatcher.
+    pub fn revive(&self, name: &str, which: Which) -> Option<Result<usize, JournalError>> {
+        Some(self.find(name)?.revive(which))
+    }
+
+    /// What could not be done is forgotten; how much that is. Blocks. `None`: there is no such dispatcher.
+    pub fn discard(&self, name: &str, which: Which) -> Option<Result<usize, JournalError>> {
+        Some(self.find(name)?.discard(which))
+    }
+
+    fn find(&self, name: &str) -> Option<&Deferred> {
+        self.deferred.iter().find(|deferred| **deferred.name() == *name)
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::selector::Selector;
 use crate::webhooks::{EventMapping, KindMapping, Raw};
 
 /// What a delivery says has changed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// The webhook it came by.
     pub webhook: Arc<str>,
@@ -20,8 +21,10 @@ pub struct Event {
     /// The whole body, or the part of it that is this event.
     pub body: Value,
     /// The record before the change, where the sender says; `null` if it says that there was none.
+    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
     /// The record after it; `null` if the sender says that there is none any more.
+    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
     /// The names of the fields that changed, where the sender says.
     pub changed: Option<BTreeSet<String>>,
@@ -30,7 +33,8 @@ pub struct Event {
 }
 
 /// What was done to a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// It was created.
     Create,
@@ -118,6 +122,11 @@ impl Event {
     }
 }
 
+/// What is `null` was said to be nothing; what was not said is not there.
+fn said<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
+}
+
 /// The names in a list, or those of an object's members.
 fn names_in(value: &Value) -> Option<BTreeSet<String>> {
     match value {
@@ -182,6 +191,17 @@ mod tests {
 
     fn event(body: Value) -> Event {
         Event::of_app(body)
+    }
+
+    #[test]
+    fn an_event_that_was_written_down_is_the_same() {
+        for data in
+            [json!({"before": null, "after": {"a": 1}}), json!({"after": 1.5, "changed": ["a"]}), json!({})]
+        {
+            let event = event(json!({"type": "x.created", "data": data}));
+            let written = serde_json::to_vec(&event).unwrap();
+            assert_eq!(serde_json::from_slice::<Event>(&written).unwrap(), event);
+        }
     }
 
     #[track_caller]

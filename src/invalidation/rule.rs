@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -22,7 +23,7 @@ pub struct Rule {
     pub name: Arc<str>,
     /// The webhook it listens to.
     pub webhook: Arc<str>,
-    /// Event names; `*` at the end stands for any ending. Empty: every event.
+    /// Event names; a `*` stands for anything. Empty: every event.
     pub events: Vec<Arc<str>>,
     /// Field mapping: each field takes every value that any of its selectors finds.
     pub fields: Vec<(Arc<str>, Vec<Selector>)>,
@@ -42,6 +43,8 @@ pub struct Rule {
     pub actions: Vec<Action>,
     /// Where it is done.
     pub dispatcher: Dispatcher,
+    /// For how long what it names is collected, to be done in one go; zero: not at all.
+    pub debounce: Duration,
     /// What its sender is told of failures.
     pub on_error: OnError,
 }
@@ -72,8 +75,8 @@ pub enum Require {
 pub enum Dispatcher {
     /// In the request that brought the event: the answer says what was purged.
     Inline,
-    /// After it, by the workers of the plan's background dispatcher of this index.
-    Background(usize),
+    /// After it, by the plan's deferred dispatcher of this index.
+    Deferred(usize),
 }
 
 /// What the sender is told if something could not be purged.
@@ -377,6 +380,7 @@ mod tests {
             require: Require::None,
             actions: actions.into_iter().map(Action::Purge).collect(),
             dispatcher: Dispatcher::Inline,
+            debounce: Duration::ZERO,
             on_error: OnError::Log,
         }
     }

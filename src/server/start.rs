@@ -22,6 +22,7 @@ use crate::admin::{self, AdminState, Desk};
 use crate::cache::{CacheLayer, FillRoom, Flights, Rooms};
 use crate::clock::Clock;
 use crate::config::{Plan, Upstream};
+use crate::dispatch::JournalError;
 use crate::exchange::{Arrival, Outlet, RequestBody};
 use crate::invalidation::{Invalidator, Log};
 use crate::layers::observe::Observer;
@@ -46,6 +47,9 @@ pub enum StartError {
     /// The access log's writer cannot be started.
     #[error("cannot start the access log: {0}")]
     AccessLog(io::Error),
+    /// What a dispatcher has on disk cannot be read.
+    #[error("cannot start a dispatcher: {0}")]
+    Journal(#[from] JournalError),
 }
 
 /// How many tags that nothing stored carries are remembered before the log's floor is raised instead: 64 MB at most, for
@@ -179,7 +183,7 @@ impl Bound {
     /// Starts to serve.
     ///
     /// # Errors
-    /// [`StartError::AccessLog`].
+    /// [`StartError::AccessLog`], [`StartError::Journal`].
     pub fn start(self, plan: Plan, clock: Clock) -> Result<Started, StartError> {
         let Assembled { stack, rooms, observer, metrics, origin } = assemble(&plan, &clock)?;
         let ready = Arc::new(AtomicBool::new(true));
@@ -212,7 +216,7 @@ impl Bound {
         let (stop_admin, stopping) = watch::channel(false);
         let warmer = Arc::new(Warmer::new(stack, &plan, clock.clone()));
         let (rooms_too, warmer_too) = (Arc::clone(&rooms), Arc::clone(&warmer));
-        let state = AdminState::new(plan, rooms_too, warmer_too, metrics, Arc::clone(&ready), clock);
+        let state = AdminState::new(plan, rooms_too, warmer_too, metrics, Arc::clone(&ready), clock)?;
         let router = admin::router(state.clone());
         let service = move |peer: SocketAddr, _: &Arc<Outlet>| {
             let router = router.clone();

@@ -29,6 +29,9 @@ pub struct Metrics {
     origin_retries: Counter,
     origin_retries_refused: Counter,
     webhooks: Family<Delivery, Counter>,
+    rules: Family<RuleOutcome, Counter>,
+    queued: Family<Queue, Gauge>,
+    dead_letters: Family<Queue, Gauge>,
     purges: Family<Source, Counter>,
     purged: Family<Source, Counter>,
     stored: Gauge,
@@ -71,6 +74,18 @@ struct Delivery {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleOutcome {
+    hook: String,
+    rule: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Queue {
+    dispatcher: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Source {
     source: &'static str,
 }
@@ -95,6 +110,9 @@ impl Metrics {
             origin_retries: Counter::default(),
             origin_retries_refused: Counter::default(),
             webhooks: Family::default(),
+            rules: Family::default(),
+            queued: Family::default(),
+            dead_letters: Family::default(),
             purges: Family::default(),
             purged: Family::default(),
             stored: Gauge::default(),
@@ -136,6 +154,13 @@ impl Metrics {
             self.origin_retries_refused.clone(),
         );
         registry.register("webhooks", "Deliveries by hook and outcome", self.webhooks.clone());
+        registry.register("rules", "Events that rules listened to, by what came of it", self.rules.clone());
+        registry.register("queued", "Pieces of work that wait, by dispatcher", self.queued.clone());
+        registry.register(
+            "dead_letters",
+            "Pieces of work that could not be done and are kept, by dispatcher",
+            self.dead_letters.clone(),
+        );
         registry.register("purges", "Purges by source", self.purges.clone());
         registry.register("purged", "Stored responses that purges matched, by source", self.purged.clone());
         registry.register("stored", "Keys with stored responses", self.stored.clone());
@@ -188,6 +213,20 @@ impl Metrics {
     /// A delivery has been answered. `hook` is a configured one: labels are bounded.
     pub fn webhook(&self, hook: &str, outcome: &'static str) {
         self.webhooks.get_or_create(&Delivery { hook: hook.to_owned(), outcome }).inc();
+    }
+
+    /// A rule has heard an event. Both names are configured ones: labels are bounded.
+    pub fn rule(&self, hook: &str, rule: &str, outcome: &'static str) {
+        let (hook, rule) = (hook.to_owned(), rule.to_owned());
+        self.rules.get_or_create(&RuleOutcome { hook, rule, outcome }).inc();
+    }
+
+    /// How much work a dispatcher has waiting, and how much it could not do.
+    pub fn queue(&self, dispatcher: &str, waiting: usize, dead: usize) {
+        let queue = Queue { dispatcher: dispatcher.to_owned() };
+        for (family, number) in [(&self.queued, waiting), (&self.dead_letters, dead)] {
+            family.get_or_create(&queue).set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
     }
 
     /// A purge has been carried out. `source`: `api` or `webhook`.

@@ -40,6 +40,9 @@ pub enum Refused {
     /// Believed, and not done to its end.
     #[error("not all of it could be done now: please send it again")]
     TryAgain,
+    /// Nobody knows any more what it said.
+    #[error("what it said is not kept: allow that with keep_bodies, for as many bytes as are to be kept")]
+    NotKept,
     /// Believed, and of more events than are taken at once.
     #[error("the body has {0} events, more than {MAX_EVENTS}")]
     TooMany(usize),
@@ -63,13 +66,20 @@ pub struct Accepted {
     pub matched: u64,
     /// What each rule that listens to the event did.
     pub rules: Vec<Report>,
+    /// What it said.
+    #[serde(skip)]
+    pub said: Vec<Arc<Event>>,
+    /// In so many bytes.
+    #[serde(skip)]
+    pub bytes: u64,
 }
 
 impl Intake {
     /// Takes deliveries for this hook.
     pub fn new(hook: Hook) -> Self {
         let deliveries = Deliveries::new(hook.remember_deliveries);
-        Self { hook, deliveries, seen: seen::Log::default() }
+        let seen = seen::Log::new(hook.keep_bytes);
+        Self { hook, deliveries, seen }
     }
 
     /// Remembers what became of a delivery.
@@ -110,25 +120,54 @@ impl Intake {
         }
         let events = Event::all(&self.hook.name, &id, &self.hook.event, raw, json);
         let events: Vec<_> = events.into_iter().map(Arc::new).collect();
-        let accepted = |duplicate, rules: Vec<Report>| Accepted {
+        let accepted = Accepted::new(id, events, raw.body.len() as u64);
+        let Some(underway) = self.deliveries.begin(&accepted.id, now) else {
+            return Ok(Accepted { duplicate: true, ..accepted });
+        };
+        // What is refused is not remembered: if it comes again, it is done again.
+        let accepted = accepted.run(dispatchers)?;
+        underway.done(now);
+        Ok(accepted)
+    }
+
+    /// What is known of a delivery.
+    pub fn find(&self, number: u64) -> Option<Seen> {
+        self.seen.find(number)
+    }
+
+    /// Does what the rules say of a delivery that was accepted before. Blocks.
+    ///
+    /// # Errors
+    /// [`Refused::NotKept`], [`Refused::TryAgain`].
+    pub fn replay(&self, seen: Seen, dispatchers: &Dispatchers) -> Result<Accepted, Refused> {
+        if seen.events.is_empty() {
+            return Err(Refused::NotKept);
+        }
+        Accepted::new(seen.id.unwrap_or_default(), seen.events, seen.bytes).run(dispatchers)
+    }
+}
+
+impl Accepted {
+    fn new(id: String, said: Vec<Arc<Event>>, bytes: u64) -> Self {
+        Self {
             ok: true,
-            id: id.clone(),
-            event: events.first().map(|event| event.name.clone()).unwrap_or_default(),
-            events: events.len(),
-            duplicate,
-            matched: rules.iter().map(|report| report.matched).sum(),
-            rules,
-        };
-        let Some(underway) = self.deliveries.begin(&id, now) else {
-            return Ok(accepted(true, Vec::new()));
-        };
-        let reports: Vec<_> = events.iter().flat_map(|event| dispatchers.run(event)).collect();
-        if reports.iter().any(|report| report.refused) {
-            // It is not remembered: what comes again is done again.
+            id,
+            event: said.first().map(|event| event.name.clone()).unwrap_or_default(),
+            events: said.len(),
+            duplicate: false,
+            matched: 0,
+            rules: Vec::new(),
+            said,
+            bytes,
+        }
+    }
+
+    fn run(self, dispatchers: &Dispatchers) -> Result<Self, Refused> {
+        let rules = dispatchers.run(&self.said);
+        if rules.iter().any(|report| report.refused) {
             return Err(Refused::TryAgain);
         }
-        underway.done(now);
-        Ok(accepted(false, reports))
+        Ok(Self { matched: rules.iter().map(|report| report.matched).sum(), rules, ..self })
     }
 }
 

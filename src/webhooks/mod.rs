@@ -41,6 +41,8 @@ pub struct Hook {
     pub max_body_bytes: usize,
     /// How long a delivery's id is remembered, so that it is not done twice.
     pub remember_deliveries: Duration,
+    /// How much of what the last deliveries said is kept, to be looked at and done again, in bytes.
+    pub keep_bytes: u64,
     /// Where the parts of an event are.
     pub event: EventMapping,
 }

@@ -1,17 +1,18 @@
-//! `webhooks:`, `invalidation:` and `dispatchers:`.
+//! `webhooks:` and `invalidation:`.
 
 use super::super::Secret;
 use super::super::diagnostics::{Problems, Span, list, quote};
-use super::super::file::{self, KindWord, ModeWord, OnErrorWord, PurgeTarget, RequireWord, Unknown};
+use super::super::file::{self, ModeWord, OnErrorWord, PurgeTarget, RequireWord, Unknown};
 use super::super::read::{Either, Entries, Given, Optional, OptionalExt, Text, Word};
+use super::dispatchers::INLINE;
 use super::keys::Keys;
 use super::presets;
 use super::routes::{KeyOfRoute, Routes};
 use super::{
-    MIB, Names, Place, check_name, count, duration, entries, exactly_one, flag, items, length, tell_repeated,
+    MIB, Names, Place, check_name, duration, entries, exactly_one, flag, items, length, size, tell_repeated,
     tell_unknown, tell_unknown_holes,
 };
-use crate::dispatch::BackgroundSettings;
+use crate::dispatch::DeferredSettings;
 use crate::invalidation::Strength;
 use crate::invalidation::rule::{
     Action, Condition, Dispatcher, OnError, Require, Rule, TargetTemplate, WatchUnknown,
@@ -59,6 +60,7 @@ pub(super) fn webhooks(file: &file::File, problems: &mut Problems) -> Vec<Hook> 
             delivery,
             max_body_bytes: length(&section.max_body, MIB),
             remember_deliveries: duration(&section.remember_deliveries, Duration::from_secs(24 * 60 * 60)),
+            keep_bytes: size(&section.keep_bodies, 0),
             event,
         });
     }
@@ -107,7 +109,7 @@ pub(super) fn rules(
     file: &file::File,
     keys: &Keys<'_>,
     routes: &Routes<'_>,
-    dispatchers: &[BackgroundSettings],
+    dispatchers: &[DeferredSettings],
     problems: &mut Problems,
 ) -> Vec<Rule> {
     let webhooks = Names::of_optional("webhook", &file.webhooks);
@@ -121,60 +123,12 @@ pub(super) fn rules(
         .collect()
 }
 
-/// The dispatcher that is always there.
-const INLINE: &str = "inline";
-
-/// `dispatchers:`.
-pub(super) fn dispatchers(file: &file::File, problems: &mut Problems) -> Vec<BackgroundSettings> {
-    let mut dispatchers = Vec::new();
-    for (entry, section) in entries(&file.dispatchers) {
-        check_name("dispatcher", &entry.name, entry.name_span, problems);
-        let is_inline = entry.name == INLINE;
-        match section.kind.value() {
-            None if !is_inline && section.kind.is_none() => {
-                problems
-                    .add(
-                        entry.name_span,
-                        format!("it is not said of which kind the dispatcher {} is", quote(&entry.name)),
-                    )
-                    .help("write `kind: background`, or `inline` for the one that is always there");
-                continue;
-            }
-            Some(KindWord::Background) if is_inline => {
-                problems
-                    .add(section.kind.span().unwrap_or_default(), "`inline` is `inline`")
-                    .help("give it another name");
-                continue;
-            }
-            Some(KindWord::Inline) if !is_inline => {
-                problems
-                    .add(section.kind.span().unwrap_or_default(), "only the dispatcher `inline` is inline")
-                    .help("write `dispatcher: inline` in the rule, or leave it out");
-                continue;
-            }
-            _ => {}
-        }
-        if is_inline {
-            for span in [section.queue.span(), section.workers.span()].into_iter().flatten() {
-                problems.add(span, "`inline` has neither queue nor workers").help("leave it out");
-            }
-            continue;
-        }
-        dispatchers.push(BackgroundSettings {
-            name: entry.name.as_str().into(),
-            queue: count(&section.queue, 1000),
-            workers: count(&section.workers, 1),
-        });
-    }
-    dispatchers
-}
-
 struct RuleCompiler<'c, 'f> {
     section: &'c file::Rule,
     webhooks: &'c Names<'f>,
     keys: &'c Keys<'f>,
     routes: &'c Routes<'f>,
-    dispatchers: &'c [BackgroundSettings],
+    dispatchers: &'c [DeferredSettings],
 }
 
 impl RuleCompiler<'_, '_> {
@@ -195,6 +149,7 @@ impl RuleCompiler<'_, '_> {
         let require = self.require(problems);
         let actions = self.actions(problems);
         let dispatcher = self.dispatcher(problems);
+        let debounce = self.debounce(dispatcher, problems);
         Some(Rule {
             name: (**section.name.value()?).into(),
             webhook: (**webhook?).into(),
@@ -214,6 +169,7 @@ impl RuleCompiler<'_, '_> {
             require,
             actions,
             dispatcher,
+            debounce,
             on_error: match section.on_error.value_or(OnErrorWord::Log) {
                 OnErrorWord::Log => OnError::Log,
                 OnErrorWord::Fail => OnError::Fail,
@@ -310,13 +266,24 @@ impl RuleCompiler<'_, '_> {
             return Dispatcher::Inline;
         };
         if let Some(index) = self.dispatchers.iter().position(|dispatcher| *dispatcher.name == **name) {
-            return Dispatcher::Background(index);
+            return Dispatcher::Deferred(index);
         }
         if **name != *INLINE {
             let names = self.dispatchers.iter().map(|dispatcher| &*dispatcher.name);
             tell_unknown("dispatcher", name, *span, names.chain([INLINE]), problems);
         }
         Dispatcher::Inline
+    }
+
+    fn debounce(&self, dispatcher: Dispatcher, problems: &mut Problems) -> Duration {
+        if let (Some(span), Dispatcher::Inline) = (self.section.debounce.span(), dispatcher)
+            && self.section.dispatcher.is_none()
+        {
+            problems
+                .add(span, "what is done before the answer cannot be collected")
+                .help("give the rule a `dispatcher` that works after it");
+        }
+        duration(&self.section.debounce, Duration::ZERO)
     }
 
     fn target(&self, target: &PurgeTarget, span: Span, problems: &mut Problems) -> Option<TargetTemplate> {
@@ -527,8 +494,6 @@ fn events(on: &file::RuleEvents, problems: &mut Problems) -> Vec<Arc<str>> {
     for (event, span) in items(list) {
         if event.is_empty() {
             problems.add(span, "the name of the event is empty");
-        } else if event.strip_suffix('*').unwrap_or(event).contains('*') {
-            problems.add(span, "a star can only stand at the end of a name");
         }
     }
     items(list).map(|(event, _)| (**event).into()).collect()

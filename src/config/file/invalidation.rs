@@ -33,6 +33,8 @@ section! {
         max_body: Optional<Word<Size>>,
         /// How long deliveries are remembered, so that none is taken twice. Default: 24h.
         remember_deliveries: Optional<Word<Duration>>,
+        /// How much of what the last deliveries said is kept in memory, to be looked at and done again. Default: 0B.
+        keep_bodies: Optional<Word<Size>>,
         /// Where the parts of an event are in its body.
         event: Optional<EventSection>,
     }
@@ -211,6 +213,8 @@ section! {
         r#do: Required<OneOrMany<Action>>,
         /// Where it runs: a name from `dispatchers`. Default: inline.
         dispatcher: Optional<Text>,
+        /// For how long what the rule names is collected, from the first event on, to be done in one go. Default: 0s.
+        debounce: Optional<Word<Duration>>,
         /// What the sender is told if something could not be purged. Default: log.
         on_error: Optional<OnErrorWord>,
     }
@@ -294,10 +298,38 @@ section! {
     struct Dispatcher {
         /// Needed of all but the dispatcher called `inline`.
         kind: Optional<KindWord>,
-        /// How many pieces of work wait at most; what is more is refused, and its sender tries again. Default: 1000.
+        /// How many pieces of work wait at most; what is more is refused, and its sender tries again. Default: 1000, of a durable one
+        /// 100000.
         queue: Optional<Word<Count>>,
-        /// How many are done at once. Default: 1.
+        /// How many bytes of them. Default: 64MiB, of a durable one 1GiB.
+        queue_size: Optional<Word<Size>>,
+        /// How many batches are done at once. Default: 1.
         workers: Optional<Word<Count>>,
+        /// What is done in one go.
+        batch: Optional<BatchSection>,
+        /// The file of a durable one; relative paths start where the configuration is.
+        path: Optional<Text>,
+        /// Whether nothing starts if the file cannot be read. `false`: the proxy serves, and events that would go there are refused.
+        /// Default: true.
+        required: Optional<Word<bool>>,
+        /// How often it is tried; then it is a dead letter. Default: 10.
+        max_attempts: Optional<Word<Count>>,
+        /// How long until the second attempt, then twice that, and so on. Default: 1s.
+        backoff: Optional<Word<Duration>>,
+        /// But no longer than this. Default: 5m.
+        max_backoff: Optional<Word<Duration>>,
+        /// How many that could not be done are kept. Default: 1000.
+        dead_letters: Optional<Word<Count>>,
+    }
+}
+
+section! {
+    /// What is done in one go: equal purges are done once.
+    struct BatchSection {
+        /// Pieces of work, at most. Default: 100.
+        max: Optional<Word<Count>>,
+        /// How long more is waited for, once there is something. Default: 0s.
+        linger: Optional<Word<Duration>>,
     }
 }
 
@@ -308,6 +340,8 @@ choice! {
         Inline = "inline",
         /// After it, from a queue in memory.
         Background = "background",
+        /// After it, from a queue on disk that survives the process.
+        Durable = "durable",
     }
 }
 

@@ -1,0 +1,120 @@
+//! Doing what a rule says of events: here, now, and in one go.
+
+use std::collections::HashSet;
+
+use super::{Means, Report};
+use crate::invalidation::Target;
+use crate::invalidation::event::Event;
+use crate::invalidation::rule::{Named, OnError, Rule};
+
+/// Does it, tells the log, and reports of each event. Of several, the first that names anything has what was purged for all.
+pub(super) fn run(rule: &Rule, events: &[&Event], means: &Means) -> Vec<Report> {
+    let mut reports: Vec<_> = events.iter().map(|_| Report::of(rule)).collect();
+    let mut all = Together::default();
+    for (event, report) in events.iter().zip(&mut reports) {
+        match rule.named(event) {
+            Ok(named) => all.add(named, report, means),
+            Err(skipped) => report.skipped = Some(skipped),
+        }
+    }
+    if let Some(first) = reports.iter_mut().find(|report| report.names_anything()) {
+        let done = all.carry_out(rule, &by(rule, events), means);
+        first.matched = done.matched;
+        first.refresh = done.refresh;
+        for report in reports.iter_mut().filter(|report| report.names_anything()) {
+            report.is_temporary |= done.is_temporary;
+            done.errors.iter().for_each(|error| report.fail(error.clone()));
+        }
+    }
+    for (event, report) in events.iter().zip(&mut reports) {
+        report.refused = report.is_incomplete() && rule.on_error == OnError::Fail;
+        tell(rule, event, report);
+        means.metrics.rule(&rule.webhook, &rule.name, report.outcome());
+    }
+    reports
+}
+
+/// What several events name.
+#[derive(Default)]
+struct Together {
+    targets: Vec<Target>,
+    refreshed: Vec<Target>,
+    known: HashSet<(bool, String)>,
+}
+
+impl Together {
+    fn add(&mut self, named: Named, report: &mut Report, means: &Means) {
+        let Named { targets, refreshed, widened } = named;
+        report.targets = targets.len() + refreshed.len();
+        report.widened = widened;
+        for (is_refresh, list) in [(false, targets), (true, refreshed)] {
+            for target in list {
+                // One that cannot be understood (a payload that makes no URL, say) must not keep the others.
+                if let Err(error) = means.invalidator.check(&target) {
+                    report.fail(format!("{target}: {error}"));
+                } else if self.known.insert((is_refresh, target.to_string())) {
+                    if is_refresh { &mut self.refreshed } else { &mut self.targets }.push(target);
+                }
+            }
+        }
+    }
+
+    fn carry_out(&self, rule: &Rule, by: &str, means: &Means) -> Report {
+        let mut report = Report::of(rule);
+        // Before the purge: it takes away what it names.
+        let requests = (!self.refreshed.is_empty()).then(|| means.invalidator.requests(&self.refreshed));
+        if !self.targets.is_empty() {
+            match means.invalidator.purge(by, &self.targets, rule.strength) {
+                Ok(purged) => report.matched = purged.matched,
+                Err(error) => report.fail(error.to_string()),
+            }
+            means.metrics.purge("webhook", report.matched);
+        }
+        match requests {
+            Some(Ok((requests, others))) => match means.warmer.refresh(requests, others, None, by) {
+                Ok(progress) => report.refresh = Some(progress.id),
+                Err(refusal) => {
+                    report.fail(format!("nothing is fetched again: {refusal}"));
+                    // What was purged is not there to be fetched again later.
+                    report.is_temporary = self.targets.is_empty();
+                }
+            },
+            Some(Err(error)) => report.fail(error.to_string()),
+            None => {}
+        }
+        report
+    }
+}
+
+/// Who asks for it, for the history.
+fn by(rule: &Rule, events: &[&Event]) -> String {
+    let deliveries = match events {
+        [] => return format!("rule {:?}", rule.name),
+        [only] => format!("delivery {:?}", only.delivery),
+        [first, others @ ..] => format!("delivery {:?} and {} other events", first.delivery, others.len()),
+    };
+    format!("rule {:?}, {deliveries} of {:?}", rule.name, rule.webhook)
+}
+
+fn tell(rule: &Rule, event: &Event, report: &Report) {
+    let skipped = report.skipped.as_ref().map(ToString::to_string);
+    if report.is_incomplete() {
+        tracing::warn!(
+            rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name,
+            targets = report.targets, failed = report.failed, errors = ?report.errors, skipped,
+            "a rule could not do all that an event asks for"
+        );
+        return;
+    }
+    if report.widened {
+        tracing::warn!(
+            rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name,
+            "an event names so much that all that it may name was purged"
+        );
+    }
+    tracing::info!(
+        rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name,
+        targets = report.targets, matched = report.matched, skipped,
+        "a rule heard an event"
+    );
+}
