@@ -424,6 +424,30 @@ fn explain_tells_whether_a_response_would_be_stored_and_by_which_rule_not() {
 }
 
 #[test]
+fn hooks_send_signs_and_posts_what_the_server_then_lists() {
+    let demo = Demo::start();
+    let scratch = Scratch::new();
+    let body = scratch
+        .write("body.json", r#"{"type": "article.updated", "data": {"id": 1, "before": {"slug": "tea"}}}"#);
+    let config = scratch.write("proxy.yaml", &printed("demo --print-config"));
+    let admin = format!("http://{}", demo.admin);
+    let send = format!("hooks send {body} --config {config} --to {admin}");
+    let said: serde_json::Value = serde_json::from_str(&printed(&send)).unwrap();
+    assert_eq!((&said["ok"], &said["event"]), (&true.into(), &"article.updated".into()));
+    let again: serde_json::Value = serde_json::from_str(&printed(&format!("{send} --id again"))).unwrap();
+    assert_eq!(again["id"], "again");
+    let listed = printed(&format!("hooks deliveries --admin {admin} --token demo-token"));
+    assert!(listed.lines().count() == 2 && listed.contains(" app accepted article.updated: "), "{listed}");
+    let number = listed.split(' ').next().unwrap();
+    let refused = complaint(&format!("hooks replay {number} --admin {admin} --token demo-token"), 1);
+    assert!(refused.contains("keep_bodies"), "{refused}");
+    let refused = complaint(&format!("hooks dead-letters --admin {admin} --token demo-token"), 1);
+    assert!(refused.contains("no durable dispatcher"), "{refused}");
+    complaint(&format!("hooks dead-letters 5 --admin {admin}"), 2);
+    complaint(&format!("hooks repair --config {config}"), 1);
+}
+
+#[test]
 fn hooks_test_tells_what_a_delivery_would_do() {
     let scratch = Scratch::new();
     let body = scratch.write(

@@ -63,7 +63,8 @@ impl Process {
         for _ in 0..1000 {
             let told = fs::read(&log).unwrap();
             let told = String::from_utf8_lossy(&told[before as usize..]).into_owned();
-            let admin = told.lines().find_map(|line| line.split_once("administration and webhooks on http://"));
+            let admin =
+                told.lines().find_map(|line| line.split_once("administration and webhooks on http://"));
             if let Some((_, admin)) = admin {
                 return Self { child, admin: admin.trim().to_owned() };
             }

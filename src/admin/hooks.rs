@@ -119,7 +119,9 @@ pub(super) fn refused(refused: &Refused) -> Response {
 }
 
 fn outcome(accepted: &Accepted) -> &'static str {
-    if accepted.duplicate {
+    if accepted.challenge.is_some() {
+        "handshake"
+    } else if accepted.duplicate {
         "duplicate"
     } else if accepted.rules.iter().any(Report::is_incomplete) {
         "incomplete"
@@ -261,6 +263,18 @@ mod tests {
         admin.deliver("msg_2", &large).await.problem(413);
         let metrics = admin.metrics().await;
         assert!(metrics.contains("outcome=\"malformed\"} 5") && metrics.contains("outcome=\"too-large\"} 1"));
+    }
+
+    #[tokio::test]
+    async fn a_handshake_is_answered_to_whoever_is_believed_and_does_nothing() {
+        let admin = Admin::new();
+        let body = r#"{"type": "url_verification", "challenge": "3eZbrw1a", "data": {"slugs": ["a"]}}"#;
+        let unsigned = Request::post("/hooks/app").body(Body::from(body)).unwrap();
+        admin.send(unsigned).await.problem(401);
+        let said = accepted(&admin.deliver("msg_1", body).await);
+        assert_eq!(said["challenge"], "3eZbrw1a");
+        assert!(admin.has("/articles/a"));
+        assert!(admin.metrics().await.contains("outcome=\"handshake\"} 1"));
     }
 
     #[tokio::test]

@@ -308,7 +308,7 @@ fn hook() -> Hook {
     let yaml = format!(
         "upstreams: {{ app: {{ servers: 'http://127.0.0.1:1' }} }}\n\
          routes: [{{ name: a, match: {{ path: '/{{*rest}}' }}, upstream: app }}]\n\
-         webhooks: {{ app: {{ path: /hooks/app, preset: standard-webhooks, secret: \"{HOOK_SECRET}\", max_body: 64KiB, keep_bodies: 4KiB }} }}\n"
+         webhooks: {{ app: {{ path: /hooks/app, preset: standard-webhooks, secret: \"{HOOK_SECRET}\", max_body: 64KiB, keep_bodies: 4KiB, challenge: $.challenge }} }}\n"
     );
     config::compile_text("test.yaml", &yaml, &|_| None).unwrap().webhooks.remove(0)
 }

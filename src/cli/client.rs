@@ -66,15 +66,16 @@ pub(super) fn ask(
     Ok((answer.status(), answer.into_body()))
 }
 
-/// The whole response to a request without a body.
+/// The whole response to a request.
 pub(super) fn fetch(
     method: Method,
     base: &Uri,
     target: &str,
     headers: HeaderMap,
+    body: Bytes,
     limit: Duration,
 ) -> Result<Response<Bytes>, Failure> {
-    within(limit, base, exchange(method, base, target, headers, String::new()))
+    within(limit, base, exchange(method, base, target, headers, body))
 }
 
 fn within<T>(
@@ -97,7 +98,7 @@ pub(crate) async fn exchange(
     base: &Uri,
     path: &str,
     mut headers: HeaderMap,
-    body: String,
+    body: impl Into<Bytes>,
 ) -> Result<Response<Bytes>, String> {
     let (Some("http"), Some(authority)) = (base.scheme_str(), base.authority()) else {
         return Err(format!("{base} is not an address such as http://127.0.0.1:9090"));
@@ -113,7 +114,7 @@ pub(crate) async fn exchange(
         let host = HeaderValue::try_from(authority.as_str()).map_err(|error| error.to_string())?;
         headers.insert(header::HOST, host);
     }
-    let mut request = Request::new(Full::new(Bytes::from(body)));
+    let mut request = Request::new(Full::new(body.into()));
     *request.method_mut() = method;
     *request.uri_mut() = path.parse().map_err(|error| format!("{path:?} is not a path: {error}"))?;
     *request.headers_mut() = headers;

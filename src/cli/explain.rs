@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Args;
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
@@ -132,7 +133,8 @@ fn fetch(plan: &Plan, routed: &Routed) -> Result<(StatusCode, HeaderMap), Failur
     let mut fields = request.head.headers.clone();
     fields.insert(HOST, HeaderValue::from_str(&request.host)?);
     let target = request.head.uri.to_string();
-    let response = client::fetch(request.head.method.clone(), &base, &target, fields, FETCH_TIMEOUT)?;
+    let response =
+        client::fetch(request.head.method.clone(), &base, &target, fields, Bytes::new(), FETCH_TIMEOUT)?;
     Ok((response.status(), response.headers().clone()))
 }
 

@@ -11,13 +11,13 @@ use super::{Failure, print};
 
 /// How much of a list.
 #[derive(Debug, Args)]
-struct ListArgs {
+pub(super) struct ListArgs {
     /// How many at most, up to 1000
     #[arg(long, default_value_t = 100, value_name = "NUMBER")]
     limit: usize,
 
     #[command(flatten)]
-    admin: AdminArgs,
+    pub(super) admin: AdminArgs,
 
     /// Print the answer as JSON
     #[arg(long)]
@@ -26,7 +26,7 @@ struct ListArgs {
 
 impl ListArgs {
     /// Asks for a list, and prints a line for each of its `members`.
-    fn list(
+    pub(super) fn list(
         &self,
         path: &str,
         mut parameters: Vec<(String, String)>,
@@ -49,7 +49,7 @@ impl ListArgs {
     }
 }
 
-fn text<'v>(member: &'v Value, name: &str) -> &'v str {
+pub(super) fn text<'v>(member: &'v Value, name: &str) -> &'v str {
     member[name].as_str().unwrap_or_default()
 }
 

@@ -20,10 +20,11 @@ use redb::{
 use crate::clock::Timestamp;
 
 /// By number: when it is due, how often it was tried, whether it is collected, the rule's name, the work.
-const WAITING: TableDefinition<'_, u64, (u64, u32, bool, &str, &[u8])> = TableDefinition::new("waiting");
+pub(super) const WAITING: TableDefinition<'_, u64, (u64, u32, bool, &str, &[u8])> =
+    TableDefinition::new("waiting");
 
 /// By number: since when it is dead, how often it was tried, why, the rule's name, the work.
-const DEAD: TableDefinition<'_, u64, (u64, u32, &str, &str, &[u8])> = TableDefinition::new("dead");
+pub(super) const DEAD: TableDefinition<'_, u64, (u64, u32, &str, &str, &[u8])> = TableDefinition::new("dead");
 
 /// How many share a commit at most.
 const MAX_TOGETHER: usize = 1024;
@@ -157,6 +158,14 @@ impl Journal {
         let writer = std::thread::Builder::new().name("journal".to_owned());
         let writer = writer.spawn(move || write(&writing, &received)).map_err(failed)?;
         Ok((Self { file, commands: Some(commands), writer: Some(writer) }, kept, last))
+    }
+
+    /// Does this, and returns once it is on disk: all of it, or nothing.
+    pub(super) fn commit<T>(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, JournalError> {
+        self.file.commit(work)
     }
 
     /// Returns once it is on disk: all of it, or nothing.
@@ -405,7 +414,7 @@ fn discard(transaction: &WriteTransaction, which: &Which) -> Result<usize, redb:
 }
 
 /// Nobody else may read it: it has what senders sent.
-fn open(path: &Path) -> Result<Database, JournalError> {
+pub(super) fn open(path: &Path) -> Result<Database, JournalError> {
     let not_opened = |why: String| JournalError::NotOpened { path: path.to_owned(), why };
     let mut options = std::fs::OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);

@@ -5,6 +5,7 @@ mod act;
 mod deferred;
 mod journal;
 mod queue;
+mod repair;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use deferred::Deferred;
 pub use deferred::{DeferredSettings, DurableSettings};
 pub use journal::{DeadLetter, JournalError, Which};
 use queue::{Delay, Work};
+pub use repair::{Repaired, repair};
 
 /// How many failures a report tells in words; the others are counted.
 const TOLD: usize = 5;

@@ -1,5 +1,6 @@
 //! An event: what a webhook says has changed. PURE.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -76,7 +77,7 @@ impl Event {
         json: &Value,
     ) -> Vec<Self> {
         let event = |body: &Value| Self::new(webhook, delivery, mapping, raw, body.clone());
-        mapping.items(json).into_iter().map(event).collect()
+        mapping.items(&mapping.content(json)).into_iter().map(event).collect()
     }
 
     fn new(webhook: &Arc<str>, delivery: &str, mapping: &EventMapping, raw: &Raw<'_>, body: Value) -> Self {
@@ -137,8 +138,20 @@ fn names_in(value: &Value) -> Option<BTreeSet<String>> {
 }
 
 impl EventMapping {
-    /// The parts of a body that are an event each.
-    pub fn items<'v>(&self, json: &'v Value) -> Vec<&'v Value> {
+    /// How many events a body has.
+    pub fn count(&self, json: &Value) -> usize {
+        self.items(&self.content(json)).len()
+    }
+
+    /// What a body says, which may be in a text of it.
+    fn content<'v>(&self, json: &'v Value) -> Cow<'v, Value> {
+        let text = self.inside.as_ref().and_then(|inside| inside.find(json).first()?.as_str());
+        let inner = text.and_then(|text| serde_json::from_str(text).ok());
+        inner.map_or(Cow::Borrowed(json), Cow::Owned)
+    }
+
+    /// The parts of what it says that are an event each.
+    fn items<'v>(&self, json: &'v Value) -> Vec<&'v Value> {
         let each = self.each.as_ref().map(|each| each.find(json)).unwrap_or_default();
         match json {
             _ if !each.is_empty() => each,

@@ -133,6 +133,14 @@ impl JwtTrust {
         self
     }
 
+    /// Whether a token is what it should be, now.
+    pub fn believes(&self, token: &[u8], now: Timestamp) -> bool {
+        match self {
+            Self::VerifiedInFront => true,
+            Self::Key { key, validation } => verified(token, key, validation, now).is_ok(),
+        }
+    }
+
     fn new(key: DecodingKey, algorithms: &[Algorithm]) -> Result<Self, JwtTrustError> {
         let &first = algorithms.first().ok_or(JwtTrustError::NoAlgorithm)?;
         if let Some(&wrong) = algorithms.iter().find(|algorithm| algorithm.family() != key.family()) {

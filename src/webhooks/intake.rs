@@ -15,6 +15,7 @@ use super::{Hook, Raw, Unbelieved};
 use crate::clock::Timestamp;
 use crate::dispatch::{Dispatchers, Report};
 use crate::invalidation::event::Event;
+use crate::selector;
 
 /// How many events one delivery may have.
 const MAX_EVENTS: usize = 10_000;
@@ -59,6 +60,9 @@ pub struct Accepted {
     /// How many events there were, if several.
     #[serde(skip_serializing_if = "is_one")]
     events: usize,
+    /// It was a handshake, and this is to be said back; nothing was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<String>,
     /// It had been done before; nothing was done now.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
@@ -113,8 +117,13 @@ impl Intake {
         self.hook.verify.check(raw, &self.hook.secrets, client, now)?;
         let json = raw.json().map_err(|why| Refused::Json(why.to_owned()))?;
         let id = self.hook.delivery_id(raw);
+        let challenge =
+            self.hook.challenge.as_ref().and_then(|challenge| challenge.find(json).first().copied());
+        if let Some(challenge) = challenge.and_then(selector::text) {
+            return Ok(Accepted { challenge: Some(challenge), ..Accepted::new(id, Vec::new(), 0) });
+        }
         // Counted before anything is made of them.
-        let number = self.hook.event.items(json).len();
+        let number = self.hook.event.count(json);
         if number > MAX_EVENTS {
             return Err(Refused::TooMany(number));
         }
@@ -154,6 +163,7 @@ impl Accepted {
             id,
             event: said.first().map(|event| event.name.clone()).unwrap_or_default(),
             events: said.len(),
+            challenge: None,
             duplicate: false,
             matched: 0,
             rules: Vec::new(),

@@ -2,8 +2,10 @@
 
 mod deliveries;
 mod intake;
+mod proof;
 mod raw;
 mod seen;
+mod sign;
 mod signed;
 mod verify;
 
@@ -14,12 +16,12 @@ use crate::config::Secret;
 use crate::selector::Selector;
 
 pub use intake::{Accepted, Intake, Refused};
+pub use proof::{Algorithm, Encoding, KeyFormat, Proof, SecretError};
 pub use raw::{NoSource, Raw, Source};
 pub use seen::{Seen, newest};
+pub use sign::{Delivery, Draft, Unsigned};
 pub use signed::{Missing, Signed};
-pub use verify::{
-    Algorithm, Encoding, KeyFormat, Proof, Scheme, SecretError, SignedAt, TimeSource, Unbelieved, Verify,
-};
+pub use verify::{JwtDemands, Scheme, SignedAt, TimeSource, TimeUnit, Unbelieved, Verify};
 
 /// What is known of senders: the YAML of all presets.
 pub const PRESETS: &str = include_str!("presets.yaml");
@@ -43,6 +45,8 @@ pub struct Hook {
     pub remember_deliveries: Duration,
     /// How much of what the last deliveries said is kept, to be looked at and done again, in bytes.
     pub keep_bytes: u64,
+    /// What a handshake has, to be said back to whoever is believed.
+    pub challenge: Option<Selector>,
     /// Where the parts of an event are.
     pub event: EventMapping,
 }
@@ -50,6 +54,8 @@ pub struct Hook {
 /// Where an event's parts are in a delivery.
 #[derive(Clone, Debug, Default)]
 pub struct EventMapping {
+    /// Where the body is a text that is JSON itself: what it says is that.
+    pub inside: Option<Selector>,
     /// Its events, where a body has several; the other paths are of each.
     pub each: Option<Selector>,
     /// The event's name: what is there of these, with points between.

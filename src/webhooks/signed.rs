@@ -4,6 +4,7 @@ use std::fmt;
 
 use http::HeaderName;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::Value;
 
 use super::raw::{NoSource, Raw};
 
@@ -14,6 +15,8 @@ pub enum Signed {
     Template(Box<[Piece]>),
     /// Method, path, the fields that a field names, and the body, a line each.
     Contentful,
+    /// The names and values of some members of the body, a line each.
+    AwsSns,
 }
 
 /// A piece of a template.
@@ -61,13 +64,16 @@ pub enum Filter {
 pub struct Missing(pub String);
 
 impl Signed {
-    /// Reads `contentful`, or text with holes; `{{` and `}}` are braces.
+    /// Reads `contentful`, `aws-sns`, or text with holes; `{{` and `}}` are braces.
     ///
     /// # Errors
     /// Where it goes wrong.
     pub fn parse(text: &str) -> Result<Self, NoSource> {
         if text == "contentful" {
             return Ok(Self::Contentful);
+        }
+        if text == "aws-sns" {
+            return Ok(Self::AwsSns);
         }
         let (mut pieces, mut literal, mut at) = (Vec::new(), String::new(), 0);
         while let Some(found) = text[at..].find(['{', '}']) {
@@ -101,6 +107,18 @@ impl Signed {
         Ok(Self::Template(pieces.into()))
     }
 
+    /// The fields that it covers.
+    pub fn fields(&self) -> impl Iterator<Item = &HeaderName> {
+        let pieces = match self {
+            Self::Template(pieces) => &pieces[..],
+            Self::Contentful | Self::AwsSns => &[],
+        };
+        pieces.iter().filter_map(|piece| match piece {
+            Piece::Hole(Hole::Header(name), _) => Some(name),
+            _ => None,
+        })
+    }
+
     /// The octets. `member`: of the field that the signature is in.
     ///
     /// # Errors
@@ -112,6 +130,7 @@ impl Signed {
     ) -> Result<Vec<u8>, Missing> {
         let pieces = match self {
             Self::Contentful => return contentful(raw),
+            Self::AwsSns => return aws_sns(raw),
             Self::Template(pieces) => pieces,
         };
         let mut octets = Vec::with_capacity(raw.body.len() + 128);
@@ -240,11 +259,32 @@ fn contentful(raw: &Raw<'_>) -> Result<Vec<u8>, Missing> {
     Ok(octets)
 }
 
+/// As Amazon's own libraries write it. All but the subject must be there.
+fn aws_sns(raw: &Raw<'_>) -> Result<Vec<u8>, Missing> {
+    let json = raw.json().map_err(|_| Missing("JSON".to_owned()))?;
+    let confirms = json.get("Type").and_then(Value::as_str).is_some_and(|kind| kind != "Notification");
+    let names: &[&str] = if confirms {
+        &["Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
+    } else {
+        &["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"]
+    };
+    let mut octets = Vec::new();
+    for &name in names {
+        match json.get(name).and_then(Value::as_str) {
+            Some(value) => octets.extend_from_slice(format!("{name}\n{value}\n").as_bytes()),
+            None if name == "Subject" => {}
+            None => return Err(Missing(format!("{name} in the body"))),
+        }
+    }
+    Ok(octets)
+}
+
 impl fmt::Display for Signed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Template(_) => "a template",
             Self::Contentful => "contentful",
+            Self::AwsSns => "aws-sns",
         })
     }
 }

@@ -246,7 +246,7 @@ fn trust(section: &Jwt, span: Span, directory: &Path, problems: &mut Problems) -
         .ok()
 }
 
-fn algorithm_of(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
+pub(super) fn algorithm_of(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
     match algorithm {
         Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
         Algorithm::Hs384 => jsonwebtoken::Algorithm::HS384,

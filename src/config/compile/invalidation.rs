@@ -60,6 +60,7 @@ pub(super) fn webhooks(file: &file::File, problems: &mut Problems) -> Vec<Hook> 
             delivery,
             max_body_bytes: length(&section.max_body, MIB),
             remember_deliveries: duration(&section.remember_deliveries, Duration::from_secs(24 * 60 * 60)),
+            challenge: section.challenge.value().map(|challenge| challenge.0.clone()),
             keep_bytes: size(&section.keep_bodies, 0),
             event,
         });

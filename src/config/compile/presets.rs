@@ -7,11 +7,12 @@ use super::super::file::{
 };
 use super::super::read::{Entries, Given, OneOrMany, Optional, OptionalExt, Read, Text, Word};
 use super::super::tree;
+use super::field::algorithm_of;
 use super::{duration, flag, items, tell_unknown};
 use crate::selector::Selector;
 use crate::webhooks::{
-    Algorithm, Encoding, EventMapping, KeyFormat, KindMapping, PRESETS, Proof, Scheme, Signed, SignedAt,
-    Source, Verify,
+    self, Algorithm, Encoding, EventMapping, JwtDemands, KeyFormat, KindMapping, PRESETS, Proof, Scheme,
+    Signed, SignedAt, Source, Verify,
 };
 use std::time::Duration;
 
@@ -71,6 +72,14 @@ pub(super) fn verify(
         }
         SchemeWord::None => Scheme::None,
         SchemeWord::Basic => Scheme::Basic,
+        SchemeWord::Rsa => Scheme::Rsa {
+            algorithms: rsa_algorithms(own),
+            proof: proof(own, known, span, problems)?,
+            signed: signed(own, known)?,
+        },
+        SchemeWord::Jwt => {
+            Scheme::Jwt { proof: proof(own, known, span, problems)?, demands: jwt_demands(own, known) }
+        }
         SchemeWord::Token => Scheme::Token { proof: proof(own, known, span, problems)? },
         SchemeWord::Hmac => Scheme::Hmac {
             algorithm: algorithm(own, known, span, problems)?,
@@ -87,7 +96,11 @@ pub(super) fn verify(
     let timestamp = own.timestamp.value().or(known.timestamp.value()).and_then(|timestamp| {
         Some(SignedAt {
             from: timestamp.from.value()?.0.clone(),
-            in_millis: timestamp.unit.value_or(TimeUnit::Seconds) == TimeUnit::Millis,
+            unit: match timestamp.unit.value_or(TimeUnit::Seconds) {
+                TimeUnit::Seconds => webhooks::TimeUnit::Seconds,
+                TimeUnit::Millis => webhooks::TimeUnit::Millis,
+                TimeUnit::Iso8601 => webhooks::TimeUnit::Iso8601,
+            },
             tolerance: duration(&section.tolerance, TOLERANCE),
         })
     });
@@ -109,6 +122,26 @@ fn algorithm(
                 .help("if the sender has nothing better, write `verify: { allow_weak: true }`");
             None
         }
+    }
+}
+
+/// SHA-256, and the weaker one where that is allowed: senders say in the delivery which it is.
+fn rsa_algorithms(own: &VerifySection) -> Vec<Algorithm> {
+    let weaker = flag(&own.allow_weak, false).then_some(Algorithm::Sha1);
+    std::iter::once(Algorithm::Sha256).chain(weaker).collect()
+}
+
+fn jwt_demands(own: &VerifySection, known: &VerifySection) -> JwtDemands {
+    let texts = |own: &Optional<OneOrMany<Text>>, known: &Optional<OneOrMany<Text>>| {
+        let given = own.value().or(known.value()).map(|list| &**list).unwrap_or_default();
+        items(given).map(|(text, _)| text.to_string()).collect()
+    };
+    let algorithms =
+        own.algorithms.value().or(known.algorithms.value()).map(|list| &**list).unwrap_or_default();
+    JwtDemands {
+        algorithms: items(algorithms).map(|(algorithm, _)| algorithm_of(*algorithm)).collect(),
+        audiences: texts(&own.audience, &known.audience),
+        issuers: texts(&own.issuer, &known.issuer),
     }
 }
 
@@ -179,6 +212,7 @@ pub(super) fn event(own: &Optional<EventSection>, known: Option<&EventSection>) 
         name.extend(Source::parse("$.type"));
     }
     EventMapping {
+        inside: own.inside.value().or(known.inside.value()).map(|inside| inside.0.clone()),
         each: own.each.value().or(known.each.value()).map(|each| each.0.clone()),
         name,
         before: selectors(&own.before, &known.before),

@@ -1,5 +1,6 @@
 //! `webhooks:`, `invalidation:` and `dispatchers:`.
 
+use super::keys::Algorithm as JwtAlgorithm;
 use crate::config::read::{
     Any, Either, Entries, List, OneOrMany, Optional, Required, Text, Word, choice, section,
 };
@@ -35,6 +36,9 @@ section! {
         remember_deliveries: Optional<Word<Duration>>,
         /// How much of what the last deliveries said is kept in memory, to be looked at and done again. Default: 0B.
         keep_bodies: Optional<Word<Size>>,
+        /// What is said back to a handshake, such as `$.challenge`: a JSONPath. A body that has it is no event. Default: there are no
+        /// handshakes.
+        challenge: Optional<Word<Selector>>,
         /// Where the parts of an event are in its body.
         event: Optional<EventSection>,
     }
@@ -57,9 +61,9 @@ section! {
     struct VerifySection {
         /// What the proof is. Default: hmac.
         scheme: Optional<SchemeWord>,
-        /// The function of an `hmac`. Default: sha256.
+        /// The function of an `hmac` or `rsa`. Default: sha256.
         algorithm: Optional<AlgorithmWord>,
-        /// Whether `sha1` will do, where the sender has nothing better. Default: false.
+        /// Whether `sha1` will do, where the sender has nothing better; of `rsa`, too. Default: false.
         allow_weak: Optional<Word<bool>>,
         /// Where the proof is: `header.NAME`, `query.NAME` or a JSONPath.
         from: Optional<Word<Source>>,
@@ -70,12 +74,19 @@ section! {
         /// How its octets are written. Default: hex.
         encoding: Optional<EncodingWord>,
         /// What it covers: text with `{body}`, `{method}`, `{target}`, `{path}`, `{query}`, `{header.NAME}`, `{sig.NAME}` (a member beside
-        /// the proof), each also `|json`, `|lower` or `|urlencode`; or `contentful`. Default: `{body}`.
+        /// the proof), each also `|json`, `|lower` or `|urlencode`; or `contentful`, `aws-sns`. Default: `{body}`.
         signed: Optional<Word<Signed>>,
         /// What the text of a secret stands for. Default: utf8.
         key: Optional<KeyFormatWord>,
         /// When it was signed. Default: nobody says.
         timestamp: Optional<TimestampSection>,
+        /// What a `jwt` may be signed by: one or a list. Default: HS256 by a shared secret; RS256, ES256 or EdDSA by a public key.
+        algorithms: Optional<OneOrMany<JwtAlgorithm>>,
+        /// Whom a `jwt` must be for: one or a list, of which one will do. A token for somebody is refused if it is not for one of
+        /// these.
+        audience: Optional<OneOrMany<Text>>,
+        /// Who must have made a `jwt`.
+        issuer: Optional<OneOrMany<Text>>,
     }
 }
 
@@ -86,6 +97,10 @@ choice! {
         Hmac = "hmac",
         /// A signature; the secret is the sender's public key.
         Ed25519 = "ed25519",
+        /// A signature by RSA; the secret is the sender's public key, or a certificate for it, in PEM.
+        Rsa = "rsa",
+        /// A JSON Web Token, which proves who sent it and nothing of what; the secret is shared, or a public key in PEM.
+        Jwt = "jwt",
         /// The secret itself.
         Token = "token",
         /// `user:password`, which the secret is, in `Authorization`.
@@ -136,7 +151,7 @@ section! {
     struct TimestampSection {
         /// Where that is: `sig.NAME` (a member beside the proof), `header.NAME`, `query.NAME` or a JSONPath.
         from: Required<Word<TimeSource>>,
-        /// Its unit, since the Unix epoch. Default: s.
+        /// Its unit, since the Unix epoch; or `iso8601`. Default: s.
         unit: Optional<TimeUnit>,
     }
 }
@@ -148,12 +163,16 @@ choice! {
         Seconds = "s",
         /// Milliseconds.
         Millis = "ms",
+        /// A date and a time in UTC.
+        Iso8601 = "iso8601",
     }
 }
 
 section! {
     /// Where the parts of an event are. Of a list, the first that is there.
     struct EventSection {
+        /// Where the body has a text that is JSON itself, and the event is in that: a JSONPath.
+        inside: Optional<Word<Selector>>,
         /// Its events, where a body has several: a JSONPath. The other paths, and those of rules, are of each. Default: the items of a
         /// list.
         each: Optional<Word<Selector>>,

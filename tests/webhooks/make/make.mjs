@@ -852,7 +852,7 @@ const asymmetric = (id, body) => `v1a,${crypto.sign(null, `${id}.${SECOND}.${bod
     const response = new EventEmitter();
     response.statusCode = 200;
     answered(response);
-    response.emit("data", Buffer.from(vectors[0].certificate_pem));
+    response.emit("data", Buffer.from(vectors[0].secrets[0]));
     response.emit("end");
     return response;
   };

@@ -109,7 +109,7 @@ def aws_sns():
         body = json.dumps(message, indent=2, ensure_ascii=False)
         return vector(
             name, "/hooks/sns", headers=headers, body=body, delivery=message["MessageId"], event=message["Type"],
-            signed=signed, signing_cert_url=url, certificate_pem=pem,
+            secrets=[pem],
         )
 
     inner = json.dumps({"type": "product.updated", "id": 7, "title": "Café crème ☕"}, ensure_ascii=False)

@@ -1,4 +1,4 @@
-//! `staleproof hooks`
+//! `staleproof hooks test`: what a delivery would do.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use clap::{Args, Subcommand};
+use clap::Args;
 use http::Method;
 use serde::Serialize;
 
-use super::explain::read;
-use super::{ConfigFile, Failure, print};
+use super::super::explain::read;
+use super::super::{ConfigFile, Failure, print};
 use crate::clock::Clock;
 use crate::config::Plan;
 use crate::inspect;
@@ -19,19 +19,7 @@ use crate::invalidation::event::Event;
 use crate::invalidation::rule::Rule;
 use crate::invalidation::{Invalidator, Log};
 use crate::store::Memory;
-use crate::webhooks::{Hook, Raw};
-
-/// Try webhooks
-#[derive(Debug, Args)]
-pub(super) struct Hooks {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Test(Test),
-}
+use crate::webhooks::Raw;
 
 /// Tells what a delivery would do: whether it is believed, what it says has changed, and of every rule whether it would run,
 /// and what that would purge. Nothing is sent, and nothing purged.
@@ -42,7 +30,7 @@ Examples:
   staleproof hooks test delivery.json --webhook shop -H 'X-Shopify-Topic: products/update'
   staleproof hooks test delivery.json --webhook app -H 'webhook-id: msg_1' \\
     -H 'webhook-timestamp: 1700000000' -H 'webhook-signature: v1,…' --at 2023-11-14T22:13:20Z")]
-struct Test {
+pub(super) struct Test {
     /// The body of the delivery; - reads standard input
     body: PathBuf,
 
@@ -74,16 +62,8 @@ struct Test {
     file: ConfigFile,
 }
 
-impl Hooks {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        match self.command {
-            Command::Test(test) => test.run(),
-        }
-    }
-}
-
 impl Test {
-    fn run(self) -> Result<(), Failure> {
+    pub(super) fn run(self) -> Result<(), Failure> {
         let plan = self.file.load()?;
         let body = Bytes::from(read(&self.body)?);
         let told = self.tell(&plan, &body)?;
@@ -91,7 +71,7 @@ impl Test {
     }
 
     fn tell(&self, plan: &Plan, body: &Bytes) -> Result<Told, Failure> {
-        let hook = self.hook(plan)?;
+        let hook = super::hook(plan, self.webhook.as_deref())?;
         let headers =
             inspect::fields(&self.headers).map_err(|error| Failure::usage(format_args!("-H {error}")))?;
         let query = if self.query.is_empty() { String::new() } else { format!("?{}", self.query) };
@@ -113,20 +93,6 @@ impl Test {
         let events = Event::all(&hook.name, &delivery, &hook.event, &raw, json);
         let events = events.iter().map(|event| EventLine::of(event, &plan.rules, &invalidator)).collect();
         Ok(Told { webhook: hook.name.to_string(), signature, delivery, events })
-    }
-
-    fn hook<'p>(&self, plan: &'p Plan) -> Result<&'p Hook, Failure> {
-        let names = || plan.webhooks.iter().map(|hook| &*hook.name).collect::<Vec<_>>().join(", ");
-        match (&self.webhook, plan.webhooks.as_slice()) {
-            (_, []) => Err(Failure::Failed("the configuration has no webhooks".into())),
-            (None, [only]) => Ok(only),
-            (None, _) => {
-                Err(Failure::usage(format_args!("there are several; say --webhook, one of {}", names())))
-            }
-            (Some(name), hooks) => hooks.iter().find(|hook| *hook.name == **name).ok_or_else(|| {
-                Failure::usage(format_args!("there is no webhook {name:?}; there are {}", names()))
-            }),
-        }
     }
 }
 
