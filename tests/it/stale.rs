@@ -204,17 +204,18 @@ async fn while_the_origin_is_known_to_fail_nobody_waits_for_it() {
 #[tokio::test]
 async fn what_is_asked_for_shortly_before_its_end_never_runs_out() {
     let origin = Origin::start().await;
-    let fresh = "Cache-Control: max-age=100\r\n";
+    // When exactly is left to chance: so long a time that its last moment is surely after that.
+    let fresh = "Cache-Control: max-age=1000000\r\n";
     origin.on("/a", [Reply::ok(fresh, "one"), Reply::ok(fresh, "two")]);
     let routes =
         "  - { name: all, match: { path: \"/{*rest}\" }, upstream: app, cache: { refresh_ahead: 20% } }\n";
     let proxy = Proxy::with_routes(&origin, routes).await;
     proxy.get("/a").await;
-    proxy.later(79);
+    proxy.later(799_999);
     assert_eq!(proxy.get("/a").await.body, "one");
     proxy.until("fetches", 0).await;
     assert_eq!(origin.count(), 1);
-    proxy.later(20);
+    proxy.clock.advance(std::time::Duration::from_millis(200_000_999));
     // Still fresh, and nobody waits.
     let hit = proxy.get("/a").await;
     assert_eq!((hit.body.as_str(), hit.x_cache().as_str()), ("one", "HIT"));
