@@ -351,6 +351,7 @@ pub(super) fn article_changed() -> Rule {
         watch_unknown: WatchUnknown::Fire,
         on_create: false,
         strength: Strength::Hard,
+        refresh_limit: None,
         require: Require::These(vec!["slug".into()]),
         actions: vec![
             Action::Purge(TargetTemplate::Tag(hole("article:{slug}"))),

@@ -1,11 +1,13 @@
 //! Doing what a rule says of events: here, now, and in one go.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::{Means, Report};
 use crate::invalidation::Target;
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::{Named, OnError, Rule};
+use crate::store::Asked;
 
 /// Does it, tells the log, and reports of each event. Of several, the first that names anything has what was purged for all.
 pub(super) fn run(rule: &Rule, events: &[&Event], means: &Means) -> Vec<Report> {
@@ -21,6 +23,7 @@ pub(super) fn run(rule: &Rule, events: &[&Event], means: &Means) -> Vec<Report> 
         let done = all.carry_out(rule, &by(rule, events), means);
         first.matched = done.matched;
         first.refresh = done.refresh;
+        first.not_refreshed = done.not_refreshed;
         for report in reports.iter_mut().filter(|report| report.names_anything()) {
             report.is_temporary |= done.is_temporary;
             done.errors.iter().for_each(|error| report.fail(error.clone()));
@@ -71,18 +74,28 @@ impl Together {
             means.metrics.purge("webhook", report.matched);
         }
         match requests {
-            Some(Ok((requests, others))) => match means.warmer.refresh(requests, others, None, by) {
-                Ok(progress) => report.refresh = Some(progress.id),
-                Err(refusal) => {
-                    report.fail(format!("nothing is fetched again: {refusal}"));
-                    // What was purged is not there to be fetched again later.
-                    report.is_temporary = self.targets.is_empty();
-                }
-            },
+            Some(Ok((mut requests, others))) => {
+                // The most popular come first.
+                let limit = rule.refresh_limit.unwrap_or(usize::MAX);
+                report.not_refreshed = requests.len().saturating_sub(limit);
+                requests.truncate(limit);
+                self.refresh(requests, others, by, &mut report, means);
+            }
             Some(Err(error)) => report.fail(error.to_string()),
             None => {}
         }
         report
+    }
+
+    fn refresh(&self, requests: Vec<Arc<Asked>>, others: u64, by: &str, report: &mut Report, means: &Means) {
+        match means.warmer.refresh(requests, others, None, by) {
+            Ok(progress) => report.refresh = Some(progress.id),
+            Err(refusal) => {
+                report.fail(format!("nothing is fetched again: {refusal}"));
+                // What was purged is not there to be fetched again later.
+                report.is_temporary = self.targets.is_empty();
+            }
+        }
     }
 }
 

@@ -40,6 +40,9 @@ pub struct Report {
     /// Under which number `/v1/warm` tells how fetching again goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh: Option<u64>,
+    /// How many requests are not made again because there may not be so many.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub not_refreshed: usize,
     /// It is done later.
     #[serde(skip_serializing_if = "is_false")]
     pub queued: bool,

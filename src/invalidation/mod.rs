@@ -17,6 +17,7 @@ pub mod standing;
 mod sync;
 pub mod tag;
 pub mod target;
+mod target_template;
 
 pub use apply::{Invalidator, Preview, PurgeError, Purged};
 pub use ban::{Ban, Pattern, ResponsePattern, Subject, UrlPattern};

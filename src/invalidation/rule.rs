@@ -1,7 +1,6 @@
 //! Invalidation rules: from an event to what must be forgotten. PURE.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ use super::Target;
 use super::ban::glob;
 pub use super::condition::Condition;
 use super::event::{Event, Kind};
-use super::spelling::urls;
-use crate::routes::Template;
+pub use super::target_template::TargetTemplate;
+use super::target_template::Values;
 use crate::selector::{Selector, text};
 
 /// One entry of `invalidation:`.
@@ -37,6 +36,8 @@ pub struct Rule {
     pub on_create: bool,
     /// What a purge does.
     pub strength: Strength,
+    /// How many requests are made again, the most popular first. `None`: as many as warm-ups may make.
+    pub refresh_limit: Option<usize>,
     /// Which fields must have a value.
     pub require: Require,
     /// What is done.
@@ -96,39 +97,6 @@ pub enum Action {
     Purge(TargetTemplate),
     /// Fetch again what is stored of it.
     Refresh(TargetTemplate),
-}
-
-/// A purge target whose names are fixed and whose values have holes (`{field}`), filled from the rule's fields.
-#[derive(Clone, Debug)]
-pub enum TargetTemplate {
-    /// An absolute URL.
-    Url(Template),
-    /// An application tag.
-    Tag(Template),
-    /// A host.
-    Host(Template),
-    /// All of a route.
-    Route(String),
-    /// A partition of a route.
-    RoutePartition {
-        /// The route's name.
-        route: String,
-        /// Values by partition field.
-        values: BTreeMap<String, Template>,
-    },
-    /// All of a key constructor.
-    Key(String),
-    /// A partition of a key constructor.
-    KeyPartition {
-        /// The constructor's name.
-        key: String,
-        /// Values by partition field.
-        values: BTreeMap<String, Template>,
-    },
-    /// All of a namespace.
-    Namespace(String),
-    /// All of it.
-    Everything,
 }
 
 /// How many things one event may name by one rule, one by one. For more, what they all belong to is named.
@@ -243,106 +211,12 @@ impl Rule {
     }
 }
 
-/// The values of each field.
-type Values<'r> = BTreeMap<&'r str, Vec<String>>;
-
-/// One value for each field that a template asks for.
-type Combination<'v> = BTreeMap<&'v str, &'v str>;
-
-impl TargetTemplate {
-    /// The templates with holes.
-    fn templates(&self) -> Vec<&Template> {
-        match self {
-            Self::Url(template) | Self::Tag(template) | Self::Host(template) => vec![template],
-            Self::RoutePartition { values, .. } | Self::KeyPartition { values, .. } => {
-                values.values().collect()
-            }
-            Self::Route(_) | Self::Key(_) | Self::Namespace(_) | Self::Everything => Vec::new(),
-        }
-    }
-
-    /// Every combination of the values that the holes ask for; none if one has no value, `None` if there are
-    /// more than `limit`.
-    fn combinations<'v>(&'v self, values: &'v Values<'_>, limit: usize) -> Option<Vec<Combination<'v>>> {
-        let mut names: Vec<&str> = self.templates().into_iter().flat_map(Template::names).collect();
-        names.sort_unstable();
-        names.dedup();
-        let mut combinations = vec![Combination::new()];
-        for &name in &names {
-            let found = values.get(name).map(Vec::as_slice).unwrap_or_default();
-            if combinations.len() * found.len() > limit {
-                // Unless another hole has no value, and nothing is named.
-                let is_filled = |name: &&str| values.get(name).is_some_and(|found| !found.is_empty());
-                return if names.iter().all(is_filled) { None } else { Some(Vec::new()) };
-            }
-            let with = |known: &Combination<'v>, value| {
-                let mut known = known.clone();
-                known.insert(name, value);
-                known
-            };
-            combinations = combinations
-                .iter()
-                .flat_map(|known| found.iter().map(move |value| with(known, value)))
-                .collect();
-        }
-        (combinations.len() <= limit).then_some(combinations)
-    }
-
-    /// What everything belongs to that it can name.
-    fn wider(&self) -> Target {
-        match self {
-            Self::Url(template) => host_of(template).map_or(Target::Everything, Target::Host),
-            Self::Route(route) | Self::RoutePartition { route, .. } => Target::Route(route.clone()),
-            Self::Key(key) | Self::KeyPartition { key, .. } => Target::Key(key.clone()),
-            Self::Namespace(namespace) => Target::Namespace(namespace.clone()),
-            Self::Tag(_) | Self::Host(_) | Self::Everything => Target::Everything,
-        }
-    }
-
-    /// What it names with these values. A URL can be written in several ways, and all of them are named.
-    fn fill(&self, values: &Combination<'_>) -> Vec<Target> {
-        if let Self::Url(template) = self {
-            return urls(template, values).into_iter().map(Target::Url).collect();
-        }
-        self.plain(values).into_iter().collect()
-    }
-
-    fn plain(&self, values: &Combination<'_>) -> Option<Target> {
-        let filled =
-            |template: &Template| template.render(|name| values.get(name).map(|&value| Cow::Borrowed(value)));
-        let all = |templates: &BTreeMap<String, Template>| -> Option<BTreeMap<String, String>> {
-            templates.iter().map(|(name, template)| Some((name.clone(), filled(template)?))).collect()
-        };
-        Some(match self {
-            Self::Url(template) => Target::Url(filled(template)?),
-            Self::Tag(template) => Target::Tag(filled(template)?),
-            Self::Host(template) => Target::Host(filled(template)?),
-            Self::Route(route) => Target::Route(route.clone()),
-            Self::RoutePartition { route, values } => {
-                Target::RoutePartition { route: route.clone(), values: all(values)? }
-            }
-            Self::Key(key) => Target::Key(key.clone()),
-            Self::KeyPartition { key, values } => {
-                Target::KeyPartition { key: key.clone(), values: all(values)? }
-            }
-            Self::Namespace(namespace) => Target::Namespace(namespace.clone()),
-            Self::Everything => Target::Everything,
-        })
-    }
-}
-
-/// The host of all URLs that a template makes; `None` if there is a hole in it.
-fn host_of(template: &Template) -> Option<String> {
-    let text = template.to_string();
-    let (_, rest) = text.split_once("://")?;
-    let (host, _) = rest.split_once('/')?;
-    (!host.contains(['{', '}'])).then(|| host.to_owned())
-}
-
 #[cfg(test)]
 #[expect(clippy::needless_pass_by_value, reason = "json! makes values")]
 mod tests {
     use super::*;
+    use crate::routes::Template;
+    use std::collections::BTreeMap;
     use serde_json::{Value, json};
 
     impl Rule {
@@ -377,6 +251,7 @@ mod tests {
             watch_unknown: WatchUnknown::Fire,
             on_create: false,
             strength: Strength::Hard,
+            refresh_limit: None,
             require: Require::None,
             actions: actions.into_iter().map(Action::Purge).collect(),
             dispatcher: Dispatcher::Inline,

@@ -46,13 +46,23 @@ const WRITTEN: &AsciiSet = &CONTROLS
 ///
 /// A hole at the very beginning (`{url}`, `{base}/feed`) holds a URL that is written out already.
 pub(super) fn urls(template: &Template, values: &BTreeMap<&str, &str>) -> Vec<String> {
+    spellings(template, values, |spelled| spelled)
+}
+
+/// The same, of a pattern: a `*` in it stands for anything only if the template has it.
+pub(super) fn patterns(template: &Template, values: &BTreeMap<&str, &str>) -> Vec<String> {
+    spellings(template, values, |spelled| spelled.replace('*', "%2A"))
+}
+
+fn spellings(template: &Template, values: &BTreeMap<&str, &str>, guard: fn(String) -> String) -> Vec<String> {
     let text = template.to_string();
     let begins_with_hole = text.starts_with('{') && !text.starts_with("{{");
     let written = template.names().next().filter(|_| begins_with_hole);
     let spelled = |spell: &dyn Fn(&str) -> String| {
         template.render(|name| {
             let value = values.get(name)?;
-            Some(Cow::Owned(if written == Some(name) { encode(value, WRITTEN) } else { spell(value) }))
+            let spelled = if written == Some(name) { encode(value, WRITTEN) } else { spell(value) };
+            Some(Cow::Owned(guard(spelled)))
         })
     };
     // The first leaves hosts and ports as they are; who encodes those names no host.
@@ -122,6 +132,14 @@ mod tests {
     #[test]
     fn a_host_is_not_encoded() {
         check("http://{v}/a", "a.test:8080", &["http://a.test:8080/a"]);
+    }
+
+    #[test]
+    fn a_star_in_a_value_stands_for_itself() {
+        let template = Template::parse("http://a.test/*/{v}").unwrap();
+        let patterns = patterns(&template, &BTreeMap::from([("v", "a*/*")]));
+        assert!(patterns.iter().all(|pattern| pattern.matches('*').count() == 1), "{patterns:?}");
+        assert!(patterns.contains(&"http://a.test/*/a%2A/%2A".to_owned()), "{patterns:?}");
     }
 
     #[test]

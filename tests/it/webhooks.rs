@@ -219,3 +219,62 @@ async fn what_could_not_be_purged_is_sent_again_where_the_rule_says_so() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_rule_may_name_whatever_the_api_purges() {
+    let origin = Origin::start().await;
+    let target = r#"{ prefix: "/articles/{slug}", where: { fields: { x-kind: draft } } }"#;
+    let yaml = YAML.replace(r#"{ tag: "article:{slug}" }"#, target);
+    let proxy = Proxy::with_yaml(&origin, &yaml).await;
+    for (path, kind) in [("/articles/a", "draft"), ("/articles/ab", "final"), ("/articles/b", "draft")] {
+        origin.on(path, [Reply::ok(&format!("X-Kind: {kind}\r\n"), "old"), Reply::ok("", "new")]);
+        proxy.get(path).await;
+    }
+    let body = changed(json!({"slug": "a", "title": "A"}), json!({"slug": "a", "title": "B"}));
+    assert_eq!(answer(&deliver(&proxy, "1", &body).await)["matched"], 1);
+    for (path, body) in [("/articles/a", "new"), ("/articles/ab", "old"), ("/articles/b", "old")] {
+        assert_eq!(proxy.get(path).await.body, body, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_sender_that_waits_two_seconds_is_answered_while_ten_thousand_pages_are_fetched_again() {
+    const PAGES: usize = 10_000;
+    let origin = Origin::start().await;
+    let yaml = YAML.replace(r#"- purge: { tag: "article:{slug}" }"#, "- refresh: { route: article }");
+    let proxy = Proxy::with_yaml(&origin, &yaml).await;
+    let mut clients = tokio::task::JoinSet::new();
+    for part in 0..8 {
+        let mut client = proxy.connect().await;
+        for page in (part..PAGES).step_by(8) {
+            let again = Reply::ok("", "new");
+            origin.on(&format!("/articles/{page}"), [Reply::ok("", "old"), again.clone(), again]);
+        }
+        clients.spawn(async move {
+            for page in (part..PAGES).step_by(8) {
+                client.write(format!("GET /articles/{page} HTTP/1.1\r\nHost: a.test\r\n\r\n")).await;
+                assert_eq!(client.response().await.status, 200);
+            }
+        });
+    }
+    while let Some(done) = clients.join_next().await {
+        done.unwrap();
+    }
+    let mut jobs = Vec::new();
+    let mut refused = 0;
+    for number in 0..10 {
+        let body = changed(json!({"slug": "a", "title": "A"}), json!({"slug": "a", "title": number}));
+        let id = number.to_string();
+        let delivered = deliver(&proxy, &id, &body);
+        let answered = tokio::time::timeout(std::time::Duration::from_secs(2), delivered).await;
+        let said = answer(&answered.expect("an answer within two seconds"));
+        jobs.extend(said["rules"][0]["refresh"].as_u64());
+        // Four at once are enough: the others say that they purge alone.
+        refused += said["rules"][0]["failed"].as_u64().unwrap_or(0);
+    }
+    assert_eq!((jobs.len() + refused as usize, jobs.is_empty()), (10, false));
+    let path = format!("/v1/warm/{}", jobs[0]);
+    let progress: Value = serde_json::from_str(&proxy.admin("GET", &path, "").await.body).unwrap();
+    assert_eq!(progress["total"], PAGES);
+    assert_ne!(progress["state"], "done", "it goes on after the answers: {progress}");
+}

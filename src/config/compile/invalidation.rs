@@ -3,7 +3,7 @@
 use super::super::Secret;
 use super::super::diagnostics::{Problems, Span, list, quote};
 use super::super::file::{self, ModeWord, OnErrorWord, PurgeTarget, RequireWord, Unknown};
-use super::super::read::{Either, Entries, Given, Optional, OptionalExt, Text, Word};
+use super::super::read::{Any, Either, Entries, Given, Optional, OptionalExt, Text, Word};
 use super::dispatchers::INLINE;
 use super::keys::Keys;
 use super::presets;
@@ -17,6 +17,7 @@ use crate::invalidation::Strength;
 use crate::invalidation::rule::{
     Action, Condition, Dispatcher, OnError, Require, Rule, TargetTemplate, WatchUnknown,
 };
+use crate::invalidation::target::Where;
 use crate::routes::Template;
 use crate::selector::Selector;
 use crate::webhooks::{Hook, Scheme, Verify};
@@ -167,6 +168,7 @@ impl RuleCompiler<'_, '_> {
                 ModeWord::Hard => Strength::Hard,
                 ModeWord::Soft => Strength::Soft,
             },
+            refresh_limit: section.refresh_limit.value().map(|limit| limit.0.0),
             require,
             actions,
             dispatcher,
@@ -288,15 +290,33 @@ impl RuleCompiler<'_, '_> {
     }
 
     fn target(&self, target: &PurgeTarget, span: Span, problems: &mut Problems) -> Option<TargetTemplate> {
-        let members = [
-            ("url", target.url.span()),
-            ("tag", target.tag.span()),
-            ("host", target.host.span()),
-            ("route", target.route.span()),
-            ("key", target.key.span()),
-            ("namespace", target.namespace.span()),
-            ("everything", target.everything.span()),
-        ];
+        let Some(Given { span: like_span, value, .. }) = &target.r#where else {
+            return self.plain_target(target, span, problems);
+        };
+        let Any { json, filled } = value.as_ref()?;
+        let like: Result<Where, _> = serde_json::from_value(json.clone());
+        let like = like
+            .map_err(|error| {
+                let filled_in =
+                    "with its variables filled in, this is not a condition on responses".to_owned();
+                problems.add(*like_span, if *filled { filled_in } else { error.to_string() });
+            })
+            .ok()?;
+        let inner = if target.members().iter().all(|(_, given)| given.is_none()) {
+            TargetTemplate::Everything
+        } else {
+            self.plain_target(target, span, problems)?
+        };
+        Some(TargetTemplate::Where(Box::new(inner), like))
+    }
+
+    fn plain_target(
+        &self,
+        target: &PurgeTarget,
+        span: Span,
+        problems: &mut Problems,
+    ) -> Option<TargetTemplate> {
+        let members = target.members();
         let what = exactly_one("what is purged", span, &members, problems)?;
         if let Some(span) = target.partition.span()
             && !matches!(what, "route" | "key")
@@ -304,15 +324,16 @@ impl RuleCompiler<'_, '_> {
             problems.add(span, "a partition is a part of a `route` or `key`").help("leave it out");
         }
         match what {
-            "url" => {
-                let (template, text) = self.template(&target.url, problems)?;
-                // Not from a hole: there the colon would be escaped.
-                if !text.starts_with("http://") && !text.starts_with("https://") {
-                    problems
-                        .add(target.url.span()?, "a URL begins with http:// or https://")
-                        .help("to purge a path on every host, purge its `route`");
+            "url" => Some(TargetTemplate::Url(self.url(&target.url, None, problems)?)),
+            "prefix" => Some(TargetTemplate::Prefix(self.url(&target.prefix, Some('/'), problems)?)),
+            "glob" => Some(TargetTemplate::Glob(self.url(&target.glob, Some('/'), problems)?)),
+            "all_tags" => {
+                let given = target.all_tags.value()?;
+                if given.is_empty() {
+                    problems.add(target.all_tags.span()?, "no tag is given");
                 }
-                Some(TargetTemplate::Url(template))
+                let tags = given.iter().map(|tag| Some(self.template_of(tag, problems)?.0));
+                Some(TargetTemplate::AllTags(tags.collect::<Option<_>>()?))
             }
             "tag" => Some(TargetTemplate::Tag(self.template(&target.tag, problems)?.0)),
             "host" => Some(TargetTemplate::Host(self.template(&target.host, problems)?.0)),
@@ -332,13 +353,41 @@ impl RuleCompiler<'_, '_> {
         }
     }
 
+    /// A URL, or what may begin otherwise for any host.
+    fn url(
+        &self,
+        given: &Optional<Word<Template>>,
+        otherwise: Option<char>,
+        problems: &mut Problems,
+    ) -> Option<Template> {
+        let (template, text) = self.template(given, problems)?;
+        // Not from a hole: there the colon would be escaped.
+        let is_one = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
+        if !is_one && !otherwise.is_some_and(|character| text.starts_with(character)) {
+            let (what, help) = match otherwise {
+                None => ("http:// or https://", "to purge a path on every host, purge its `route`"),
+                Some(_) => ("http:// or https://, or / for every host", "write it so"),
+            };
+            problems.add(given.span()?, format!("a URL begins with {what}")).help(help);
+        }
+        Some(template)
+    }
+
     /// The template and its text; holes without a field are told.
     fn template(
         &self,
         given: &Optional<Word<Template>>,
         problems: &mut Problems,
     ) -> Option<(Template, String)> {
-        let Given { span, text_at, value } = given.as_ref()?;
+        self.template_of(given.as_ref()?, problems)
+    }
+
+    fn template_of(
+        &self,
+        given: &Given<Word<Template>>,
+        problems: &mut Problems,
+    ) -> Option<(Template, String)> {
+        let Given { span, text_at, value } = given;
         let template = value.as_ref()?;
         self.check_holes(template, (*span, *text_at), problems);
         let text = template.to_string();
@@ -447,6 +496,24 @@ impl RuleCompiler<'_, '_> {
             values.insert(entry.name.clone(), template.0.clone());
         }
         Some(Some(values))
+    }
+}
+
+impl PurgeTarget {
+    /// What it can name, of which it names one.
+    fn members(&self) -> [(&'static str, Option<Span>); 10] {
+        [
+            ("url", self.url.span()),
+            ("tag", self.tag.span()),
+            ("all_tags", self.all_tags.span()),
+            ("host", self.host.span()),
+            ("route", self.route.span()),
+            ("key", self.key.span()),
+            ("namespace", self.namespace.span()),
+            ("prefix", self.prefix.span()),
+            ("glob", self.glob.span()),
+            ("everything", self.everything.span()),
+        ]
     }
 }
 

@@ -226,6 +226,8 @@ section! {
         on_create: Optional<Word<bool>>,
         /// What its purges do. Default: hard.
         mode: Optional<ModeWord>,
+        /// How many requests a `refresh` makes again, the most popular first. Default: admin.warm.max_urls.
+        refresh_limit: Optional<Word<Count>>,
         /// Which fields must have a value for the rule to run: `all`, `none`, or a list. Default: all.
         require: Optional<Either<RequireWord, List<Text>>>,
         /// What happens: one action or a list.
@@ -297,6 +299,12 @@ section! {
         url: Optional<Word<Template>>,
         /// Everything with this tag.
         tag: Optional<Word<Template>>,
+        /// What has all of these tags.
+        all_tags: Optional<List<Word<Template>>>,
+        /// Everything stored for a URL that begins so: absolute, or of any host if it begins with a slash.
+        prefix: Optional<Word<Template>>,
+        /// Everything stored for a URL like this, in which `*` stands for anything.
+        glob: Optional<Word<Template>>,
         /// Everything of a host.
         host: Optional<Word<Template>>,
         /// Everything of a route; with `partition` a part of it.
@@ -309,6 +317,9 @@ section! {
         namespace: Optional<Text>,
         /// `true`: everything.
         everything: Optional<Word<True>>,
+        /// Beside one of the others, or alone: what the responses are like, as the purge API has it: `status`, `content_type`, `fields`,
+        /// `larger_than`, `older_than`.
+        r#where: Optional<Any>,
     }
 }
 
