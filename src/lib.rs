@@ -11,7 +11,7 @@
 //! ## What travels
 //!
 //! ```text
-//! Arrival ─ observe ─ admit ─ normalize ─▶ Normalized ─ route ─▶ Routed ─ cache ─▶ Outbound ─ forward ─▶ origin
+//! Arrival ─ observe ─ admit ─ normalize ─▶ Normalized ─ … ─ route ─▶ Routed ─ cache ─▶ Outbound ─ forward ─▶ origin
 //! Response ◀────────────────────────────────────────────────── Answer ◀────┘
 //! ```
 //!

@@ -7,6 +7,7 @@ use tower::ServiceBuilder;
 use crate::cache::{Cache, CacheLayer};
 use crate::config::Plan;
 use crate::layers::admit::{Admit, AdmitLayer};
+use crate::layers::deliveries::{Deliveries, DeliveriesLayer};
 use crate::layers::forward::{Forward, ForwardLayer};
 use crate::layers::normalize::{Normalize, NormalizeLayer};
 use crate::layers::observe::{Observe, ObserveLayer, Observer};
@@ -16,12 +17,13 @@ use crate::origin::Origin;
 
 /// A request's way through the house: `Arrival → Normalized → Routed → Outbound → ToOrigin`, and back
 /// `Response<OriginBody> → Answer → Response<ClientBody>`. The types keep the order.
-pub type Stack = Observe<Admit<Normalize<Purges<Route<Cache<Forward<Origin>>>>>>>;
+pub type Stack = Observe<Admit<Normalize<Deliveries<Purges<Route<Cache<Forward<Origin>>>>>>>>;
 
 /// Builds the stack of a plan.
 pub fn build(
     plan: &Plan,
     observer: Arc<Observer>,
+    deliveries: DeliveriesLayer,
     purges: PurgesLayer,
     cache: CacheLayer,
     origin: Origin,
@@ -34,6 +36,8 @@ pub fn build(
         .layer(AdmitLayer::new(plan.server.max_in_flight))
         // Before routing: routes, keys and the origin must see one and the same host and target.
         .layer(NormalizeLayer::new(plan.server.trusted_proxies.clone(), Arc::clone(instance)))
+        // Before routing: what has changed is for this program to know.
+        .layer(deliveries)
         // Before routing: PURGE and its kin are no requests for a page.
         .layer(purges)
         // Before the cache: the route says how the key is built and what may be stored.

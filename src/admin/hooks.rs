@@ -1,21 +1,25 @@
 //! The paths of the webhooks.
 
 use std::error::Error as _;
-use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, OnceLock, Weak};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http_body_util::LengthLimitError;
+use tokio::sync::Semaphore;
 
 use super::api::answered;
 use super::problem::Problem;
-use super::{AdminState, Peer};
+use super::{AdminState, Inner, Peer};
 use crate::clock::Stopwatch;
 use crate::dispatch::Report;
+use crate::exchange::RequestBody;
 use crate::webhooks::{Accepted, Intake, Raw, Refused};
 
 /// Every path that is not the API's: a webhook's, or nobody's.
@@ -29,12 +33,55 @@ pub(super) async fn deliver(State(state): State<AdminState>, request: Request) -
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         return response;
     }
+    receive(&state, intake, request).await
+}
+
+/// A delivery to one of them.
+async fn receive(state: &AdminState, intake: &Arc<Intake>, request: Request) -> Response {
     let (at, stopwatch) = (state.0.clock.now(), Stopwatch::start());
-    let Taken { outcome, told, response } = take(&state, Arc::clone(intake), request).await;
+    let Taken { outcome, told, response } = take(state, Arc::clone(intake), request).await;
     let told = told.as_ref().map_err(String::as_str);
     intake.remember(at, stopwatch.elapsed(), outcome, told);
     state.0.metrics.webhook(&intake.hook.name, outcome);
     response
+}
+
+/// Where deliveries that come by the public listener go. Nobody is there before the admin listener is, or after it.
+#[derive(Clone, Debug, Default)]
+pub struct Reception(Arc<OnceLock<Weak<Inner>>>);
+
+impl Reception {
+    /// From now on somebody is there.
+    pub fn open(&self, state: &AdminState) {
+        // It is opened once.
+        let _ = self.0.set(Arc::downgrade(&state.0));
+    }
+
+    /// What is answered to a delivery to this path, from this client.
+    pub async fn deliver(&self, head: Parts, body: RequestBody, client: IpAddr) -> http::Response<Bytes> {
+        let state = self.0.get().and_then(Weak::upgrade).map(AdminState);
+        let intake = state.as_ref().and_then(|state| state.0.intakes.get(head.uri.path()));
+        let response = match (&state, intake) {
+            (Some(state), Some(intake)) => {
+                let mut request = Request::from_parts(head, Body::new(body));
+                request.extensions_mut().insert(Peer(client));
+                receive(state, intake, request).await
+            }
+            _ => refused(&Refused::TryAgain),
+        };
+        let (head, body) = response.into_parts();
+        // It is one of ours: a few bytes, in memory.
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        http::Response::from_parts(head, body)
+    }
+}
+
+/// How many deliveries are read and carried out at once: each may be as large as its webhook allows.
+const MAX_AT_ONCE: usize = 256;
+
+/// The places for them.
+pub(super) fn places() -> Semaphore {
+    Semaphore::new(MAX_AT_ONCE)
 }
 
 /// What became of a delivery.
@@ -54,6 +101,12 @@ impl Taken {
 
 async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> Taken {
     let hook = intake.hook.name.clone();
+    let Ok(_place) = state.0.delivery_places.try_acquire() else {
+        tracing::warn!(%hook, "a delivery is one too many at once");
+        let why = Refused::TryAgain;
+        let response = refused(&why);
+        return Taken::refused("failed", why, response);
+    };
     let (head, body): (_, Body) = request.into_parts();
     let body = match to_bytes(body, intake.hook.max_body_bytes).await {
         Ok(body) => body,

@@ -44,6 +44,7 @@ use crate::warm::Warmer;
 use crate::webhooks::Intake;
 
 pub use desk::Desk;
+pub use hooks::Reception;
 pub use token::token_named_by;
 
 /// What the admin listener needs.
@@ -59,6 +60,7 @@ struct Inner {
     dispatchers: Dispatchers,
     desk: Desk,
     places: Semaphore,
+    delivery_places: Semaphore,
     purge_from: Vec<IpNet>,
     rooms: Arc<Rooms>,
     warmer: Arc<Warmer>,
@@ -92,6 +94,7 @@ impl AdminState {
         Ok(Self(Arc::new(Inner {
             desk,
             places: Semaphore::new(MAX_AT_ONCE),
+            delivery_places: hooks::places(),
             purge_from: plan.admin.purge_from,
             tokens: plan.admin.tokens,
             max_body_bytes: plan.admin.max_body_bytes,

@@ -115,6 +115,7 @@ impl Admin {
             state: AdminState(Arc::new(Inner {
                 desk: Desk::new(tokens(), Arc::clone(&rooms.invalidator), Arc::clone(&metrics)),
                 places: Semaphore::new(super::MAX_AT_ONCE),
+                delivery_places: super::hooks::places(),
                 purge_from: Vec::new(),
                 tokens: tokens(),
                 max_body_bytes: 1024,
@@ -259,6 +260,7 @@ fn article_route() -> Route {
             audience: StatusFieldsAudience::Everyone,
         },
         purge_from: None,
+        takes_webhooks: false,
     }
 }
 

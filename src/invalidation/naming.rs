@@ -476,7 +476,15 @@ mod tests {
         });
         let path = PathPattern::parse(path).unwrap();
         let matching = Match { hosts: Vec::new(), path, methods: Vec::new(), headers: Vec::new() };
-        Arc::new(Route { name: name.into(), matching, upstream: 0, cache, status_fields, purge_from: None })
+        Arc::new(Route {
+            name: name.into(),
+            matching,
+            upstream: 0,
+            cache,
+            status_fields,
+            purge_from: None,
+            takes_webhooks: false,
+        })
     }
 
     fn constructor(name: &str, id: &str, partition: &[&str]) -> Arc<Constructor> {

@@ -216,8 +216,8 @@ impl Rule {
 mod tests {
     use super::*;
     use crate::routes::Template;
-    use std::collections::BTreeMap;
     use serde_json::{Value, json};
+    use std::collections::BTreeMap;
 
     impl Rule {
         fn targets(&self, event: &Event) -> Result<Vec<Target>, Skipped> {

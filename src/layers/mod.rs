@@ -2,6 +2,7 @@
 
 pub mod admit;
 pub(crate) mod claims;
+pub mod deliveries;
 mod early;
 pub mod forward;
 pub mod normalize;

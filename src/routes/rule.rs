@@ -27,6 +27,8 @@ pub struct Route {
     pub status_fields: StatusFields,
     /// From where `PURGE` and its kin are obeyed without a token. `None`: they are requests like others.
     pub purge_from: Option<Box<[IpNet]>>,
+    /// Deliveries to webhooks whose paths are its are taken.
+    pub takes_webhooks: bool,
 }
 
 /// A route's `cache:` block.

@@ -54,6 +54,7 @@ pub(super) fn route(text: &str) -> Arc<Route> {
         cache: None,
         status_fields,
         purge_from: None,
+        takes_webhooks: false,
     })
 }
 

@@ -18,13 +18,14 @@ use tokio::time::timeout;
 use tower::Service;
 
 use super::accept::Accept;
-use crate::admin::{self, AdminState, Desk};
+use crate::admin::{self, AdminState, Desk, Reception};
 use crate::cache::{CacheLayer, FillRoom, Flights, Rooms};
 use crate::clock::Clock;
 use crate::config::{Plan, Upstream};
 use crate::dispatch::JournalError;
 use crate::exchange::{Arrival, Outlet, RequestBody};
 use crate::invalidation::{Invalidator, Log};
+use crate::layers::deliveries::DeliveriesLayer;
 use crate::layers::observe::Observer;
 use crate::layers::purges::PurgesLayer;
 use crate::origin::Origin;
@@ -132,6 +133,8 @@ pub struct Assembled {
     pub metrics: Arc<Metrics>,
     /// The connections to the origins.
     pub origin: Origin,
+    /// Where deliveries go that come by the stack.
+    pub reception: Reception,
 }
 
 /// Puts the parts of a plan together.
@@ -175,8 +178,11 @@ pub fn assemble(plan: &Plan, clock: &Clock) -> Result<Assembled, StartError> {
     let (tokens, invalidator) = (plan.admin.tokens.clone(), Arc::clone(&rooms.invalidator));
     let desk = Desk::new(tokens, invalidator, Arc::clone(&metrics));
     let purges = PurgesLayer::new(Arc::clone(&plan.routes), desk);
-    let stack = stack::build(plan, Arc::clone(&observer), purges, cache, origin.clone(), &instance);
-    Ok(Assembled { stack, rooms, observer, metrics, origin })
+    let reception = Reception::default();
+    let deliveries = DeliveriesLayer::new(Arc::clone(&plan.routes), &plan.webhooks, reception.clone());
+    let stack =
+        stack::build(plan, Arc::clone(&observer), deliveries, purges, cache, origin.clone(), &instance);
+    Ok(Assembled { stack, rooms, observer, metrics, origin, reception })
 }
 
 impl Bound {
@@ -185,7 +191,7 @@ impl Bound {
     /// # Errors
     /// [`StartError::AccessLog`], [`StartError::Journal`].
     pub fn start(self, plan: Plan, clock: Clock) -> Result<Started, StartError> {
-        let Assembled { stack, rooms, observer, metrics, origin } = assemble(&plan, &clock)?;
+        let Assembled { stack, rooms, observer, metrics, origin, reception } = assemble(&plan, &clock)?;
         let ready = Arc::new(AtomicBool::new(true));
         let settings = Arc::new(plan.server.clone());
         let grace = plan.server.shutdown_grace;
@@ -217,6 +223,7 @@ impl Bound {
         let warmer = Arc::new(Warmer::new(stack, &plan, clock.clone()));
         let (rooms_too, warmer_too) = (Arc::clone(&rooms), Arc::clone(&warmer));
         let state = AdminState::new(plan, rooms_too, warmer_too, metrics, Arc::clone(&ready), clock)?;
+        reception.open(&state);
         let router = admin::router(state.clone());
         let service = move |peer: SocketAddr, _: &Arc<Outlet>| {
             let router = router.clone();

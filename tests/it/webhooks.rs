@@ -40,11 +40,15 @@ async fn warm() -> (Origin, Proxy) {
 }
 
 async fn deliver(proxy: &Proxy, id: &str, body: &str) -> Response {
+    post(proxy, id, proxy.clock.now().as_secs(), &sign(proxy, id, body), body).await
+}
+
+/// Signed now.
+fn sign(proxy: &Proxy, id: &str, body: &str) -> String {
     let timestamp = proxy.clock.now().as_secs();
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(SECRET).unwrap();
     mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
-    let signature = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
-    post(proxy, id, timestamp, &format!("v1,{signature}"), body).await
+    format!("v1,{}", base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes()))
 }
 
 async fn post(proxy: &Proxy, id: &str, timestamp: u64, signature: &str, body: &str) -> Response {
@@ -277,4 +281,38 @@ async fn a_sender_that_waits_two_seconds_is_answered_while_ten_thousand_pages_ar
     let progress: Value = serde_json::from_str(&proxy.admin("GET", &path, "").await.body).unwrap();
     assert_eq!(progress["total"], PAGES);
     assert_ne!(progress["state"], "done", "it goes on after the answers: {progress}");
+}
+
+#[tokio::test]
+async fn a_route_may_take_deliveries_on_the_public_listener() {
+    let origin = Origin::start().await;
+    let hooks = "routes:\n  - { name: hooks, match: { path: /hooks/app }, upstream: app, cache: off, webhooks: true }\n";
+    let yaml = YAML.replace("routes:\n", hooks);
+    let proxy = Proxy::with_yaml(&origin, &yaml).await;
+    origin.on("/articles/a", [Reply::ok("", "old"), Reply::ok("", "new")]);
+    proxy.get("/articles/a").await;
+    let body = changed(json!({"slug": "a", "title": "A"}), json!({"slug": "a", "title": "B"}));
+    let fields = |signature: &str| {
+        format!(
+            "Webhook-Id: 1\r\nWebhook-Timestamp: {}\r\nWebhook-Signature: {signature}\r\n",
+            proxy.clock.now().as_secs()
+        )
+    };
+    assert_eq!(proxy.request("POST", "/hooks/app", &fields("v1,AAAA"), &body).await.status, 401);
+    let said = answer(&proxy.request("POST", "/hooks/app", &fields(&sign(&proxy, "1", &body)), &body).await);
+    assert_eq!(said["matched"], 1);
+    assert_eq!(proxy.get("/articles/a").await.body, "new");
+    // What is too large for the webhook, or no delivery.
+    let large = format!("\"{}\"", "x".repeat(5000));
+    assert_eq!(proxy.request("POST", "/hooks/app", "", &large).await.status, 413);
+    origin.on("/hooks/app", [Reply::ok("", "the app's")]);
+    assert_eq!(proxy.get("/hooks/app").await.body, "the app's");
+}
+
+#[tokio::test]
+async fn where_no_route_takes_them_deliveries_on_the_public_listener_are_the_apps() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::with_yaml(&origin, YAML).await;
+    origin.on("/hooks/app", [Reply::ok("", "the app's")]);
+    assert_eq!(proxy.request("POST", "/hooks/app", "", "{}").await.body, "the app's");
 }

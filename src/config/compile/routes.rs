@@ -103,6 +103,7 @@ impl<'f> Routes<'f> {
                 cache,
                 status_fields,
                 purge_from,
+                takes_webhooks: flag(&section.webhooks, false),
             });
         }
         check_reach(&routes, &spans, problems);

@@ -24,6 +24,8 @@ section! {
         /// Its URLs are purged by the methods of other caches (`PURGE`, `BAN`, `REFRESH`, …), also on the public listener.
         /// Default: such requests go to the app.
         purge_requests: Optional<PurgeRequests>,
+        /// Whether deliveries to the webhooks whose paths are its are taken on the public listener, too. Default: false.
+        webhooks: Optional<Word<bool>>,
     }
 }
 
