@@ -28,6 +28,9 @@ pub struct SelectorError {
 /// How many brackets, parentheses and negations a JSONPath may have.
 const MAX_OPENINGS: usize = 64;
 
+/// How often it may descend (`..`): what it selects grows with the body at the first, and with its depth at each other.
+const MAX_DESCENTS: usize = 1;
+
 impl Selector {
     /// Parses a JSONPath such as `$.data.id` or `$.items[*].slug`.
     ///
@@ -42,6 +45,10 @@ impl Selector {
         let mut openings = text.match_indices(['(', '[', '!']);
         if let Some((at, _)) = openings.nth(MAX_OPENINGS) {
             let message = format!("more than {MAX_OPENINGS} brackets, parentheses and negations; write less");
+            return Err(SelectorError { at, message });
+        }
+        if let Some((at, _)) = text.match_indices("..").nth(MAX_DESCENTS) {
+            let message = "a JSONPath may descend (..) once: write the names on the way instead".to_owned();
             return Err(SelectorError { at, message });
         }
         let path = JsonPath::parse(text)
@@ -134,6 +141,7 @@ mod tests {
                 assert!(Selector::parse(&format!("$[?{}", nested.repeat(times))).is_err());
             }
         }
+        assert!(Selector::parse("$..a..b").unwrap_err().message.contains("once"));
         assert!(Selector::parse("data.id").unwrap_err().message.contains("$.data.id"));
         let error = Selector::parse("$.data[").unwrap_err();
         assert!(error.at > 0 && error.at <= 7, "{error:?}");

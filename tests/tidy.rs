@@ -24,6 +24,7 @@ const PURE: &[&str] = &[
     "src/invalidation/ban.rs",
     "src/invalidation/condition.rs",
     "src/invalidation/event.rs",
+    "src/invalidation/expression.rs",
     "src/invalidation/like.rs",
     "src/invalidation/log.rs",
     "src/invalidation/members.rs",

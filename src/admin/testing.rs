@@ -349,6 +349,7 @@ pub(super) fn article_changed() -> Rule {
             ("url".into(), vec![at("$.data.url"), at("$.data.urls[*]")]),
         ],
         when: Vec::new(),
+        expression: None,
         watch: vec![at("$.title")],
         watch_unknown: WatchUnknown::Fire,
         on_create: false,

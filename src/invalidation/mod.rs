@@ -4,6 +4,7 @@ pub mod apply;
 mod ban;
 mod condition;
 pub mod event;
+mod expression;
 mod like;
 pub mod history;
 pub mod log;

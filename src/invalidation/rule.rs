@@ -11,6 +11,7 @@ use super::Target;
 use super::ban::glob;
 pub use super::condition::Condition;
 use super::event::{Event, Kind};
+pub use super::expression::Expression;
 pub use super::target_template::TargetTemplate;
 use super::target_template::Values;
 use crate::selector::{Selector, text};
@@ -28,6 +29,8 @@ pub struct Rule {
     pub fields: Vec<(Arc<str>, Vec<Selector>)>,
     /// What must hold of the body.
     pub when: Vec<Condition>,
+    /// And what must hold of the event.
+    pub expression: Option<Expression>,
     /// Fires only if one of these changed; relative to the record. Empty: always.
     pub watch: Vec<Selector>,
     /// What `watch` does when the sender does not say what changed.
@@ -109,6 +112,9 @@ pub enum Skipped {
     /// `when` does not hold.
     #[error("a condition does not hold")]
     Condition,
+    /// Nobody can say whether the expression of `when` holds.
+    #[error("the expression cannot be evaluated: {0}")]
+    Expression(String),
     /// Something was created, and the rule is not about that.
     #[error("something was created: `on_create` is false")]
     Create,
@@ -145,6 +151,11 @@ impl Rule {
     pub fn named(&self, event: &Event) -> Result<Named, Skipped> {
         if !self.when.iter().all(|condition| condition.holds(&event.body)) {
             return Err(Skipped::Condition);
+        }
+        match self.expression.as_ref().map(|expression| expression.holds(event)) {
+            Some(Ok(false)) => return Err(Skipped::Condition),
+            Some(Err(why)) => return Err(Skipped::Expression(why)),
+            Some(Ok(true)) | None => {}
         }
         let is_named = || self.events.iter().any(|name| **name == *event.name);
         if event.kind == Some(Kind::Create) && !self.on_create && !is_named() {
@@ -247,6 +258,7 @@ mod tests {
                 ("slug".into(), vec![at("$.data.before.slug"), at("$.data.after.slug")]),
             ],
             when: Vec::new(),
+            expression: None,
             watch: Vec::new(),
             watch_unknown: WatchUnknown::Fire,
             on_create: false,
@@ -291,6 +303,15 @@ mod tests {
             targets,
             Ok(vec![Target::Url("http://a.test/%C3%A9%3F".into()), Target::Tag("user:é?".into())])
         );
+    }
+
+    #[test]
+    fn a_path_that_selects_a_million_values_names_what_they_all_belong_to() {
+        let mut rule = rule(vec![TargetTemplate::Url(hole("http://a.test/{id}"))]);
+        rule.fields = vec![("id".into(), vec![at("$..*")])];
+        let many: Vec<u32> = (0..1_000_000).collect();
+        let named = rule.named(&event("x", json!(many))).unwrap();
+        assert_eq!((named.targets, named.widened), (vec![Target::Host("a.test".into())], true));
     }
 
     #[test]

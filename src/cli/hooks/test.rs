@@ -152,10 +152,14 @@ impl RuleLine {
             condition: condition.to_string(),
             holds: condition.holds(&event.body),
         });
+        let expression = rule.expression.iter().filter(|_| listens).map(|expression| ConditionLine {
+            condition: expression.to_string(),
+            holds: expression.holds(event) == Ok(true),
+        });
         let mut line = Self {
             rule: rule.name.to_string(),
             listens,
-            conditions: conditions.collect(),
+            conditions: conditions.chain(expression).collect(),
             skipped: None,
             purges: Vec::new(),
             refreshes: Vec::new(),

@@ -15,7 +15,7 @@ use super::{
 use crate::dispatch::DeferredSettings;
 use crate::invalidation::Strength;
 use crate::invalidation::rule::{
-    Action, Condition, Dispatcher, OnError, Require, Rule, TargetTemplate, WatchUnknown,
+    Action, Condition, Dispatcher, Expression, OnError, Require, Rule, TargetTemplate, WatchUnknown,
 };
 use crate::invalidation::target::Where;
 use crate::routes::Template;
@@ -146,7 +146,7 @@ impl RuleCompiler<'_, '_> {
         }
         let events = on.map(|on| events(on, problems)).unwrap_or_default();
         let fields = self.fields(problems);
-        let when = self.conditions(problems);
+        let (when, expression) = self.conditions(problems);
         let watch = section.watch.value().map(|list| &**list).unwrap_or_default();
         let require = self.require(problems);
         let actions = self.actions(problems);
@@ -158,6 +158,7 @@ impl RuleCompiler<'_, '_> {
             events,
             fields,
             when,
+            expression,
             watch: items(watch).map(|(selector, _)| selector.0.clone()).collect(),
             watch_unknown: match section.watch_unknown.value_or(Unknown::Fire) {
                 Unknown::Fire => WatchUnknown::Fire,
@@ -205,9 +206,26 @@ impl RuleCompiler<'_, '_> {
         fields
     }
 
-    fn conditions(&self, problems: &mut Problems) -> Vec<Condition> {
-        let mut conditions = Vec::new();
+    fn conditions(&self, problems: &mut Problems) -> (Vec<Condition>, Option<Expression>) {
+        let (mut conditions, mut expression) = (Vec::new(), None);
         for (entry, expected) in entries(&self.section.when) {
+            // No path: those begin with a dollar.
+            if entry.name == "cel" {
+                let parsed = match expected.json.as_str() {
+                    Some(text) => Expression::parse(text),
+                    None => Err("an expression is a text, such as \"body.data.price > 10\"".to_owned()),
+                };
+                match parsed {
+                    Ok(parsed) => expression = Some(parsed),
+                    Err(_) if expected.filled => {
+                        problems.add(entry.span, "with its variables filled in, this is not an expression");
+                    }
+                    Err(why) => {
+                        problems.add(entry.span, why);
+                    }
+                }
+                continue;
+            }
             // The path by itself first, so that the right one of the two is pointed at.
             let path = entry.name.strip_prefix('!').unwrap_or(&entry.name).trim_start();
             if let Err(error) = Selector::parse(path) {
@@ -226,7 +244,7 @@ impl RuleCompiler<'_, '_> {
                 }
             }
         }
-        conditions
+        (conditions, expression)
     }
 
     fn require(&self, problems: &mut Problems) -> Require {

@@ -215,7 +215,8 @@ section! {
         fields: Optional<Entries<OneOrMany<Word<Selector>>>>,
         /// Conditions on the body by JSONPath, all of which must hold; `!` before the path negates. What is expected:
         /// a value, a list (any of them), or a mapping with operators, all of which must hold: `in`, `not`, `exists`,
-        /// `matches`, `gt`, `gte`, `lt`, `lte`.
+        /// `matches`, `gt`, `gte`, `lt`, `lte`. And `cel`: an expression of the Common Expression Language on `body`, `event` (its
+        /// name), `kind`, `before`, `after` and `changed`.
         when: Optional<Entries<Any>>,
         /// The rule runs only if one of these parts of the record changed: JSONPaths in the record, such as `$.name`,
         /// one or a list. Default: always.
