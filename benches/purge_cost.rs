@@ -34,9 +34,10 @@ use staleproof::semantics::vary::Selecting;
 use staleproof::semantics::{LifetimeSource, StoredResponse, Terms};
 use staleproof::store::{Asked, Memory, MemoryLimits, Stored};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval};
 
+use peers::beside::{compare, origin};
 use peers::{argument, directory, free_address, quantile, start};
 
 /// How many stored responses share a tag, of each of their three.
@@ -131,33 +132,7 @@ fn costs(stored: usize) {
     }
 }
 
-/// Answers every request with 1 KiB that has three tags.
-async fn origin() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let body = "x".repeat(1024);
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nCache-Tag: a,b,c\r\nContent-Length: 1024\r\n\r\n{body}"
-    );
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let answer = answer.clone();
-            tokio::spawn(async move {
-                let mut request = [0; 4096];
-                while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
-                    if stream.write_all(answer.as_bytes()).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    address
-}
-
 const TOKEN: &str = "a-token-for-the-bench";
-const CLIENTS: usize = 16;
-const PURGES_PER_SECOND: u64 = 1000;
 
 fn configuration(listen: SocketAddr, admin: SocketAddr, origin: SocketAddr) -> String {
     format!(
@@ -166,28 +141,6 @@ fn configuration(listen: SocketAddr, admin: SocketAddr, origin: SocketAddr) -> S
          upstreams: {{ app: {{ servers: 'http://{origin}' }} }}\n\
          routes: [{{ name: all, match: {{ path: '/{{*rest}}' }}, upstream: app }}]\n"
     )
-}
-
-/// One page, again and again; how long each took, in µs.
-async fn read(address: SocketAddr, page: usize, stop: Arc<AtomicBool>) -> Vec<f64> {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    let request = format!("GET /{page} HTTP/1.1\r\nHost: a.test\r\n\r\n");
-    let (mut took, mut answer) = (Vec::new(), vec![0; 16 * 1024]);
-    while !stop.load(Ordering::Relaxed) {
-        let began = Instant::now();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut end = 0;
-        loop {
-            end += stream.read(&mut answer[end..]).await.unwrap();
-            let head = answer[..end].windows(4).position(|bytes| bytes == b"\r\n\r\n");
-            if head.is_some_and(|head| end >= head + 4 + 1024) {
-                break;
-            }
-        }
-        took.push(began.elapsed().as_secs_f64() * 1e6);
-    }
-    took
 }
 
 /// Purges tags, of which what is read has none, a thousand times a second; how often it did.
@@ -221,26 +174,6 @@ async fn purge(admin: SocketAddr, stop: Arc<AtomicBool>) -> u64 {
     drain.await.unwrap()
 }
 
-/// Hits a second and their latency, with purges or without.
-async fn hits(address: SocketAddr, admin: Option<SocketAddr>, time: Duration) -> (f64, Vec<f64>, f64) {
-    let stop = Arc::new(AtomicBool::new(false));
-    let readers: Vec<_> =
-        (0..CLIENTS).map(|page| tokio::spawn(read(address, page, Arc::clone(&stop)))).collect();
-    let purger = admin.map(|admin| tokio::spawn(purge(admin, Arc::clone(&stop))));
-    tokio::time::sleep(time).await;
-    stop.store(true, Ordering::Relaxed);
-    let mut took = Vec::new();
-    for reader in readers {
-        took.extend(reader.await.unwrap());
-    }
-    let purges = match purger {
-        Some(purger) => purger.await.unwrap() as f64 / time.as_secs_f64(),
-        None => 0.0,
-    };
-    took.sort_by(f64::total_cmp);
-    (took.len() as f64 / time.as_secs_f64(), took, purges)
-}
-
 fn main() {
     let most = argument("--stored", 1_000_000);
     println!("  stored  matching purges  acked p50 µs  acked p99 µs  reclaimed ms  resident B each  weighed");
@@ -251,7 +184,6 @@ fn main() {
     runtime.block_on(during_purges(Duration::from_secs(argument("--seconds", 30) as u64)));
 }
 
-/// Interleaved: without, with, without, with.
 async fn during_purges(time: Duration) {
     let (listen, admin, origin) = (free_address(), free_address(), origin().await);
     let directory = directory("purge-cost");
@@ -260,25 +192,5 @@ async fn during_purges(time: Duration) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_staleproof"));
     let _proxy =
         start("staleproof", listen, directory.clone(), command.args(["run", "--config"]).arg(&file)).unwrap();
-    let rounds = 5;
-    let each = time / (2 * rounds);
-    let mut ratios = Vec::new();
-    println!("\n      hits/s   p50 µs   p99 µs  purges/s of {PURGES_PER_SECOND}");
-    for _ in 0..rounds {
-        let mut figures = Vec::new();
-        for with in [None, Some(admin)] {
-            let (rate, took, purges) = hits(listen, with, each).await;
-            let (p50, p99) = (quantile(&took, 0.5), quantile(&took, 0.99));
-            println!("{rate:>12.0} {p50:>8.0} {p99:>8.0} {purges:>9.0}");
-            figures.push((rate, p99));
-        }
-        ratios.push((figures[1].0 / figures[0].0, figures[1].1 / figures[0].1));
-    }
-    let median = |mut figures: Vec<f64>| {
-        figures.sort_by(f64::total_cmp);
-        quantile(&figures, 0.5)
-    };
-    let rate = median(ratios.iter().map(|ratio| ratio.0).collect());
-    let p99 = median(ratios.iter().map(|ratio| ratio.1).collect());
-    println!("with purges: {rate:.2} of the hits, {p99:.2} times the p99 (medians of {rounds} rounds)");
+    compare("purges", listen, time, |stop| tokio::spawn(purge(admin, stop))).await;
 }

@@ -1,5 +1,8 @@
 //! What benches that compare proxies have in common: starting them, ending them, reading a figure.
 
+#[allow(dead_code, reason = "not every bench compares with hits")]
+pub mod beside;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::routes::Template;
+use crate::uri::{UriError, normalize_path};
 
 /// Everything but the unreserved (RFC 3986 §2.3): PHP's `rawurlencode`, Python's `quote(value, safe="")`.
 const ALL_RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -29,6 +30,8 @@ const PATH: &AsciiSet = &COMPONENT
     .remove(b':')
     .remove(b'@')
     .remove(b'/');
+/// What a value in a query need not encode: not what ends it, nor what forms take for a space.
+const QUERY: &AsciiSet = &PATH.add(b'&').add(b'+');
 /// What cannot stand in a URL at all: for a value that is a URL already.
 const WRITTEN: &AsciiSet = &CONTROLS
     .add(b' ')
@@ -56,28 +59,42 @@ pub(super) fn patterns(template: &Template, values: &BTreeMap<&str, &str>) -> Ve
 
 fn spellings(template: &Template, values: &BTreeMap<&str, &str>, guard: fn(String) -> String) -> Vec<String> {
     let text = template.to_string();
+    if !makes_an_authority(&text, values) {
+        return Vec::new();
+    }
     let begins_with_hole = text.starts_with('{') && !text.starts_with("{{");
     let written = template.names().next().filter(|_| begins_with_hole);
-    let spelled = |spell: &dyn Fn(&str) -> String| {
-        template.render(|name| {
-            let value = values.get(name)?;
-            let spelled = if written == Some(name) { encode(value, WRITTEN) } else { spell(value) };
-            Some(Cow::Owned(guard(spelled)))
-        })
+    // Each of the two is a template: what separates them stands in no hole.
+    let (before, query) = text.split_at(text.find('?').unwrap_or(text.len()));
+    let (Ok(before), Ok(query)) = (Template::parse(before), Template::parse(query)) else {
+        return Vec::new();
     };
+    let spelled = |spell: &dyn Fn(&str) -> String, in_query: &dyn Fn(&str) -> String| {
+        let fill = |template: &Template, spell: &dyn Fn(&str) -> String| {
+            template.render(|name| {
+                let value = values.get(name)?;
+                let spelled = if written == Some(name) { encode(value, WRITTEN) } else { spell(value) };
+                Some(Cow::Owned(guard(spelled)))
+            })
+        };
+        Some(fill(&before, spell)? + &fill(&query, in_query)?)
+    };
+    let both = |spell: &dyn Fn(&str) -> String| spelled(spell, spell);
     // The first leaves hosts and ports as they are; who encodes those names no host.
     let spellings = [
-        spelled(&|value| encode(value, PATH)),
-        spelled(&|value| encode(value, BUT_SLASHES)),
-        spelled(&|value| encode(value, COMPONENT)),
-        spelled(&|value| encode(value, ALL_RESERVED)),
+        spelled(&|value| encode(value, PATH), &|value| encode(value, QUERY)),
+        both(&|value| encode(value, BUT_SLASHES)),
+        both(&|value| encode(value, COMPONENT)),
+        both(&|value| encode(value, ALL_RESERVED)),
         // Forms write a space in the query so.
-        spelled(&|value| encode(value, ALL_RESERVED).replace("%20", "+")),
+        both(&|value| encode(value, ALL_RESERVED).replace("%20", "+")),
     ];
     let mut urls: Vec<String> = Vec::new();
     for url in spellings.into_iter().flatten() {
         let same_origin = urls.first().is_none_or(|first| origin(first) == origin(&url));
-        if same_origin && !urls.contains(&url) {
+        // A value is no step to another page.
+        let stays = written.is_some() || has_dot_segments(&text) || !has_dot_segments(&url);
+        if same_origin && stays && !urls.contains(&url) {
             urls.push(url);
         }
     }
@@ -86,6 +103,27 @@ fn spellings(template: &Template, values: &BTreeMap<&str, &str>, guard: fn(Strin
 
 fn encode(value: &str, set: &'static AsciiSet) -> String {
     utf8_percent_encode(value, set).to_string()
+}
+
+/// Whether what fills the holes in a template's authority can stand there: it goes no further.
+fn makes_an_authority(text: &str, values: &BTreeMap<&str, &str>) -> bool {
+    let Some((_, rest)) = text.split_once("://") else { return true };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let holes = authority.split('{').skip(1).filter_map(|hole| hole.split_once('}'));
+    let stands = |character: char| {
+        !character.is_ascii() || character.is_ascii_alphanumeric() || ".-_:[]".contains(character)
+    };
+    holes.filter_map(|(name, _)| values.get(name)).all(|value| value.chars().all(stands))
+}
+
+/// Whether a segment of its path leads elsewhere (RFC 3986 §3.3), also one that some would decode first.
+fn has_dot_segments(url: &str) -> bool {
+    let path = url[origin(url).len()..].split(['?', '#']).next().unwrap_or_default();
+    let is_one = |segment: &str| {
+        let plain = segment.replace("%2E", ".").replace("%2e", ".");
+        plain == "." || plain == ".."
+    };
+    path.split('/').any(is_one) || normalize_path(path) == Err(UriError::HiddenDotSegment)
 }
 
 /// Scheme and authority.
@@ -140,6 +178,15 @@ mod tests {
         let patterns = patterns(&template, &BTreeMap::from([("v", "a*/*")]));
         assert!(patterns.iter().all(|pattern| pattern.matches('*').count() == 1), "{patterns:?}");
         assert!(patterns.contains(&"http://a.test/*/a%2A/%2A".to_owned()), "{patterns:?}");
+    }
+
+    #[test]
+    fn a_value_is_no_step_to_another_page() {
+        check("http://a.test/x/{v}", "..", &[]);
+        check("http://a.test/x/{v}", "../admin", &[]);
+        check("http://a.test/x-{v}", "..", &["http://a.test/x-.."]);
+        check("http://{v}/a", "b.test/x", &[]);
+        check("http://{v}.a.test/", "b.test@c", &[]);
     }
 
     #[test]

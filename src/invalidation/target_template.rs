@@ -207,4 +207,68 @@ mod tests {
             assert_eq!(template.combinations(&values, 10), Some(Vec::new()));
         }
     }
+
+    /// Texts that are likely to go wrong.
+    fn crafted() -> impl proptest::strategy::Strategy<Value = String> {
+        use proptest::prelude::*;
+        const PIECES: [&str; 16] = [
+            "/",
+            "..",
+            ".",
+            "*",
+            "?",
+            "#",
+            "%2F",
+            "%2e",
+            "{v}",
+            "@",
+            "http://b.test/",
+            "\r\n",
+            "é",
+            "a",
+            " ",
+            "\\",
+        ];
+        prop_oneof![
+            any::<String>(),
+            prop::collection::vec(prop::sample::select(&PIECES[..]), 0..6).prop_map(|all| all.concat())
+        ]
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_value_escapes_its_field(value in crafted()) {
+            use crate::uri::normalize_path;
+            use proptest::prelude::*;
+            let values = Values::from([("v", vec![value.clone()])]);
+            let fill = |template: &TargetTemplate| -> Vec<Target> {
+                let combinations = template.combinations(&values, 10).unwrap();
+                combinations.iter().flat_map(|values| template.fill(values)).collect()
+            };
+            for target in fill(&TargetTemplate::Url(hole("http://a.test/x/{v}/edit?q={v}&p=1"))) {
+                let Target::Url(url) = target else { panic!("a URL") };
+                let rest = url.strip_prefix("http://a.test/x/").expect(&url);
+                let (path, query) = rest.split_once('?').expect(&url);
+                prop_assert!(path.ends_with("/edit"), "{url}");
+                let normal = normalize_path(&url["http://a.test".len()..url.len() - query.len() - 1]).unwrap();
+                prop_assert!(normal.starts_with("/x/"), "{url}");
+                prop_assert!(!query.contains('#') && query.split('&').count() == 2, "{url}");
+            }
+            for target in fill(&TargetTemplate::Glob(hole("http://a.test/*/{v}"))) {
+                let Target::Glob(glob) = target else { panic!("a glob") };
+                prop_assert_eq!(glob.matches('*').count(), 1, "{}", glob);
+            }
+            for target in fill(&TargetTemplate::Url(hole("http://{v}.a.test/"))) {
+                let Target::Url(url) = target else { panic!("a URL") };
+                let host = url.strip_prefix("http://").and_then(|url| url.strip_suffix('/')).expect(&url);
+                prop_assert!(host.ends_with(".a.test") && !host.contains(['/', '@', '?', '#']), "{url}");
+            }
+            let tag = TargetTemplate::Tag(hole("page:{v}"));
+            prop_assert_eq!(fill(&tag), vec![Target::Tag(format!("page:{value}"))]);
+            let values = BTreeMap::from([("slug".to_owned(), hole("{v}"))]);
+            let partition = TargetTemplate::RoutePartition { route: "r".into(), values };
+            let expected = Target::RoutePartition { route: "r".into(), values: [("slug".to_owned(), value)].into() };
+            prop_assert_eq!(fill(&partition), vec![expected]);
+        }
+    }
 }
