@@ -13,8 +13,8 @@ use std::thread::JoinHandle;
 
 use redb::backends::FileBackend;
 use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-    WriteTransaction,
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition, WriteTransaction,
 };
 
 use crate::clock::Timestamp;
@@ -150,7 +150,12 @@ impl Journal {
             max_dead,
             dead: AtomicUsize::new(0),
         };
-        let (kept, last) = file.begin()?;
+        let (kept, last) = file.begin().map_err(|error| match error {
+            JournalError::Failed { path, why } => {
+                JournalError::NotOpened { path, why: format!("{why}; {REPAIR}") }
+            }
+            other => other,
+        })?;
         let file = Arc::new(file);
         let (commands, received) = sync_channel(MAX_TOGETHER);
         let writing = Arc::clone(&file);
@@ -165,7 +170,7 @@ impl Journal {
         &self,
         work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, JournalError> {
-        self.file.commit(work)
+        self.file.commit(Durability::Immediate, work)
     }
 
     /// Returns once it is on disk: all of it, or nothing.
@@ -236,6 +241,14 @@ impl Drop for Journal {
 
 /// Writes until nobody is there to ask for it.
 fn write(file: &File, commands: &Receiver<Command>) {
+    write_what_comes(file, commands);
+    // What was noted last, and not yet on disk.
+    if let Err(error) = file.commit(Durability::Immediate, |_| Ok(())) {
+        tracing::error!(%error, "what has been done last could not be noted: it is done again after a restart");
+    }
+}
+
+fn write_what_comes(file: &File, commands: &Receiver<Command>) {
     while let Ok(first) = commands.recv() {
         let mut together = Vec::new();
         let mut alone = Vec::new();
@@ -247,7 +260,11 @@ fn write(file: &File, commands: &Receiver<Command>) {
             }
         }
         if !together.is_empty() {
-            let done = file.commit(|transaction| {
+            // What is done, and not noted when the power fails, is done again: that may wait for the next commit.
+            let is_note = |change: &Change| matches!(change, Change::Remove { .. });
+            let are_notes = together.iter().flat_map(|(changes, _)| changes).all(is_note);
+            let durability = if are_notes { Durability::None } else { Durability::Immediate };
+            let done = file.commit(durability, |transaction| {
                 let mut changes = together.iter().flat_map(|(changes, _)| changes);
                 changes.try_for_each(|change| file.apply(transaction, change))
             });
@@ -260,10 +277,13 @@ fn write(file: &File, commands: &Receiver<Command>) {
             match command {
                 Command::Write(..) => {}
                 Command::Revive(which, now, reply) => {
-                    let _ = reply.send(file.commit(|transaction| revive(transaction, &which, now)));
+                    let _ = reply.send(
+                        file.commit(Durability::Immediate, |transaction| revive(transaction, &which, now)),
+                    );
                 }
                 Command::Discard(which, reply) => {
-                    let _ = reply.send(file.commit(|transaction| discard(transaction, &which)));
+                    let _ = reply
+                        .send(file.commit(Durability::Immediate, |transaction| discard(transaction, &which)));
                 }
             }
         }
@@ -273,7 +293,7 @@ fn write(file: &File, commands: &Receiver<Command>) {
 impl File {
     /// Makes the tables; what is in them.
     fn begin(&self) -> Result<(Vec<Kept>, u64), JournalError> {
-        self.commit(|transaction| {
+        self.commit(Durability::Immediate, |transaction| {
             let (waiting, dead) = (transaction.open_table(WAITING)?, transaction.open_table(DEAD)?);
             let kept = waiting.iter()?.map(|entry| {
                 let (number, line) = entry?;
@@ -294,13 +314,15 @@ impl File {
         })
     }
 
-    /// All of it, or nothing; on disk when it returns.
+    /// All of it, or nothing; on disk when it returns, if `durability` says so.
     fn commit<T>(
         &self,
+        durability: Durability,
         work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, JournalError> {
         self.with(|database| {
-            let transaction = database.begin_write()?;
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(durability)?;
             let done = work(&transaction)?;
             let dead = transaction.open_table(DEAD)?.len()?;
             transaction.commit()?;

@@ -60,6 +60,10 @@ class User(models.Model):
 class Article(models.Model):
     author = models.ForeignKey(User, on_delete=models.CASCADE)
     title = models.CharField(max_length=100)
+    slug = models.SlugField()
+    rank = models.IntegerField(default=100)
+    draft = models.BooleanField(default=False)
+    views = models.IntegerField(default=0)
 
     class Meta:
         app_label = "shop"
@@ -78,10 +82,14 @@ def remember(instance, **_):
     instance._before = record(instance) if instance.pk else None
 
 
-def saved(sender, instance, created, **_):
+def saved(sender, instance, created, update_fields=None, **_):
     before, after = (None if created else instance._before), record(instance)
     instance._before = after
-    tell(sender, "created" if created else "updated", before, after)
+    if update_fields is None:
+        tell(sender, "created" if created else "updated", before, after)
+    else:
+        # As apps do that do not look at the old values.
+        tell_of(sender, "updated", {"id": after["id"], "after": after, "update_fields": sorted(update_fields)})
 
 
 def deleted(sender, instance, **_):
@@ -91,13 +99,21 @@ def deleted(sender, instance, **_):
 def tell(model, what, before, after):
     known = after or before
     changed = [name for name in known if (before or {}).get(name) != (after or {}).get(name)]
-    data = {"id": known["id"], "before": before, "after": after, "changed": changed}
-    event = {"type": f"{model.__name__.lower()}.{what}", "timestamp": time.time(), "data": data}
+    tell_of(model, what, {"id": known["id"], "before": before, "after": after, "changed": changed})
+
+
+def tell_of(model, what, data):
+    event = event_of(model, what, data)
     # Before the commit nobody else can see the change: a fetch in between would store the old state again.
     transaction.on_commit(lambda: send(event))
 
 
+def event_of(model, what, data):
+    return {"type": f"{model.__name__.lower()}.{what}", "timestamp": time.time(), "data": data}
+
+
 def send(event):
+    """One event, or a list of them."""
     body = json.dumps(event).encode()
     delivery, now = f"msg_{uuid.uuid4().hex}", str(int(time.time()))
     key = base64.b64decode(WEBHOOK_SECRET.removeprefix("whsec_"))
@@ -139,6 +155,16 @@ def user_detail(request, user_id):
     user = get_object_or_404(User, pk=user_id)
     titles = page_of(request, user.article_set.order_by("id"), lambda article: article.title)
     return HttpResponse(f"{greeting(request)}, {user.name} <{user.email}>: {', '.join(titles)}")
+
+
+def article_list(request):
+    titles = Article.objects.filter(draft=False).order_by("rank", "id").values_list("title", flat=True)[:3]
+    return HttpResponse(f"The best: {', '.join(titles)}")
+
+
+def article_detail(request, slug):
+    article = get_object_or_404(Article, slug=slug)
+    return HttpResponse(f"{article.title}, by {article.author.name}")
 
 
 # --- behind the scenes; not reachable through the proxy
@@ -196,9 +222,53 @@ def remove(request, user_id):
     return JsonResponse({})
 
 
+@csrf_exempt
+def edit(request, slug):
+    """Changes an article; with ?only=a,b as `save(update_fields=…)`."""
+    with transaction.atomic():
+        article = get_object_or_404(Article, slug=slug)
+        for name, value in json.loads(request.body).items():
+            setattr(article, name, value)
+        only = request.GET.get("only")
+        article.save(update_fields=only.split(",") if only else None)
+    return JsonResponse(record(article))
+
+
+@csrf_exempt
+def write(request):
+    return JsonResponse(record(Article.objects.create(**json.loads(request.body))))
+
+
+@csrf_exempt
+def drop(request, slug):
+    get_object_or_404(Article, slug=slug).delete()
+    return JsonResponse({})
+
+
+@csrf_exempt
+def bulk(request):
+    """What sends no signals: `QuerySet.update`. With ?ids told by one event, else by one for each."""
+    changes = json.loads(request.body)
+    with transaction.atomic():
+        articles = Article.objects.filter(slug__in=changes["slugs"])
+        if "ids" in request.GET:
+            events = event_of(Article, "bulk", {"slugs": changes["slugs"]})
+        else:
+            events = [event_of(Article, "updated", {"id": article.id, "after": record(article)}) for article in articles]
+        articles.update(title=changes["title"])
+        transaction.on_commit(lambda: send(events))
+    return JsonResponse({})
+
+
 urlpatterns = [
     path("users", user_list),
     path("users/<int:user_id>", user_detail),
+    path("articles", article_list),
+    path("articles/<slug:slug>", article_detail),
+    path("_edit/<slug:slug>", edit),
+    path("_write", write),
+    path("_drop/<slug:slug>", drop),
+    path("_bulk", bulk),
     path("_counts", counts),
     path("_create", create),
     path("_change/<int:user_id>", change),
@@ -226,7 +296,9 @@ def main():
         User(name=name, email=f"{name.lower()}@example.com") for name in ("Ada", "Grace", "Barbara")
     )
     Article.objects.bulk_create(
-        Article(author=user, title=f"{user.name} {number}") for user in users for number in range(1, 6)
+        Article(author=user, title=f"{user.name} {number}", slug=f"{user.name.lower()}-{number}", rank=number)
+        for user in users
+        for number in range(1, 6)
     )
     server = make_server("127.0.0.1", int(PORT), get_wsgi_application(), Server, Quiet)
     print(server.server_port, flush=True)

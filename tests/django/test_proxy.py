@@ -93,6 +93,19 @@ class Case(unittest.TestCase):
     def change(self, user, **fields):
         self.assertEqual(ask(self.django_port, "POST", f"/_change/{user}", body=json.dumps(fields))[0], 200)
 
+    def post(self, target, **fields):
+        status, _, body = ask(self.django_port, "POST", target, body=json.dumps(fields))
+        self.assertEqual(status, 200, body)
+
+    def words(self, *targets):
+        """The word of X-Cache, page by page."""
+        return [self.get(target)[1] for target in targets]
+
+    def rules(self):
+        """What each rule did with the last delivery."""
+        body = ask(self.admin_port, "GET", "/v1/deliveries?limit=1", {"Authorization": "Bearer test"})[2]
+        return {rule["rule"]: rule for rule in json.loads(body)["deliveries"][0]["rules"]}
+
     def warm(self, pages):
         for target, language in pages:
             self.get(target, language)
@@ -106,6 +119,74 @@ class Case(unittest.TestCase):
 ADA = [(f"/users/1{query}", language) for query in ("", "?page=2", "?page=3") for language in ("en", "fr-CH, fr;q=0.9")]
 GRACE = [(f"/users/2{query}", language) for query in ("", "?page=2") for language in ("en", "fr")]
 LIST = [(f"/users{query}", language) for query in ("", "?page=2") for language in ("en", "fr")]
+
+
+ONE, TWO, BEST, ADAS = "/articles/ada-1", "/articles/ada-2", "/articles", "/users/1"
+
+
+class Rules(Case):
+    def setUp(self):
+        super().setUp()
+        self.warm([(target, "en") for target in (ONE, TWO, BEST, ADAS)])
+
+    def test_a_new_slug_wipes_the_page_under_the_old_and_the_new(self):
+        self.assertEqual(self.get("/articles/first")[:2], (404, "MISS"))
+        self.post("/_edit/ada-1", slug="first")
+        self.assertEqual(self.get(ONE)[:2], (404, "MISS"))
+        self.assertEqual(self.get("/articles/first")[:2], (200, "MISS"))
+        self.assertEqual(self.words(TWO, BEST, ADAS), ["HIT"] * 3)
+
+    def test_a_change_that_nothing_watches_wipes_nothing(self):
+        self.post("/_edit/ada-1", views=5)
+        self.assertEqual(self.words(ONE, TWO, BEST, ADAS), ["HIT"] * 4)
+        self.assertEqual({rule["skipped"] for rule in self.rules().values()}, {"nothing-watched"})
+
+    def test_update_fields_say_what_has_changed(self):
+        self.post("/_edit/ada-1?only=views", views=5, title="Not saved")
+        self.assertEqual(self.words(ONE, BEST, ADAS), ["HIT"] * 3)
+        self.post("/_edit/ada-1?only=title,views", title="Told", views=6)
+        self.assertEqual(self.words(ONE, TWO, BEST, ADAS), ["MISS", "HIT", "MISS", "MISS"])
+
+    def test_where_the_sender_does_not_say_what_has_changed_it_fires_or_not_as_the_rule_says(self):
+        self.post("/_bulk", slugs=["ada-1"], title="Bulk")
+        self.assertEqual(self.words(ONE, TWO, BEST, ADAS), ["MISS", "HIT", "HIT", "MISS"])
+        self.assertEqual(self.rules()["the best articles"]["skipped"], "nothing-watched")
+
+    def test_conditions_ask_for_values(self):
+        self.post("/_edit/ada-1", rank=50)
+        self.assertEqual(self.words(BEST), ["MISS"], "it was among the best")
+        self.post("/_edit/ada-1", rank=60)
+        self.assertEqual(self.words(BEST), ["HIT"], "it was not and is not")
+        self.post("/_edit/ada-2", draft=True)
+        self.assertEqual(self.words(BEST), ["HIT"], "a draft")
+        self.assertEqual(self.rules()["the best articles"]["skipped"], "condition")
+
+    def test_what_is_created_is_heard_of_by_those_who_ask_for_it(self):
+        self.assertEqual(self.get("/articles/new")[:2], (404, "MISS"))
+        self.post("/_write", author_id=1, title="New", slug="new", rank=0)
+        self.assertEqual(self.get("/articles/new")[:2], (404, "HIT"))
+        self.assertEqual(self.rules()["an article's page"]["skipped"], "create")
+        self.assertEqual(self.words(BEST, ADAS, ONE), ["MISS", "MISS", "HIT"])
+
+    def test_a_field_that_is_required_and_missing_is_told(self):
+        self.post("/_drop/ada-2")
+        rules = self.rules()
+        self.assertEqual(rules["an author's pages"]["skipped"], {"field-missing": "author"})
+        self.assertEqual(rules["a deleted article's author"]["targets"], 1)
+        self.assertEqual(self.get(TWO)[0], 404)
+        self.assertEqual(self.words(ADAS, ONE), ["MISS", "HIT"])
+        metrics = ask(self.admin_port, "GET", "/metrics")[2]
+        self.assertIn('rule="an author\'s pages",outcome="skipped"} 1', metrics)
+
+    def test_one_delivery_may_have_many_events(self):
+        self.post("/_bulk", slugs=["ada-1", "ada-2"], title="Bulk")
+        self.assertEqual(self.words(ONE, TWO), ["MISS", "MISS"])
+        self.assertIn("Bulk", self.get(ONE)[2])
+
+    def test_one_event_may_name_many_records(self):
+        self.post("/_bulk?ids", slugs=["ada-1", "ada-2"], title="Bulk")
+        self.assertEqual(self.words(ONE, TWO, BEST), ["MISS", "MISS", "HIT"])
+        self.assertEqual(self.rules()["an article's page"]["targets"], 2)
 
 
 class Behaviour(Case):
