@@ -244,3 +244,23 @@ fn no_bytes_panic_whoever_reads_them() {
         }
     }
 }
+
+#[test]
+fn debezium_says_the_same_with_its_schema_and_without() {
+    let (_, file) = files().into_iter().find(|(preset, _)| preset == "debezium").unwrap();
+    for vector in &file.vectors {
+        let hook = vector.hook("debezium");
+        let whole: Value = serde_json::from_str(&vector.body).unwrap();
+        let Some(bare) = whole.get("payload") else { continue };
+        let read = |json: &Value| {
+            let event =
+                vector.read(&hook, |hook, raw| Event::all(&hook.name, "1", &hook.event, raw, json)).remove(0);
+            (event.name, event.before, event.after, event.kind)
+        };
+        // Read by itself: what is not in the part is looked for in the whole.
+        let (method, headers, body) = (Method::POST, HeaderMap::new(), Bytes::from(bare.to_string()));
+        let raw = Raw::new(&method, "/hook", &headers, &body);
+        let event = Event::all(&hook.name, "1", &hook.event, &raw, bare).remove(0);
+        assert_eq!((event.name, event.before, event.after, event.kind), read(&whole), "{}", vector.name);
+    }
+}

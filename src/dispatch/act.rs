@@ -47,8 +47,9 @@ struct Together {
 
 impl Together {
     fn add(&mut self, named: Named, report: &mut Report, means: &Means) {
-        let Named { targets, refreshed, widened } = named;
-        report.targets = targets.len() + refreshed.len();
+        let Named { targets, refreshed, unnamed, widened } = named;
+        report.targets = targets.len() + refreshed.len() + unnamed.len();
+        unnamed.into_iter().for_each(|why| report.fail(why));
         report.widened = widened;
         for (is_refresh, list) in [(false, targets), (true, refreshed)] {
             for target in list {

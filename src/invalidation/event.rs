@@ -164,7 +164,7 @@ impl EventMapping {
 
 impl KindMapping {
     fn of(&self, raw: &Raw<'_>, item: &Value) -> Option<Kind> {
-        let word = self.from.text(raw, Some(item))?;
+        let word = self.from.iter().find_map(|source| source.text(raw, Some(item)))?;
         let kinds =
             [(&self.create, Kind::Create), (&self.update, Kind::Update), (&self.delete, Kind::Delete)];
         kinds.into_iter().find(|(words, _)| words.contains(&word)).map(|(_, kind)| kind)

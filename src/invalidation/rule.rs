@@ -133,6 +133,8 @@ pub struct Named {
     pub targets: Vec<Target>,
     /// What is to be fetched again, each once.
     pub refreshed: Vec<Target>,
+    /// What cannot be named with its values.
+    pub unnamed: Vec<String>,
     /// Whether it names more than [`MAX_TARGETS`] things, so that what they belong to stands for them.
     pub widened: bool,
 }
@@ -175,7 +177,15 @@ impl Rule {
             let targets = match template.combinations(&values, left) {
                 Some(combinations) => {
                     left -= combinations.len();
-                    combinations.iter().flat_map(|combination| template.fill(combination)).collect()
+                    let mut targets = Vec::new();
+                    for combination in &combinations {
+                        let filled = template.fill(combination);
+                        if filled.is_empty() {
+                            named.unnamed.push(template.unnamed(combination));
+                        }
+                        targets.extend(filled);
+                    }
+                    targets
                 }
                 None => {
                     named.widened = true;

@@ -132,6 +132,12 @@ impl TargetTemplate {
         }
     }
 
+    /// Why nothing is named with values that are there.
+    pub(super) fn unnamed(&self, values: &Combination<'_>) -> String {
+        let templates: Vec<_> = self.templates().iter().map(ToString::to_string).collect();
+        format!("no URL can be made of {} with {values:?}", templates.join(", "))
+    }
+
     fn plain(&self, values: &Combination<'_>) -> Option<Target> {
         let filled =
             |template: &Template| template.render(|name| values.get(name).map(|&value| Cow::Borrowed(value)));

@@ -73,8 +73,8 @@ pub struct EventMapping {
 /// By what word a sender says what was done to a record.
 #[derive(Clone, Debug)]
 pub struct KindMapping {
-    /// Where the word is.
-    pub from: Source,
+    /// Where the word is; the first that is there.
+    pub from: Vec<Source>,
     /// It was created.
     pub create: Vec<String>,
     /// It was changed.

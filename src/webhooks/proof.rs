@@ -94,6 +94,14 @@ pub enum SecretError {
 }
 
 impl KeyFormat {
+    /// All that a secret can stand for: who shows one of Standard Webhooks without its `whsec_` may mean base64 all the same,
+    /// as the libraries take it.
+    pub(super) fn keys(self, secret: &str) -> impl Iterator<Item = Vec<u8>> {
+        let is_bare = self == Self::Whsec && !secret.contains("whsec_") && !secret.contains("whpk_");
+        let also = base64(secret).filter(|key| is_bare && !key.is_empty());
+        self.octets(secret).ok().into_iter().chain(also)
+    }
+
     pub(super) fn octets(self, secret: &str) -> Result<Vec<u8>, SecretError> {
         let key = match self {
             Self::Utf8 => secret.as_bytes().to_vec(),

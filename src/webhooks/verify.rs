@@ -207,17 +207,18 @@ impl Verify {
                 let field = proof.text(raw)?;
                 let proofs = proof.octets(&field);
                 let octets = signed.octets(raw, |name| proof.member(&field, name))?;
-                let digests = secrets.iter().filter_map(|secret| {
-                    let key = key.octets(secret.reveal()).ok()?;
-                    algorithm.digest(&key, &octets)
-                });
-                digests.into_iter().any(|digest| proofs.iter().any(|proof| is_same(proof, &digest)))
+                let keys = secrets.iter().flat_map(|secret| key.keys(secret.reveal()));
+                let digests = keys.filter_map(|key| algorithm.digest(&key, &octets));
+                digests
+                    .collect::<Vec<_>>()
+                    .iter()
+                    .any(|digest| proofs.iter().any(|proof| is_same(proof, digest)))
             }
             Scheme::Ed25519 { key, proof, signed } => {
                 let field = proof.text(raw)?;
                 let proofs = proof.octets(&field);
                 let octets = signed.octets(raw, |name| proof.member(&field, name))?;
-                secrets.iter().filter_map(|secret| key.octets(secret.reveal()).ok()).any(|key| {
+                secrets.iter().flat_map(|secret| key.keys(secret.reveal())).any(|key| {
                     proofs.iter().any(|proof| is_signed(SignatureKey::Ed25519(&key), &octets, proof))
                 })
             }
@@ -395,6 +396,8 @@ mod tests {
                 "{\"type\":\"user.updated\",\"data\":{\"name\":\"Zoë 🐎\"}}".as_bytes(),
                 "v1,Cw1erNPmg3Fxr6/Qxdk7h18l/QEvSbBMBYhPMY9C1h0=",
             ),
+            // The same as the libraries take it without its prefix.
+            (&SECRET["whsec_".len()..], ID, TIMESTAMP, BODY, SIGNATURE),
             // A secret that is text, signed as bytes; an id with the separator in it.
             (
                 "a shared phrase",

@@ -173,9 +173,9 @@ impl RuleLine {
             Err(skipped) => line.skipped = Some(skipped.to_string()),
             Ok(named) => {
                 let all = named.targets.iter().chain(&named.refreshed);
-                line.errors = all
-                    .filter_map(|target| Some(format!("{target}: {}", invalidator.check(target).err()?)))
-                    .collect();
+                let wrong =
+                    all.filter_map(|target| Some(format!("{target}: {}", invalidator.check(target).err()?)));
+                line.errors = named.unnamed.iter().cloned().chain(wrong).collect();
                 line.purges = named.targets.iter().map(ToString::to_string).collect();
                 line.refreshes = named.refreshed.iter().map(ToString::to_string).collect();
                 line.widened = named.widened;

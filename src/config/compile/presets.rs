@@ -220,7 +220,7 @@ pub(super) fn event(own: &Optional<EventSection>, known: Option<&EventSection>) 
         changed: selectors(&own.changed, &known.changed),
         kind: own.kind.value().or(known.kind.value()).and_then(|kind| {
             Some(KindMapping {
-                from: kind.from.value()?.0.clone(),
+                from: items(kind.from.value()?).map(|(source, _)| source.0.clone()).collect(),
                 create: words(&kind.create),
                 update: words(&kind.update),
                 delete: words(&kind.delete),

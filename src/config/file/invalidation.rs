@@ -192,8 +192,8 @@ section! {
 section! {
     /// By what word the sender says what was done to a record.
     struct KindSection {
-        /// Where the word is.
-        from: Required<Word<Source>>,
+        /// Where the word is; of a list, the first that is there.
+        from: Required<OneOrMany<Word<Source>>>,
         /// It was created: one word or a list.
         create: Optional<OneOrMany<Text>>,
         /// It was changed.
