@@ -48,14 +48,19 @@ pub(super) async fn purge(
     } else {
         let purged = blocking(move || invalidator.purge(&by, &targets, strength)).await??;
         state.0.metrics.purge("api", purged.matched);
-        let Purged { position, matched, bytes, each, took } = purged;
+        let Purged { position, matched, at_least, bytes, each, took } = purged;
         json!({
-            "position": position.0, "soft": soft, "matched": matched, "bytes": bytes,
+            "position": position.0, "soft": soft, "matched": matched, "at_least": at_least, "bytes": bytes,
             "took_ms": took.as_secs_f64() * 1000.0, "results": results(&each),
         })
     };
-    if !several && let Some(members) = answer.as_object_mut() {
-        members.remove("results");
+    if let Some(members) = answer.as_object_mut() {
+        // Only where there is something to tell.
+        members.retain(|name, value| match name.as_str() {
+            "results" => several,
+            "at_least" => *value == true,
+            _ => true,
+        });
     }
     Ok(answered(&answer))
 }

@@ -57,6 +57,7 @@ impl Purge {
 
     fn tell(&self, answer: &Value) -> Result<(), Failure> {
         let (matched, bytes) = (answer["matched"].as_u64().unwrap_or(0), &answer["bytes"]);
+        let or_more = if answer["at_least"] == true { " or more" } else { "" };
         let responses = if matched == 1 { "response" } else { "responses" };
         if self.dry_run {
             print(format_args!("would match {matched} stored {responses} ({bytes} bytes)"))?;
@@ -69,8 +70,10 @@ impl Purge {
         match (matched, self.soft) {
             (0, false) => print("nothing stored matched; what is being fetched right now will not be kept"),
             (0, true) => print("nothing stored matched; what is being fetched right now will be stale"),
-            (_, false) => print(format_args!("purged {matched} stored {responses} ({bytes} bytes)")),
-            (_, true) => print(format_args!("{matched} stored {responses} made stale ({bytes} bytes)")),
+            (_, false) => print(format_args!("purged {matched}{or_more} stored {responses} ({bytes} bytes)")),
+            (_, true) => {
+                print(format_args!("{matched}{or_more} stored {responses} made stale ({bytes} bytes)"))
+            }
         }
     }
 }

@@ -9,24 +9,24 @@ use crate::invalidation::event::Event;
 use crate::invalidation::rule::{Named, OnError, Rule};
 use crate::store::Asked;
 
-/// Does it, tells the log, and reports of each event. Of several, the first that names anything has what was purged for all.
+/// How many targets are named in one go, about.
+const MAX_AT_ONCE: usize = 10_000;
+
+/// Does it, tells the log, and reports of each event. Of several that are done in one go, the first that names anything has
+/// what was purged for all.
 pub(super) fn run(rule: &Rule, events: &[&Event], means: &Means) -> Vec<Report> {
     let mut reports: Vec<_> = events.iter().map(|_| Report::of(rule)).collect();
+    let mut from = 0;
     let mut all = Together::default();
-    for (event, report) in events.iter().zip(&mut reports) {
-        match rule.named(event) {
-            Ok(named) => all.add(named, report, means),
-            Err(skipped) => report.skipped = Some(skipped),
+    for index in 0..events.len() {
+        match rule.named(events[index]) {
+            Ok(named) => all.add(named, &mut reports[index], means),
+            Err(skipped) => reports[index].skipped = Some(skipped),
         }
-    }
-    if let Some(first) = reports.iter_mut().find(|report| report.names_anything()) {
-        let done = all.carry_out(rule, &by(rule, events), means);
-        first.matched = done.matched;
-        first.refresh = done.refresh;
-        first.not_refreshed = done.not_refreshed;
-        for report in reports.iter_mut().filter(|report| report.names_anything()) {
-            report.is_temporary |= done.is_temporary;
-            done.errors.iter().for_each(|error| report.fail(error.clone()));
+        if all.len() >= MAX_AT_ONCE || index + 1 == events.len() {
+            let all = std::mem::take(&mut all);
+            all.finish(rule, &events[from..=index], &mut reports[from..=index], means);
+            from = index + 1;
         }
     }
     for (event, report) in events.iter().zip(&mut reports) {
@@ -63,13 +63,29 @@ impl Together {
         }
     }
 
+    fn len(&self) -> usize {
+        self.targets.len() + self.refreshed.len()
+    }
+
+    fn finish(self, rule: &Rule, events: &[&Event], reports: &mut [Report], means: &Means) {
+        let Some(first) = reports.iter_mut().find(|report| report.names_anything()) else { return };
+        let done = self.carry_out(rule, &by(rule, events), means);
+        (first.matched, first.at_least) = (done.matched, done.at_least);
+        first.refresh = done.refresh;
+        first.not_refreshed = done.not_refreshed;
+        for report in reports.iter_mut().filter(|report| report.names_anything()) {
+            report.is_temporary |= done.is_temporary;
+            done.errors.iter().for_each(|error| report.fail(error.clone()));
+        }
+    }
+
     fn carry_out(&self, rule: &Rule, by: &str, means: &Means) -> Report {
         let mut report = Report::of(rule);
         // Before the purge: it takes away what it names.
         let requests = (!self.refreshed.is_empty()).then(|| means.invalidator.requests(&self.refreshed));
         if !self.targets.is_empty() {
             match means.invalidator.purge(by, &self.targets, rule.strength) {
-                Ok(purged) => report.matched = purged.matched,
+                Ok(purged) => (report.matched, report.at_least) = (purged.matched, purged.at_least),
                 Err(error) => report.fail(error.to_string()),
             }
             means.metrics.purge("webhook", report.matched);

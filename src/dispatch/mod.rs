@@ -35,6 +35,9 @@ pub struct Report {
     pub rule: String,
     /// How many stored responses were purged.
     pub matched: u64,
+    /// There may have been more: counting took too long to wait for.
+    #[serde(skip_serializing_if = "is_false")]
+    pub at_least: bool,
     /// How many targets were named.
     pub targets: usize,
     /// Under which number `/v1/warm` tells how fetching again goes on.
@@ -160,30 +163,38 @@ impl Dispatchers {
     /// What each rule that listens to one of the events has done with it, or is to do. What is deferred is queued first: all
     /// that goes to one dispatcher, or nothing.
     pub fn run(&self, events: &[Arc<Event>]) -> Vec<Report> {
-        let heard: Vec<_> = events
-            .iter()
-            .flat_map(|event| {
-                self.rules.iter().filter(move |rule| rule.listens_to(event)).map(move |rule| (rule, event))
-            })
-            .collect();
+        let mut reports: Vec<((usize, usize), Report)> = Vec::new();
         let mut queues: BTreeMap<usize, Vec<(Work, Delay)>> = BTreeMap::new();
-        for (rule, event) in &heard {
-            if let Dispatcher::Deferred(index) = rule.dispatcher {
+        let mut deferred = Vec::new();
+        let mut inline = Vec::new();
+        for (place, rule) in self.rules.iter().enumerate() {
+            let heard = events.iter().enumerate().filter(|(_, event)| rule.listens_to(event));
+            let heard: Vec<_> = heard.map(|(index, event)| ((index, place), event)).collect();
+            let Dispatcher::Deferred(index) = rule.dispatcher else {
+                inline.push((rule, heard));
+                continue;
+            };
+            for (at, event) in heard {
                 let work = Work { rule: Arc::clone(&rule.name), event: Arc::clone(event) };
                 queues.entry(index).or_default().push((work, Delay { debounce: rule.debounce }));
+                deferred.push((at, index, rule));
             }
         }
         let queued: BTreeMap<usize, bool> =
             queues.into_iter().map(|(index, works)| (index, self.defer(index, works))).collect();
-        let report = |(rule, event): (&Rule, &Arc<Event>)| {
-            let Dispatcher::Deferred(index) = rule.dispatcher else {
-                return act::run(rule, &[event], &self.means).pop().unwrap_or_else(|| Report::of(rule));
-            };
+        for (at, index, rule) in deferred {
             let queued = queued.get(&index).copied().unwrap_or_default();
             self.means.metrics.rule(&rule.webhook, &rule.name, if queued { "queued" } else { "refused" });
-            Report { queued, refused: !queued, ..Report::of(rule) }
-        };
-        heard.into_iter().map(report).collect()
+            reports.push((at, Report { queued, refused: !queued, ..Report::of(rule) }));
+        }
+        for (rule, heard) in inline {
+            let events: Vec<_> = heard.iter().map(|(_, event)| &***event).collect();
+            let places = heard.iter().map(|(at, _)| *at);
+            reports.extend(places.zip(act::run(rule, &events, &self.means)));
+        }
+        // Event by event, and of each in the order of the rules.
+        reports.sort_by_key(|(at, _)| *at);
+        reports.into_iter().map(|(_, report)| report).collect()
     }
 
     /// `false`: it is full, or cannot be written.

@@ -38,6 +38,8 @@ pub struct Purged {
     pub position: Position,
     /// How many stored responses it matched that were usable until then.
     pub matched: u64,
+    /// It may have matched more: counting took too long to wait for.
+    pub at_least: bool,
     /// The bytes they accounted for.
     pub bytes: u64,
     /// How many for each target; what several name counts for each of them.
@@ -45,6 +47,9 @@ pub struct Purged {
     /// How long it took, counting included.
     pub took: Duration,
 }
+
+/// How long whoever purges waits for the count. Senders of webhooks give up after a few seconds; it has happened long before.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How many a preview names.
 const EXAMPLES: usize = 10;
@@ -223,8 +228,12 @@ impl Invalidator {
         let tallied = if is_tallied { Count::tallied(&appended, &each) } else { None };
         let counted = self.reclaimer.add(&appended, each);
         drop(order);
-        let Count { matched, bytes, each } = tallied.unwrap_or_else(|| self.reclaimer.count(&counted));
-        Purged { position, matched, bytes, each, took: stopwatch.elapsed() }
+        let (count, is_whole) = match tallied {
+            Some(count) => (count, true),
+            None => self.reclaimer.count(&counted, PATIENCE),
+        };
+        let Count { matched, bytes, each } = count;
+        Purged { position, matched, at_least: !is_whole, bytes, each, took: stopwatch.elapsed() }
     }
 
     /// Appends all of it. When this returns, it has happened.
@@ -344,6 +353,26 @@ mod tests {
         rooms.fetch_and_store("k", "a b c");
         assert_eq!(rooms.purge("a b b"), 1);
         assert_eq!(rooms.left(), 0);
+    }
+
+    #[test]
+    fn a_count_that_takes_long_is_made_in_pieces_and_need_not_be_waited_for() {
+        let rooms = rooms();
+        for number in 0..3000 {
+            rooms.fetch_and_store(&number.to_string(), "a b");
+        }
+        let purged = rooms.invalidator.purge_tags(&tags("a b"));
+        assert_eq!((purged.matched, purged.at_least), (3000, false));
+        for number in 0..3000 {
+            rooms.fetch_and_store(&number.to_string(), "a b");
+        }
+        let reclaimer = &rooms.invalidator.reclaimer;
+        let counted = reclaimer.add(&[rooms.log.append_everything(Hard)], vec![Known::Everything]);
+        let (so_far, is_whole) = reclaimer.count(&counted, Duration::ZERO);
+        assert!(so_far.matched < 3000 && !is_whole, "{so_far:?}");
+        assert_eq!(rooms.left(), 0);
+        let (whole, is_whole) = reclaimer.count(&counted, Duration::ZERO);
+        assert_eq!((whole.matched, whole.each, is_whole), (3000, vec![3000], true));
     }
 
     #[test]

@@ -111,7 +111,14 @@ mod tests {
         let history = History::default();
         for number in 0..REMEMBERED as u64 + 5 {
             let position = Position(number);
-            let purged = Purged { position, matched: 0, bytes: 0, each: Vec::new(), took: Duration::ZERO };
+            let purged = Purged {
+                position,
+                matched: 0,
+                at_least: false,
+                bytes: 0,
+                each: Vec::new(),
+                took: Duration::ZERO,
+            };
             history.add(Timestamp::default(), "x", &[Target::Everything], Strength::Hard, &purged);
         }
         let last = history.last(usize::MAX);

@@ -5,15 +5,23 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::log::{Named, lock};
 use super::{Appended, Ban, Log, Pattern, Position, Standing, Strength, TagCell};
+use crate::clock::Stopwatch;
 use crate::store::{Memory, Stored};
 
 /// More work than this is not put off: whoever brings it helps.
 const MAX_QUEUED: usize = 1024;
+
+/// How long one piece of it takes, at most: whoever waits for a count looks up between them.
+const SLICE: Duration = Duration::from_millis(20);
+
+/// How many keys are looked at between two looks at the time.
+const KEYS_AT_ONCE: usize = 64;
 
 /// What an invalidation struck.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,7 +133,16 @@ impl Batch {
 struct Work {
     batch: Batch,
     each: Vec<Known>,
-    counted: Arc<OnceLock<Count>>,
+    counted: Arc<Counted>,
+    /// What is left to be looked at; `None`: it has not begun.
+    keys: Option<std::vec::IntoIter<Arc<str>>>,
+}
+
+/// Where a count will be, and what of it there is.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    whole: OnceLock<Count>,
+    so_far: Mutex<Count>,
 }
 
 /// See the [module](self).
@@ -157,10 +174,12 @@ impl Reclaimer {
     }
 
     /// Queues what follows from what was appended; where its count will be.
-    pub(super) fn add(&self, appended: &[Appended], each: Vec<Known>) -> Arc<OnceLock<Count>> {
-        let counted = Arc::default();
+    pub(super) fn add(&self, appended: &[Appended], each: Vec<Known>) -> Arc<Counted> {
+        let so_far = Count { each: vec![0; each.len()], ..Count::default() };
+        let counted = Arc::new(Counted { whole: OnceLock::new(), so_far: Mutex::new(so_far) });
         let mut queue = lock(&self.queue);
-        queue.work.push_back(Work { batch: Batch::of(appended), each, counted: Arc::clone(&counted) });
+        let (batch, counted_too) = (Batch::of(appended), Arc::clone(&counted));
+        queue.work.push_back(Work { batch, each, counted: counted_too, keys: None });
         queue.unfinished += 1;
         let is_full = queue.work.len() > MAX_QUEUED;
         drop(queue);
@@ -171,15 +190,18 @@ impl Reclaimer {
         counted
     }
 
-    /// Works until this has been counted.
-    pub(super) fn count(&self, counted: &OnceLock<Count>) -> Count {
+    /// Works until this has been counted, but no longer than `patience`; whether it has been.
+    pub(super) fn count(&self, counted: &Counted, patience: Duration) -> (Count, bool) {
+        let stopwatch = Stopwatch::start();
         loop {
-            if let Some(count) = counted.get() {
-                return count.clone();
+            if let Some(count) = counted.whole.get() {
+                return (count.clone(), true);
             }
-            if !self.work() {
-                // It was being worked at, and is done; or that has failed.
-                return counted.get().cloned().unwrap_or_default();
+            if stopwatch.elapsed() > patience || !self.work() {
+                // It takes too long; or it was being worked at, and is done, or has failed.
+                let whole = counted.whole.get().cloned();
+                let is_whole = whole.is_some();
+                return (whole.unwrap_or_else(|| lock(&counted.so_far).clone()), is_whole);
             }
         }
     }
@@ -193,20 +215,39 @@ impl Reclaimer {
         self.due.notified().await;
     }
 
-    /// Does what has waited longest; `false`: there was nothing.
+    /// Does a piece of what has waited longest; `false`: there was nothing.
     fn work(&self) -> bool {
         let working = lock(&self.working);
-        let Some(Work { batch, each, counted }) = lock(&self.queue).work.pop_front() else { return false };
-        let mut count = Count { each: vec![0; each.len()], ..Count::default() };
+        let Some(mut work) = lock(&self.queue).work.pop_front() else { return false };
+        let stopwatch = Stopwatch::start();
         // A key may come several times: what was struck once is not struck again.
-        for key in batch.named.iter().flat_map(|(_, known)| known.keys(&self.store)) {
-            self.strike(&key, &batch, &each, &mut count);
+        let keys = |batch: &Batch| {
+            let keys: Vec<_> = batch.named.iter().flat_map(|(_, known)| known.keys(&self.store)).collect();
+            keys.into_iter()
+        };
+        let mut keys = work.keys.take().unwrap_or_else(|| keys(&work.batch));
+        let mut count = lock(&work.counted.so_far).clone();
+        loop {
+            let mut looked_at = 0;
+            for key in keys.by_ref().take(KEYS_AT_ONCE) {
+                self.strike(&key, &work.batch, &work.each, &mut count);
+                looked_at += 1;
+            }
+            if looked_at < KEYS_AT_ONCE {
+                break;
+            }
+            if stopwatch.elapsed() > SLICE {
+                *lock(&work.counted.so_far) = count;
+                work.keys = Some(keys);
+                lock(&self.queue).work.push_front(work);
+                return true;
+            }
         }
-        for ban in &batch.bans {
+        for ban in &work.batch.bans {
             self.log.swept(ban);
         }
         // The only one who sets it.
-        let _ = counted.set(count);
+        let _ = work.counted.whole.set(count);
         lock(&self.queue).unfinished -= 1;
         drop(working);
         true
