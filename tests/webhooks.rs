@@ -47,7 +47,7 @@ struct Vector {
 }
 
 /// Far beyond what any preset tolerates.
-const LATE: Duration = Duration::from_secs(3600);
+const LATE: Duration = Duration::from_secs(2 * 3600);
 
 impl Vector {
     fn hook(&self, preset: &str) -> Hook {

@@ -93,6 +93,7 @@ pub(super) fn verify(
             signed: signed(own, known)?,
         },
     };
+    let known_tolerance = preset.map_or(TOLERANCE, |preset| duration(&preset.tolerance, TOLERANCE));
     let timestamp = own.timestamp.value().or(known.timestamp.value()).and_then(|timestamp| {
         Some(SignedAt {
             from: timestamp.from.value()?.0.clone(),
@@ -101,7 +102,7 @@ pub(super) fn verify(
                 TimeUnit::Millis => webhooks::TimeUnit::Millis,
                 TimeUnit::Iso8601 => webhooks::TimeUnit::Iso8601,
             },
-            tolerance: duration(&section.tolerance, TOLERANCE),
+            tolerance: duration(&section.tolerance, known_tolerance),
         })
     });
     Some(Verify { scheme, allow_from, timestamp })

@@ -23,7 +23,7 @@ section! {
         secret: Optional<OneOrMany<Text>>,
         /// How a delivery proves where it comes from.
         verify: Optional<VerifySection>,
-        /// How far the signed time may be from now, both ways. Default: 5m.
+        /// How far the signed time may be from now, both ways. Default: 5m, or as long as its sender tries again with the same.
         tolerance: Optional<Word<Duration>>,
         /// Addresses or networks that deliveries may come from. Default: any.
         allow_from: Optional<OneOrMany<Word<IpNet>>>,
@@ -49,6 +49,8 @@ section! {
     struct PresetSection {
         /// How it proves where a delivery comes from.
         verify: Optional<VerifySection>,
+        /// How far the signed time may be from now, where it tries again with the same.
+        tolerance: Optional<Word<Duration>>,
         /// By what its deliveries are known again.
         delivery: Optional<OneOrMany<Word<Source>>>,
         /// Where the parts of its events are.
