@@ -4,7 +4,7 @@ CARGO ?= cargo
 # nextest where it is installed; it runs each test in a process of its own.
 TESTER := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 
-.PHONY: test unit doctest django openapi conformance lint fmt doc deny advisories run demo bench bench-collapse bench-purge bench-deliveries fuzz clean
+.PHONY: test unit doctest django openapi conformance lint fmt doc deny advisories run demo bench bench-collapse bench-purge bench-deliveries bench-peers fuzz clean
 
 # Every test. Installs what they need under target/: Django and schemathesis, in virtual environments of their own, and the
 # HTTP cache test suite, from npm.
@@ -68,6 +68,11 @@ bench-collapse:
 bench-purge:
 	$(CARGO) bench --bench purge_race
 	$(CARGO) bench --bench purge_cost
+
+# Staleproof beside nginx, HAProxy, h2o and Varnish, where they are installed: requests per CPU-second, latency, memory.
+bench-peers:
+	$(CARGO) build --release
+	benches/peers/compare.py $(ARGUMENTS)
 
 # Hits beside a thousand deliveries a second.
 bench-deliveries:

@@ -1,25 +1,33 @@
 //! The access log: one line per exchange, written by a thread of its own.
 //!
-//! An exchange never waits for the log. A line that finds the queue full is dropped and counted, and the next
-//! that is written says how many were.
+//! An exchange never waits for the log: each worker writes into a buffer of its own, and wakes the writer only with the
+//! first line of it. A line that finds its buffer full is dropped and counted, and told of.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
+use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::config;
 
-/// How many lines may wait to be written.
-const QUEUE: usize = 8192;
+/// How many buffers there are; workers share them if there are more.
+const SHARDS: usize = 32;
+
+/// How much may wait in one, in bytes, and how much room one keeps.
+const MAX_BUFFERED: usize = 1 << 20;
+const KEPT_BUFFER: usize = 64 << 10;
+
+/// How long the writer waits for more lines once there is one.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// What one exchange was.
 #[derive(Debug)]
@@ -73,19 +81,45 @@ impl Record {
     }
 }
 
-/// The sending end of the log.
+/// The log, for those who write to it.
 #[derive(Debug)]
 pub struct AccessLog {
     format: config::AccessLog,
-    lines: Option<SyncSender<String>>,
-    dropped: Arc<AtomicU64>,
+    lines: Option<Arc<Lines>>,
     writer: Option<JoinHandle<()>>,
+}
+
+/// What waits to be written: a buffer for each worker, so that none waits for another.
+#[derive(Debug)]
+struct Lines {
+    shards: [Mutex<Shard>; SHARDS],
+    dropped: AtomicU64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    buffer: Vec<u8>,
+    /// The last second that a line was of, as it is written.
+    second: (u64, String),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Something waits.
+    pending: bool,
+    /// Nothing more will come.
+    over: bool,
 }
 
 impl Drop for AccessLog {
     /// Waits until what was handed over has been written: the last exchanges of a process are told, too.
     fn drop(&mut self) {
-        self.lines = None;
+        if let Some(lines) = &self.lines {
+            lock(&lines.state).over = true;
+            lines.changed.notify_one();
+        }
         if let Some(writer) = self.writer.take() {
             // A writer that panicked has said so itself.
             let _ = writer.join();
@@ -96,61 +130,134 @@ impl Drop for AccessLog {
 impl AccessLog {
     /// Starts the writer, which ends when the log is dropped; none if the log is off.
     pub fn to_stdout(format: config::AccessLog) -> io::Result<Self> {
-        let dropped = Arc::<AtomicU64>::default();
         if format == config::AccessLog::Off {
-            return Ok(Self { format, lines: None, dropped, writer: None });
+            return Ok(Self { format, lines: None, writer: None });
         }
-        let (lines, queue) = sync_channel(QUEUE);
-        let lost = Arc::clone(&dropped);
+        let lines = Arc::new(Lines::new());
+        let written = Arc::clone(&lines);
         let writer = std::thread::Builder::new()
             .name("access-log".into())
-            .spawn(move || write_lines(&queue, &lost))?;
-        Ok(Self { format, lines: Some(lines), dropped, writer: Some(writer) })
+            .spawn(move || written.write(io::stdout()))?;
+        Ok(Self { format, lines: Some(lines), writer: Some(writer) })
     }
 
-    /// Hands over a record; never waits.
+    /// Hands over a record; waits for nobody but whoever takes the lines away.
     pub fn write(&self, record: &Record) {
-        let Some(lines) = &self.lines else { return };
-        let line = match self.format {
-            config::AccessLog::Off => return,
-            config::AccessLog::Text => text(record),
-            config::AccessLog::Json => json(record),
-        };
-        if let Err(TrySendError::Full(_)) = lines.try_send(line) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        if let Some(lines) = &self.lines {
+            lines.add(record, self.format);
         }
     }
 }
 
-fn write_lines(queue: &Receiver<String>, lost: &AtomicU64) {
-    let mut out = io::stdout();
-    let mut buffer = Vec::with_capacity(64 * 1024);
-    while let Ok(line) = queue.recv() {
-        buffer.extend_from_slice(line.as_bytes());
-        while let Ok(line) = queue.try_recv() {
-            buffer.extend_from_slice(line.as_bytes());
-            if buffer.len() > 60 * 1024 {
-                break;
+impl Lines {
+    fn new() -> Self {
+        let (dropped, state, changed) = (AtomicU64::new(0), Mutex::default(), Condvar::new());
+        Self { shards: std::array::from_fn(|_| Mutex::default()), dropped, state, changed }
+    }
+
+    fn add(&self, record: &Record, format: config::AccessLog) {
+        let mut shard = lock(&self.shards[worker() % SHARDS]);
+        if shard.buffer.len() > MAX_BUFFERED {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let was_empty = shard.buffer.is_empty();
+        let Shard { buffer, second } = &mut *shard;
+        // Writing to memory cannot fail.
+        let _ = match format {
+            config::AccessLog::Off => Ok(()),
+            config::AccessLog::Text => text(record, Moment::of(record.at, second), buffer),
+            config::AccessLog::Json => json(record, Moment::of(record.at, second), buffer),
+        };
+        drop(shard);
+        // Whoever comes first wakes the writer, and it waits for the others.
+        if was_empty {
+            lock(&self.state).pending = true;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Writes until nothing more will come.
+    fn write(&self, mut out: impl Write) {
+        let mut taken = Vec::new();
+        loop {
+            let is_over = self.wait();
+            for shard in &self.shards {
+                std::mem::swap(&mut taken, &mut lock(shard).buffer);
+                // A log that cannot be written (a closed pipe, a full disk) must not stop the proxy.
+                let _ = out.write_all(&taken);
+                taken.clear();
+                taken.shrink_to(KEPT_BUFFER);
+            }
+            let _ = out.flush();
+            let lost = self.dropped.swap(0, Ordering::Relaxed);
+            if lost > 0 {
+                tracing::warn!(lost, "the access log could not keep up");
+            }
+            if is_over {
+                return;
             }
         }
-        let lost = lost.swap(0, Ordering::Relaxed);
-        // A log that cannot be written (a closed pipe, a full disk) must not stop the proxy.
-        let _ = out.write_all(&buffer).and_then(|()| out.flush());
-        buffer.clear();
-        if lost > 0 {
-            tracing::warn!(lost, "the access log could not keep up");
+    }
+
+    /// Until something waits, and then for more; whether it is the last.
+    fn wait(&self) -> bool {
+        let mut state = lock(&self.state);
+        while !state.pending && !state.over {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        let (mut state, _) = self
+            .changed
+            .wait_timeout_while(state, LINGER, |state| !state.over)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.pending = false;
+        state.over
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells threads apart.
+fn worker() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    OWN.with(|own| *own)
+}
+
+/// When, as it is written: what is the same for all of a second is made once.
+struct Moment<'s> {
+    second: &'s str,
+    millis: u64,
+}
+
+impl<'s> Moment<'s> {
+    fn of(at: Timestamp, (known, written): &'s mut (u64, String)) -> Self {
+        let second = at.as_secs();
+        if *known != second || written.is_empty() {
+            let whole = at.iso8601().to_string();
+            written.clear();
+            written.push_str(whole.trim_end_matches('Z'));
+            *known = second;
+        }
+        Self { second: written, millis: at.as_millis() % 1000 }
+    }
+}
+
+impl fmt::Display for Moment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}Z", self.second, self.millis)
     }
 }
 
 /// Space-separated, for people: what a client wrote is quoted and escaped, so it cannot forge a line.
-fn text(record: &Record) -> String {
-    let mut line = String::with_capacity(160);
-    // Writing to a String cannot fail.
-    let _ = writeln!(
+fn text(record: &Record, at: Moment<'_>, line: &mut Vec<u8>) -> io::Result<()> {
+    writeln!(
         line,
-        "{at:?} {client} {method} {target:?} {status} {bytes}B {took:.1}ms {cache} {why} route={route}{cut}",
-        at = record.at,
+        "{at} {client} {method} {target:?} {status} {bytes}B {took:.1}ms {cache} {why} route={route}{cut}",
         client = record.client,
         method = record.method.as_ref().map_or("-", Method::as_str),
         target = record.target.as_ref().map_or("-", path_and_query),
@@ -161,8 +268,7 @@ fn text(record: &Record) -> String {
         why = record.detail.or(record.forward).unwrap_or("-"),
         route = record.route.as_deref().unwrap_or("-"),
         cut = if record.complete { "" } else { " incomplete" },
-    );
-    line
+    )
 }
 
 fn path_and_query(target: &Uri) -> &str {
@@ -170,25 +276,41 @@ fn path_and_query(target: &Uri) -> &str {
 }
 
 /// One JSON object per line.
-fn json(record: &Record) -> String {
-    let mut line = serde_json::json!({
-        "time": format!("{:?}", record.at),
-        "client": record.client.to_string(),
-        "method": record.method.as_ref().map(Method::as_str),
-        "host": record.host.as_ref().map(|host| String::from_utf8_lossy(host.as_bytes())),
-        "target": record.target.as_ref().map(Uri::to_string),
-        "status": record.status.as_u16(),
-        "bytes": record.bytes,
-        "seconds": record.took.as_secs_f64(),
-        "complete": record.complete,
-        "route": record.route.as_deref(),
-        "cache": record.cache,
-        "fwd": record.forward,
-        "detail": record.detail,
-    })
-    .to_string();
-    line.push('\n');
-    line
+fn json(record: &Record, at: Moment<'_>, line: &mut Vec<u8>) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Line<'r> {
+        time: String,
+        client: IpAddr,
+        method: Option<&'r str>,
+        host: Option<Cow<'r, str>>,
+        target: Option<String>,
+        status: u16,
+        bytes: u64,
+        seconds: f64,
+        complete: bool,
+        route: Option<&'r str>,
+        cache: Option<&'r str>,
+        fwd: Option<&'r str>,
+        detail: Option<&'r str>,
+    }
+    let told = Line {
+        time: at.to_string(),
+        client: record.client,
+        method: record.method.as_ref().map(Method::as_str),
+        host: record.host.as_ref().map(|host| String::from_utf8_lossy(host.as_bytes())),
+        target: record.target.as_ref().map(Uri::to_string),
+        status: record.status.as_u16(),
+        bytes: record.bytes,
+        seconds: record.took.as_secs_f64(),
+        complete: record.complete,
+        route: record.route.as_deref(),
+        cache: record.cache,
+        fwd: record.forward,
+        detail: record.detail,
+    };
+    serde_json::to_writer(&mut *line, &told)?;
+    line.push(b'\n');
+    Ok(())
 }
 
 #[cfg(test)]
@@ -213,10 +335,16 @@ mod tests {
         }
     }
 
+    fn written(write: fn(&Record, Moment<'_>, &mut Vec<u8>) -> io::Result<()>, record: &Record) -> String {
+        let (mut second, mut line) = Default::default();
+        write(record, Moment::of(record.at, &mut second), &mut line).unwrap();
+        String::from_utf8(line).unwrap()
+    }
+
     #[test]
     fn a_line_of_text_says_what_happened() {
         assert_eq!(
-            text(&record("/users/1?a=b")),
+            written(text, &record("/users/1?a=b")),
             "2001-09-09T01:46:40.000Z 192.0.2.1 GET \"/users/1?a=b\" 200 5B 1.5ms MISS uri-miss route=users\n"
         );
     }
@@ -225,18 +353,80 @@ mod tests {
     fn a_request_that_could_not_be_read_has_a_line() {
         let client = IpAddr::from([192, 0, 2, 1]);
         let unread = Record::unread(Timestamp::from_secs(1_000_000_000), client, StatusCode::BAD_REQUEST);
-        let line = text(&unread);
+        let line = written(text, &unread);
         assert_eq!(line, "2001-09-09T01:46:40.000Z 192.0.2.1 - \"-\" 400 0B 0.0ms - unreadable route=-\n");
-        let parsed: serde_json::Value = serde_json::from_str(&json(&unread)).unwrap();
+        let parsed: serde_json::Value = serde_json::from_str(&written(json, &unread)).unwrap();
         assert_eq!((&parsed["method"], &parsed["status"]), (&serde_json::Value::Null, &400.into()));
     }
 
     #[test]
     fn what_a_client_wrote_cannot_forge_a_line() {
-        let line = text(&record("/a\"b"));
+        let line = written(text, &record("/a\"b"));
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.contains(r#""/a\"b""#), "{line}");
-        let parsed: serde_json::Value = serde_json::from_str(&json(&record("/a\"b"))).unwrap();
+        let parsed: serde_json::Value = serde_json::from_str(&written(json, &record("/a\"b"))).unwrap();
         assert_eq!(parsed["target"], "/a\"b");
+    }
+
+    #[test]
+    fn a_second_is_written_once_and_each_line_has_its_own() {
+        let mut second = Default::default();
+        for (millis, expected) in
+            [(1_000_000_000_007, "40.007Z"), (1_000_000_000_999, "40.999Z"), (1_000_000_001_000, "41.000Z")]
+        {
+            let moment = Moment::of(Timestamp::from_millis(millis), &mut second).to_string();
+            assert!(moment.starts_with("2001-09-09T01:46:") && moment.ends_with(expected), "{moment}");
+        }
+        assert_eq!(
+            Moment::of(Timestamp::default(), &mut Default::default()).to_string(),
+            "1970-01-01T00:00:00.000Z"
+        );
+    }
+
+    #[test]
+    fn all_that_was_handed_over_is_written_whoever_it_came_from() {
+        #[derive(Clone, Default)]
+        struct Out(Arc<Mutex<Vec<u8>>>);
+        impl Write for Out {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                lock(&self.0).write(bytes)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (lines, out) = (Arc::new(Lines::new()), Out::default());
+        let writer = std::thread::spawn({
+            let (lines, out) = (Arc::clone(&lines), out.clone());
+            move || lines.write(out)
+        });
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let lines = &lines;
+                scope.spawn(move || {
+                    for number in 0..500 {
+                        lines.add(&record(&format!("/{thread}/{number}")), config::AccessLog::Text);
+                    }
+                });
+            }
+        });
+        lock(&lines.state).over = true;
+        lines.changed.notify_one();
+        writer.join().unwrap();
+        let told = String::from_utf8(std::mem::take(&mut *lock(&out.0))).unwrap();
+        let dropped = lines.dropped.load(Ordering::Relaxed);
+        assert_eq!((told.lines().count(), dropped), (4000, 0));
+        let of_one: Vec<_> = told.lines().filter(|line| line.contains("\"/3/")).collect();
+        assert!(of_one.len() == 500 && of_one[499].contains("/3/499"), "in their order");
+    }
+
+    #[test]
+    fn what_nobody_takes_away_is_dropped_and_counted() {
+        let lines = Lines::new();
+        for _ in 0..20_000 {
+            lines.add(&record("/a"), config::AccessLog::Text);
+        }
+        let kept: usize = lines.shards.iter().map(|shard| lock(shard).buffer.len()).sum();
+        assert!(kept < MAX_BUFFERED + 1000 && lines.dropped.load(Ordering::Relaxed) > 1000, "{kept}");
     }
 }
