@@ -18,12 +18,12 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use crate::cache::{Joined, Reader};
 use crate::clock::Timestamp;
 use crate::keys::KeyInput;
+use crate::layers::admit::Permit;
 use crate::origin::OriginBody;
 use crate::routes::{Captures, Route};
 use crate::semantics::CacheStatus;
@@ -190,7 +190,7 @@ pub struct Answer {
     /// The client's address, once a trusted proxy's word on it has been heard.
     pub client: Option<IpAddr>,
     /// What it was admitted with; given back with the last byte.
-    pub permit: Option<OwnedSemaphorePermit>,
+    pub permit: Option<Permit>,
 }
 
 impl Answer {

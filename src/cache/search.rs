@@ -12,20 +12,38 @@ use crate::routes::CacheRule;
 use crate::semantics::{NoVarySearch, StoredResponse};
 
 impl Rooms {
+    /// Adds the text of the key that a request is looked up under.
+    ///
+    /// # Errors
+    ///
+    /// As [`Constructor::key`](crate::keys::Constructor::key).
+    pub(super) fn write_key(
+        &self,
+        routed: &Routed,
+        rule: &CacheRule,
+        now: Timestamp,
+        text: &mut String,
+    ) -> Result<(), KeyError> {
+        let input = routed.key_input(now);
+        if rule.no_vary_search
+            && input.query.is_some()
+            && let Some(stated) = self.searches.get(&without_query(rule, &input)?.text)
+        {
+            text.push_str(&with_rest_of_query(rule, &input, &stated)?.text);
+            return Ok(());
+        }
+        rule.key.write(&input, text)
+    }
+
     /// The key that a request is looked up under.
     ///
     /// # Errors
     ///
     /// As [`Constructor::key`](crate::keys::Constructor::key).
     pub(super) fn key(&self, routed: &Routed, rule: &CacheRule, now: Timestamp) -> Result<Key, KeyError> {
-        let input = routed.key_input(now);
-        if !rule.no_vary_search || input.query.is_none() {
-            return rule.key.key(&input);
-        }
-        match self.searches.get(&without_query(rule, &input)?.text) {
-            Some(stated) => with_rest_of_query(rule, &input, &stated),
-            None => rule.key.key(&input),
-        }
+        let mut text = String::with_capacity(128);
+        self.write_key(routed, rule, now, &mut text)?;
+        rule.key.key_of(text.into(), &routed.key_input(now))
     }
 
     /// The key that a response is stored under; from now on its path is looked up by its rule. `found`: what it was looked up

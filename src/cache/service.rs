@@ -1,6 +1,7 @@
 //! A request meets the store. A hit asks one question per room and goes one way: key, look-up, standing,
 //! selection, reuse, serve. No await, no box; everything else is an errand for `fetch`.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -21,7 +22,7 @@ use super::{fetch, partial, query, refresh, serve};
 use crate::clock::{Clock, Timestamp};
 use crate::exchange::{Answer, Cause, Outbound, Routed};
 use crate::invalidation::{Invalidator, Log, Standing};
-use crate::keys::Key;
+use crate::keys::{Key, KeyError};
 use crate::layers::Early;
 use crate::origin::{OriginBody, OriginError};
 use crate::routes::{CacheRule, QueryRule, Ranges, Table};
@@ -121,6 +122,11 @@ where
     }
 }
 
+thread_local! {
+    /// Where keys are written to look something up: a hit keeps none.
+    static TEXT: Cell<String> = const { Cell::new(String::new()) };
+}
+
 /// What looking led to.
 #[expect(
     clippy::large_enum_variant,
@@ -204,19 +210,36 @@ impl Rooms {
 
     /// Key, look-up, standing, selection, reuse. `content`: a QUERY's.
     pub(super) fn find(&self, routed: &Routed, rule: &CacheRule, content: Option<&Bytes>) -> Found {
+        let mut text = TEXT.take();
+        text.clear();
+        let found = self.find_under(routed, rule, content, &mut text);
+        TEXT.set(text);
+        found.unwrap_or_else(|_| {
+            let detail = Some(NotStored::KeyRejected);
+            Found::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail })
+        })
+    }
+
+    /// The same; `text` is where the key is written.
+    fn find_under(
+        &self,
+        routed: &Routed,
+        rule: &CacheRule,
+        content: Option<&Bytes>,
+        text: &mut String,
+    ) -> Result<Found, KeyError> {
         let request = &routed.request.head;
         let now = self.clock.now();
-        let Ok(mut key) = self.key(routed, rule, now) else {
-            let detail = Some(NotStored::KeyRejected);
-            return Found::Errand(Errand::Pass { reason: ForwardReason::Bypass, detail });
-        };
+        self.write_key(routed, rule, now, text)?;
         if let Some(content) = content {
-            key = key.with_content(&request.headers, content);
+            Key::add_content(text, &request.headers, content);
         }
         if let Some(slice) = routed.slice {
-            key = key.for_slice(slice);
+            Key::add_slice(text, slice);
         }
-        let variants = self.store.get(&key.text);
+        // A hit needs no more of it.
+        let key = || rule.key.key_of(Arc::from(text.as_str()), &routed.key_input(now));
+        let variants = self.store.get(text);
         let (selected, exist) = match &variants {
             Some(variants) => self.select(variants, routed),
             None => (None, false),
@@ -228,43 +251,47 @@ impl Rooms {
             None if routed.request.cause == Cause::Refresh => Reuse::Forward(ForwardReason::UriMiss),
             terms => reuse::reuse(terms.as_ref(), exist, &request.method, &request.headers, directives, now),
         };
-        match verdict {
+        Ok(match verdict {
             verdict @ (Reuse::Serve | Reuse::ServeStale) => {
                 let (Some(stored), Some(terms)) = (selected, &terms) else {
                     let candidates = smallvec![];
-                    return Found::Errand(Errand::Fetch {
+                    return Ok(Found::Errand(Errand::Fetch {
                         reason: ForwardReason::Miss,
-                        key,
+                        key: key()?,
                         candidates,
                         part: None,
-                    });
+                    }));
                 };
                 let answer = serve::hit(stored, terms, routed, now);
                 if verdict == Reuse::Serve && !terms.is_to_be_refreshed(now) {
-                    return Found::Answer(answer);
+                    return Ok(Found::Answer(answer));
                 }
-                behind(answer, stored, key)
+                behind(answer, stored, key()?)
             }
             Reuse::Validate(ForwardReason::Stale)
                 if let (Some(stored), Some(terms)) = (selected, &terms)
                     && self.is_failing(routed)
                     && reuse::on_error(terms, ForwardReason::Stale, now) =>
             {
-                behind(serve::instead_of_failure(stored, routed, now, None), stored, key)
+                behind(serve::instead_of_failure(stored, routed, now, None), stored, key()?)
             }
             Reuse::Validate(reason) => {
                 let candidates = selected.cloned().into_iter().collect();
-                Found::Errand(Errand::Fetch { reason, key, candidates, part: None })
+                Found::Errand(Errand::Fetch { reason, key: key()?, candidates, part: None })
             }
-            Reuse::Forward(reason) if routed.slice.is_some() => {
-                Found::Errand(Errand::Fetch { reason, key, candidates: Candidates::new(), part: None })
-            }
+            Reuse::Forward(reason) if routed.slice.is_some() => Found::Errand(Errand::Fetch {
+                reason,
+                key: key()?,
+                candidates: Candidates::new(),
+                part: None,
+            }),
             Reuse::Forward(reason) => {
                 if let Ranges::Slices(size) = rule.ranges
                     && request.method == Method::GET
                 {
-                    return Found::Errand(Errand::Slices { reason, size });
+                    return Ok(Found::Errand(Errand::Slices { reason, size }));
                 }
+                let key = key()?;
                 let part = self.find_part(routed, rule, &key, now);
                 // Where the whole cannot be had once for all, nothing is gained by asking for it.
                 let is_forwarded =
@@ -272,7 +299,7 @@ impl Rooms {
                 if partial::wants_part(routed) && is_forwarded() {
                     let answer = part.as_deref().and_then(|part| partial::hit(part, routed, now));
                     let reason = if part.is_some() { ForwardReason::Partial } else { reason };
-                    return answer.map_or(Found::Errand(Errand::Part { reason, key }), Found::Answer);
+                    return Ok(answer.map_or(Found::Errand(Errand::Part { reason, key }), Found::Answer));
                 }
                 let offered = variants.as_deref().filter(|_| rule.policy.liberal);
                 let candidates = offered.map(|variants| self.candidates(variants, routed));
@@ -280,7 +307,7 @@ impl Rooms {
                 Found::Errand(Errand::Fetch { reason, key, candidates: candidates.unwrap_or_default(), part })
             }
             Reuse::Refuse => Found::Answer(serve::only_if_cached(routed)),
-        }
+        })
     }
 
     /// The terms of a stored response, as they stand.

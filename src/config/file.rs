@@ -22,8 +22,8 @@ pub(super) use routes::{
     Route, RouteMatch, SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection, TagFieldsWord, Ttl,
 };
 pub(super) use server::{
-    AccessLogFormat, Admin, FixedHost, HostWord, MemorySection, PurgeRequests, RetriesOff, Server,
-    ServerTimeouts, Store, TokenScope, Upstream, UpstreamTimeouts, WarmSection,
+    AccessLogFormat, Admin, FixedHost, HostWord, MemorySection, PurgeRequests, RetriesOff, SchedulingKind,
+    Server, ServerTimeouts, Store, TokenScope, Upstream, UpstreamTimeouts, WarmSection,
 };
 
 use super::read::{Entries, List, OneOrMany, Optional, Required, Word, section};

@@ -1,4 +1,4 @@
-//! How much memory there is: the limit of the control group, or else the machine's.
+//! How much memory there is: the limit of the control group, or else the machine's. How many cores.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,11 @@ pub(super) fn memory_bytes() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limits = limit_files(&groups).into_iter().filter_map(|file| limit(&fs::read_to_string(file).ok()?));
     limits.chain(of_machine).min()
+}
+
+/// How many cores this process may use.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The files that may limit a process of these control groups, its own group and all above it, for both versions.

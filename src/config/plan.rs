@@ -48,6 +48,10 @@ pub struct Server {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Request fields that reach origins though apps may take them for the truth about the request.
     pub forward_fields: Arc<[HeaderName]>,
+    /// How many threads serve clients.
+    pub workers: usize,
+    /// Who serves a connection.
+    pub scheduling: Scheduling,
     /// Requests served at once; more get 503.
     pub max_in_flight: usize,
     /// Connections open at once.
@@ -66,6 +70,15 @@ pub struct Server {
     pub shutdown_grace: Duration,
     /// How requests are logged.
     pub access_log: AccessLog,
+}
+
+/// Who serves a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheduling {
+    /// The worker that accepted it.
+    PerCore,
+    /// Whoever of them has nothing else to do.
+    Shared,
 }
 
 /// How requests are logged.

@@ -99,6 +99,29 @@ impl Parse for Capacity {
     }
 }
 
+/// How many of what this process may use: so much of it, or a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Share {
+    Percent(Percent),
+    Count(Count),
+}
+
+impl Parse for Share {
+    const EXPECTED: &'static str = "a percentage such as 100%, or a number such as 4";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        if text.ends_with('%') {
+            Percent::parse(text).map(Self::Percent)
+        } else {
+            Count::parse(text).map(Self::Count)
+        }
+    }
+
+    fn schema() -> Schema {
+        Size::schema()
+    }
+}
+
 /// A part of a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Percent(pub(super) u8);
@@ -500,6 +523,14 @@ mod tests {
         check_refused::<Capacity>("0%", "from 1% to 100%");
         check_refused::<Capacity>("101%", "from 1% to 100%");
         check_refused::<Capacity>("much", "neither a percentage nor a size");
+    }
+
+    #[test]
+    fn a_share_is_a_percentage_or_a_number() {
+        check("50%", Share::Percent(Percent(50)));
+        check("3", Share::Count(Count(3)));
+        check_refused::<Share>("0", "at least 1");
+        check_refused::<Share>("all", "expected a whole number");
     }
 
     #[test]

@@ -83,30 +83,54 @@ impl Constructor {
     ///
     /// The suffix is too long and may not be shortened, or a token cannot be believed.
     pub fn key(&self, input: &KeyInput<'_>) -> Result<Key, KeyError> {
-        let reader = Reader::new(input);
         let mut text = String::with_capacity(128);
-        let mut partition = Vec::new();
-        self.push_head(&mut text);
+        self.write(input, &mut text)?;
+        self.key_of(text.into(), input)
+    }
+
+    /// Adds the text of the request's key: all it takes to look something up.
+    ///
+    /// # Errors
+    ///
+    /// As [`key`](Self::key).
+    pub fn write(&self, input: &KeyInput<'_>, text: &mut String) -> Result<(), KeyError> {
+        let reader = Reader::new(input);
+        self.push_head(text);
         text.push('|');
         for field in in_order(&self.fields, |field| field.partition) {
-            reader.push(field, &mut text, Some(&mut partition))?;
+            reader.push(field, text, None)?;
         }
         text.push('|');
         let start = text.len();
         for field in in_order(&self.fields, |field| !field.partition) {
-            reader.push(field, &mut text, None)?;
+            reader.push(field, text, None)?;
         }
         let length = text.len() - start;
         if length > self.max_suffix_length {
             match self.on_overflow {
-                OnOverflow::Hash => replace_by_digest(start, &mut text),
+                OnOverflow::Hash => replace_by_digest(start, text),
                 OnOverflow::Reject => {
                     return Err(KeyError::TooLong { length, limit: self.max_suffix_length });
                 }
             }
         }
+        Ok(())
+    }
+
+    /// The request's key, of which the text is [known](Self::write), whatever was added to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`key`](Self::key).
+    pub fn key_of(&self, text: Arc<str>, input: &KeyInput<'_>) -> Result<Key, KeyError> {
+        let reader = Reader::new(input);
+        let (mut encoded, mut partition) = (String::new(), Vec::new());
+        for field in in_order(&self.fields, |field| field.partition) {
+            encoded.clear();
+            reader.push(field, &mut encoded, Some(&mut partition))?;
+        }
         let partition = if partition.is_empty() { Arc::default() } else { partition.into() };
-        Ok(Key { text: text.into(), partition })
+        Ok(Key { text, partition })
     }
 
     /// What each field contributes to the key, in the key's order.

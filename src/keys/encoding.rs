@@ -31,14 +31,33 @@ pub fn escape(text: &str, out: &mut String) {
 /// Like [`escape`], for values that may not be UTF-8.
 pub(super) fn escape_bytes(bytes: &[u8], out: &mut String) {
     out.reserve(bytes.len());
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~/@+!$'();&".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(percent_encoding::percent_encode_byte(byte));
-        }
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let plain = rest.iter().position(|&byte| !STANDS_FOR_ITSELF[usize::from(byte)]).unwrap_or(rest.len());
+        let (run, others) = rest.split_at(plain);
+        // They are ASCII.
+        out.push_str(std::str::from_utf8(run).unwrap_or_default());
+        let Some((&byte, others)) = others.split_first() else { return };
+        out.push_str(percent_encoding::percent_encode_byte(byte));
+        rest = others;
     }
 }
+
+const STANDS_FOR_ITSELF: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"-._~/@+!$'();&";
+    let mut i = 0;
+    while i < others.len() {
+        table[others[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
 
 /// A partition value as people write it: percent-decoded. What does not decode to UTF-8 is left as it is.
 pub fn partition_text(raw: &str) -> String {

@@ -8,7 +8,7 @@ use crate::routes::Captures;
 use crate::semantics::range::Slice;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, Method};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -82,9 +82,15 @@ impl Key {
 
     /// The key that a slice of the response lies under.
     pub fn for_slice(&self, slice: Slice) -> Self {
-        let Slice { index, size } = slice;
-        let text = format!("{}{SLICE}{index}*{size}", self.text);
+        let mut text = self.text.to_string();
+        Self::add_slice(&mut text, slice);
         Self { text: text.into(), partition: Arc::clone(&self.partition) }
+    }
+
+    /// Makes a key's text that of [a slice](Self::for_slice).
+    pub(crate) fn add_slice(text: &mut String, Slice { index, size }: Slice) {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{SLICE}{index}*{size}");
     }
 
     /// The key that the whole response lies under, of which this may be the [key of its parts](Self::for_parts) or of
@@ -100,16 +106,21 @@ impl Key {
     ///
     /// A long section becomes its digest, of 256 bits, since anyone may choose the content.
     pub fn with_content(&self, headers: &HeaderMap, content: &[u8]) -> Self {
-        let mut text = String::with_capacity(self.text.len() + 128);
-        text.push_str(&self.text);
+        let mut text = self.text.to_string();
+        Self::add_content(&mut text, headers, content);
+        Self { text: text.into(), partition: Arc::clone(&self.partition) }
+    }
+
+    /// Makes a key's text that of [a request with content](Self::with_content).
+    pub(crate) fn add_content(text: &mut String, headers: &HeaderMap, content: &[u8]) {
         text.push('|');
         let start = text.len();
-        push_entry(b"content", &Value::One(content.into()), false, &mut text);
+        push_entry(b"content", &Value::One(content.into()), false, text);
         let mut names: Vec<_> = headers.keys().filter(|name| describes_content(name)).collect();
         names.sort_unstable_by_key(|name| name.as_str());
         for name in names {
             let lines = headers.get_all(name).iter().map(|line| line.as_bytes().into());
-            push_entry(name.as_str().as_bytes(), &Value::List(lines.collect()), false, &mut text);
+            push_entry(name.as_str().as_bytes(), &Value::List(lines.collect()), false, text);
         }
         if text.len() - start > DEFAULT_MAX_SUFFIX_LENGTH {
             let digest = blake3::hash(&text.as_bytes()[start..]).to_hex();
@@ -117,7 +128,6 @@ impl Key {
             text.push('#');
             text.push_str(&digest);
         }
-        Self { text: text.into(), partition: Arc::clone(&self.partition) }
     }
 
     /// 128-bit BLAKE3 of the text in lower-case hex.

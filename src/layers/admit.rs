@@ -8,10 +8,10 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use super::Early;
@@ -21,13 +21,51 @@ use crate::respond::Failure;
 /// Makes [`Admit`].
 #[derive(Clone, Debug)]
 pub struct AdmitLayer {
-    free: Arc<Semaphore>,
+    gate: Arc<Gate>,
+}
+
+/// How many are in flight. Nobody waits for a place, so it takes no more than a number.
+#[derive(Debug)]
+struct Gate {
+    in_flight: AtomicUsize,
+    max_in_flight: usize,
+}
+
+/// A place among what is in flight, given back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    gate: Arc<Gate>,
+}
+
+impl Permit {
+    fn of(gate: &Arc<Gate>) -> Option<Self> {
+        // Nothing is read on the strength of these but the number itself.
+        if gate.in_flight.fetch_add(1, Ordering::Relaxed) < gate.max_in_flight {
+            return Some(Self { gate: Arc::clone(gate) });
+        }
+        gate.in_flight.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+
+    /// The only one there is, and whether it is free.
+    #[cfg(test)]
+    pub(super) fn for_test() -> (Option<Self>, impl Fn() -> bool) {
+        let gate = Arc::new(Gate { in_flight: AtomicUsize::new(0), max_in_flight: 1 });
+        let permit = Self::of(&gate);
+        (permit, move || Self::of(&gate).is_some())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.gate.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl AdmitLayer {
     /// At most `max_in_flight` exchanges at once.
     pub fn new(max_in_flight: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(max_in_flight.min(Semaphore::MAX_PERMITS))) }
+        Self { gate: Arc::new(Gate { in_flight: AtomicUsize::new(0), max_in_flight }) }
     }
 }
 
@@ -35,7 +73,7 @@ impl<S> Layer<S> for AdmitLayer {
     type Service = Admit<S>;
 
     fn layer(&self, inner: S) -> Admit<S> {
-        Admit { inner, free: Arc::clone(&self.free) }
+        Admit { inner, gate: Arc::clone(&self.gate) }
     }
 }
 
@@ -43,7 +81,7 @@ impl<S> Layer<S> for AdmitLayer {
 #[derive(Clone, Debug)]
 pub struct Admit<S> {
     inner: S,
-    free: Arc<Semaphore>,
+    gate: Arc<Gate>,
 }
 
 impl<S> Service<Arrival> for Admit<S>
@@ -59,9 +97,9 @@ where
     }
 
     fn call(&mut self, arrival: Arrival) -> Self::Future {
-        match Arc::clone(&self.free).try_acquire_owned() {
-            Ok(permit) => Early::later(Admitted { answer: self.inner.call(arrival), permit: Some(permit) }),
-            Err(_) => {
+        match Permit::of(&self.gate) {
+            Some(permit) => Early::later(Admitted { answer: self.inner.call(arrival), permit: Some(permit) }),
+            None => {
                 let (head, _) = arrival.request.into_parts();
                 Early::now(Answer::refused(Failure::Overloaded.respond(&head.method, &head.headers)))
             }
@@ -75,7 +113,7 @@ pin_project! {
     pub struct Admitted<F> {
         #[pin]
         answer: F,
-        permit: Option<OwnedSemaphorePermit>,
+        permit: Option<Permit>,
     }
 }
 
@@ -87,5 +125,21 @@ impl<F: Future<Output = Result<Answer, Infallible>>> Future for Admitted<F> {
         let Ok(mut answer) = ready!(this.answer.poll(cx));
         answer.permit = this.permit.take();
         Poll::Ready(Ok(answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_free_again_when_its_permit_is_gone() {
+        let gate = Arc::new(Gate { in_flight: AtomicUsize::new(0), max_in_flight: 2 });
+        let (first, second) = (Permit::of(&gate), Permit::of(&gate));
+        assert!(first.is_some() && second.is_some());
+        assert!(Permit::of(&gate).is_none() && Permit::of(&gate).is_none());
+        drop(first);
+        let third = Permit::of(&gate);
+        assert!(third.is_some() && Permit::of(&gate).is_none());
     }
 }

@@ -47,7 +47,7 @@ impl<S> Layer<S> for NormalizeLayer {
     type Service = Normalize<S>;
 
     fn layer(&self, inner: S) -> Normalize<S> {
-        Normalize { inner, ground: Arc::clone(&self.ground) }
+        Normalize { inner, ground: Arc::clone(&self.ground), last_host: None }
     }
 }
 
@@ -56,6 +56,15 @@ impl<S> Layer<S> for NormalizeLayer {
 pub struct Normalize<S> {
     inner: S,
     ground: Arc<Ground>,
+    /// What the last request was for. The next of the connection is mostly for the same.
+    last_host: Option<KnownHost>,
+}
+
+/// A host as it was normalised under a scheme.
+#[derive(Clone, Debug)]
+struct KnownHost {
+    scheme: Scheme,
+    host: Arc<str>,
 }
 
 impl<S> Service<Arrival> for Normalize<S>
@@ -71,7 +80,7 @@ where
     }
 
     fn call(&mut self, arrival: Arrival) -> Self::Future {
-        match self.ground.check(&arrival) {
+        match self.ground.check(&arrival, self.last_host.as_ref()) {
             Err(failure) => {
                 let request = &arrival.request;
                 Early::now(Answer::refused(failure.respond(request.method(), request.headers())))
@@ -90,6 +99,9 @@ where
                     head.headers = end_to_end(&head.headers);
                 }
                 write_host(&host, &mut head.headers);
+                if !self.last_host.as_ref().is_some_and(|last| Arc::ptr_eq(&last.host, &host)) {
+                    self.last_host = Some(KnownHost { scheme, host: Arc::clone(&host) });
+                }
                 Early::later(self.inner.call(Normalized {
                     head,
                     body,
@@ -119,7 +131,7 @@ struct Checked {
 }
 
 impl Ground {
-    fn check(&self, arrival: &Arrival) -> Result<Checked, Failure<'static>> {
+    fn check(&self, arrival: &Arrival, last: Option<&KnownHost>) -> Result<Checked, Failure<'static>> {
         let request = &arrival.request;
         let headers = request.headers();
         if *request.method() == Method::CONNECT {
@@ -150,7 +162,7 @@ impl Ground {
             None => Scheme::Http,
         };
         Ok(Checked {
-            host: host(request.uri(), headers, request.version(), scheme)?,
+            host: host(request.uri(), headers, request.version(), scheme, last)?,
             target: target(request.method(), request.uri(), scheme)?,
             scheme,
             hops: if trusted { self.forwarded_hops(headers, peer) } else { smallvec![peer] },
@@ -195,6 +207,7 @@ fn host(
     headers: &HeaderMap,
     version: Version,
     scheme: Scheme,
+    last: Option<&KnownHost>,
 ) -> Result<Arc<str>, Failure<'static>> {
     let mut lines = headers.get_all(HOST).iter();
     let field = match (lines.next(), lines.next()) {
@@ -216,6 +229,10 @@ fn host(
         (None, Some(field)) => field,
         (None, None) => return Err(Failure::BadRequest("The request names no host.")),
     };
+    // What came out of it goes through it as it is.
+    if let Some(last) = last.filter(|last| *last.host == *named && last.scheme == scheme) {
+        return Ok(Arc::clone(&last.host));
+    }
     uri::normalize_authority(named, scheme.as_str())
         .map(|host| Arc::from(&*host))
         .map_err(|_| Failure::BadRequest("The Host field is not valid."))
@@ -323,7 +340,7 @@ mod tests {
         }
         let request = request.body(RequestBody::empty()).unwrap();
         let (peer, interims) = (peer.parse().unwrap(), Interims::none());
-        ground().check(&Arrival::new(request, peer, interims))
+        ground().check(&Arrival::new(request, peer, interims), None)
     }
 
     const STRANGER: &str = "192.0.2.1:1234";
@@ -391,7 +408,7 @@ mod tests {
                 let request = request.body(RequestBody::empty()).unwrap();
                 let (peer, interims) = (peer.parse().unwrap(), Interims::none());
                 let arrival = Arrival { scheme: Some(scheme), ..Arrival::new(request, peer, interims) };
-                let checked = ground().check(&arrival).unwrap();
+                let checked = ground().check(&arrival, None).unwrap();
                 let host = if scheme == Scheme::Https { "a.test" } else { "a.test:443" };
                 assert_eq!((checked.scheme, &*checked.host), (scheme, host));
             }

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::sync::OwnedSemaphorePermit;
 use tower::{Layer, Service};
 
+use super::admit::Permit;
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::config::{Scope, Token};
 use crate::exchange::{Answer, AnswerBody, Arrival, BodyError, Note};
@@ -228,7 +228,7 @@ impl Drop for Exchange {
 pub struct ClientBody {
     body: AnswerBody,
     exchange: Option<Exchange>,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<Permit>,
 }
 
 impl ClientBody {
@@ -284,19 +284,18 @@ impl Body for ClientBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::admit::Permit;
     use http_body_util::BodyExt;
-    use tokio::sync::Semaphore;
 
     #[tokio::test]
     async fn an_exchange_is_over_with_its_trailers() {
-        let free = Arc::new(Semaphore::new(1));
-        let permit = Arc::clone(&free).try_acquire_owned().ok();
+        let (permit, is_free) = Permit::for_test();
         let body = AnswerBody::trailed(Bytes::from_static(b"hello"), HeaderMap::new());
         let mut body = ClientBody { body, exchange: None, permit };
         assert!(body.frame().await.unwrap().unwrap().is_data());
-        assert_eq!(free.available_permits(), 0);
+        assert!(!is_free());
         // hyper drops a body after its trailers, and asks for nothing more.
         assert!(body.frame().await.unwrap().unwrap().is_trailers());
-        assert_eq!(free.available_permits(), 1);
+        assert!(is_free());
     }
 }

@@ -3,5 +3,6 @@
 mod accept;
 mod connection;
 mod start;
+mod workers;
 
 pub use start::{Assembled, Bound, StartError, Started, assemble, bind, run};

@@ -1,5 +1,6 @@
 //! From a plan to a running server.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -18,10 +19,11 @@ use tokio::time::timeout;
 use tower::Service;
 
 use super::accept::Accept;
+use super::workers::{self, Work, Workers};
 use crate::admin::{self, AdminState, Desk, Reception};
 use crate::cache::{CacheLayer, FillRoom, Flights, Rooms};
 use crate::clock::Clock;
-use crate::config::{Plan, Upstream};
+use crate::config::{self, Plan, Scheduling, Upstream};
 use crate::dispatch::JournalError;
 use crate::exchange::{Arrival, Outlet, RequestBody};
 use crate::invalidation::{Invalidator, Log};
@@ -48,6 +50,9 @@ pub enum StartError {
     /// The access log's writer cannot be started.
     #[error("cannot start the access log: {0}")]
     AccessLog(io::Error),
+    /// A worker cannot be started.
+    #[error("cannot start the workers: {0}")]
+    Workers(io::Error),
     /// What a dispatcher has on disk cannot be read.
     #[error("cannot start a dispatcher: {0}")]
     Journal(#[from] JournalError),
@@ -63,7 +68,8 @@ const MAX_ADMIN_CONNECTIONS: usize = 1000;
 /// The listening sockets of a plan, and the addresses they got.
 #[derive(Debug)]
 pub struct Bound {
-    listeners: Vec<TcpListener>,
+    /// For each address one for each worker.
+    listeners: Vec<Vec<std::net::TcpListener>>,
     admin: TcpListener,
     /// Where requests are served.
     pub addresses: Vec<SocketAddr>,
@@ -76,23 +82,30 @@ pub struct Bound {
 /// # Errors
 /// The first address that cannot be listened on.
 pub async fn bind(plan: &Plan) -> Result<Bound, StartError> {
+    let sockets = match plan.server.scheduling {
+        Scheduling::PerCore => plan.server.workers,
+        Scheduling::Shared => 1,
+    };
+    let listen = |address, number| {
+        workers::listen(address, number).map_err(|source| StartError::Listen { address, source })
+    };
     let mut listeners = Vec::new();
     for &address in &plan.server.listen {
-        listeners.push(listen(address).await?);
+        listeners.push(listen(address, sockets)?);
     }
-    let admin = listen(plan.admin.listen).await?;
-    let local = |listener: &TcpListener, wanted: SocketAddr| listener.local_addr().unwrap_or(wanted);
+    let address = plan.admin.listen;
+    let admin = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
     let addresses = listeners
         .iter()
         .zip(&plan.server.listen)
-        .map(|(listener, &wanted)| local(listener, wanted))
+        .map(|(sockets, &wanted)| local_address(sockets.first(), wanted))
         .collect();
-    let admin_address = local(&admin, plan.admin.listen);
+    let admin_address = admin.local_addr().unwrap_or(address);
     Ok(Bound { listeners, admin, addresses, admin_address })
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+fn local_address(socket: Option<&std::net::TcpListener>, wanted: SocketAddr) -> SocketAddr {
+    socket.and_then(|socket| socket.local_addr().ok()).unwrap_or(wanted)
 }
 
 /// Binds, serves, and drains once `shutdown` is ready.
@@ -113,8 +126,8 @@ pub struct Started {
     ready: Arc<AtomicBool>,
     warmer: Arc<Warmer>,
     rooms: Arc<Rooms>,
-    public: Vec<JoinHandle<GracefulShutdown>>,
-    admin: JoinHandle<GracefulShutdown>,
+    public: Serving,
+    admin: Accepting,
     state: AdminState,
     housekeeping: [JoinHandle<()>; 2],
     grace: Duration,
@@ -200,24 +213,29 @@ impl Bound {
 
         let (stop_public, stopping) = watch::channel(false);
         let free = permits(settings.max_connections);
-        let public = self.listeners.into_iter().map(|listener| {
+        let accept = |listener: std::net::TcpListener| {
             let stack = stack.clone();
             let service = move |peer, outlet: &Arc<Outlet>| {
-                let (stack, outlet) = (stack.clone(), Arc::clone(outlet));
+                // One for each connection. Calling it makes a future, and nothing more: it is never called within itself.
+                let (stack, outlet) = (RefCell::new(stack.clone()), Arc::clone(outlet));
                 service_fn(move |request: Request<Incoming>| {
                     let interims = outlet.begin(request.version());
                     let request = request.map(|body| RequestBody::incoming(body, body_limit, body_idle));
-                    // Cloning the stack clones a handful of `Arc`s. It is always ready: admission is decided below.
                     let arrival = Arrival::new(request, peer, interims.clone());
-                    interims.before(stack.clone().call(arrival))
+                    // It is always ready: admission is decided below.
+                    interims.before(stack.borrow_mut().call(arrival))
                 })
             };
             let observer = Arc::clone(&observer);
             let unread = move |peer, status| observer.unread(peer, status);
-            let (settings, free) = (Arc::clone(&settings), Arc::clone(&free));
-            tokio::spawn(Accept { listener, settings, free, service, unread }.run(stopping.clone()))
-        });
-        let public = public.collect();
+            let (settings, free, stopping) = (Arc::clone(&settings), Arc::clone(&free), stopping.clone());
+            async move {
+                // It was listened on, and does not block.
+                let listener = TcpListener::from_std(listener)?;
+                Ok(Accept { listener, settings, free, service, unread }.run(stopping).await)
+            }
+        };
+        let public = Serving::start(&plan.server, self.listeners, accept).map_err(StartError::Workers)?;
 
         let (stop_admin, stopping) = watch::channel(false);
         let warmer = Arc::new(Warmer::new(stack, &plan, clock.clone()));
@@ -235,9 +253,8 @@ impl Bound {
             })
         };
         let free = permits(MAX_ADMIN_CONNECTIONS);
-        let admin = tokio::spawn(
-            Accept { listener: self.admin, settings, free, service, unread: |_, _| () }.run(stopping),
-        );
+        let admin = Accept { listener: self.admin, settings, free, service, unread: |_, _| () };
+        let admin = tokio::spawn(async move { Ok(admin.run(stopping).await) });
 
         let invalidator = Arc::clone(&rooms.invalidator);
         let reclaiming = tokio::spawn(async move {
@@ -289,11 +306,12 @@ impl Started {
         self.warmer.stop();
         // That nobody is left to be told is as good as told.
         let _ = self.stop_public.send(true);
-        drain(self.public, self.grace).await;
+        let mut public = self.public;
+        within(self.grace, public.drained()).await;
         // What is still fetched is for nobody.
         self.rooms.flights.stop();
         let _ = self.stop_admin.send(true);
-        drain(vec![self.admin], self.grace).await;
+        within(self.grace, drained(vec![self.admin])).await;
         if timeout(self.grace, self.state.drain()).await.is_err() {
             tracing::warn!(grace = ?self.grace, "some of what webhooks have queued was not done in time");
         }
@@ -301,16 +319,69 @@ impl Started {
     }
 }
 
-/// Waits until every connection of these listeners has finished its exchange, at most `grace`.
-async fn drain(listeners: Vec<JoinHandle<GracefulShutdown>>, grace: Duration) {
-    let finished = async {
-        for accepting in listeners {
-            if let Ok(connections) = accepting.await {
-                // Told to all at once, by the task that accepted them; waited for one after the other.
-                connections.shutdown().await;
+/// A listener's accept loop, which ends with what is still being served.
+type Accepting = JoinHandle<io::Result<GracefulShutdown>>;
+
+/// Who serves the public.
+#[derive(Debug)]
+enum Serving {
+    Shared(Vec<Accepting>),
+    PerCore(Workers),
+}
+
+impl Serving {
+    /// `accept` makes the accept loop of a socket. `sockets`: for each address one for each worker.
+    fn start<F, A>(
+        settings: &config::Server,
+        sockets: Vec<Vec<std::net::TcpListener>>,
+        accept: F,
+    ) -> io::Result<Self>
+    where
+        F: Fn(std::net::TcpListener) -> A,
+        A: Future<Output = io::Result<GracefulShutdown>> + Send + 'static,
+    {
+        match settings.scheduling {
+            Scheduling::Shared => Ok(Self::Shared(
+                sockets.into_iter().flatten().map(|socket| tokio::spawn(accept(socket))).collect(),
+            )),
+            Scheduling::PerCore => {
+                let mut work: Vec<Vec<A>> = (0..settings.workers).map(|_| Vec::new()).collect();
+                for sockets in sockets {
+                    work.iter_mut().zip(sockets).for_each(|(work, socket)| work.push(accept(socket)));
+                }
+                let work = work.into_iter().map(|accepting| -> Work {
+                    Box::new(|| {
+                        Box::pin(async { drained(accepting.into_iter().map(tokio::spawn).collect()).await })
+                    })
+                });
+                Ok(Self::PerCore(Workers::start(work.collect())?))
             }
         }
-    };
+    }
+
+    /// Returns once every connection has finished its exchange. To be asked after all were told to stop.
+    async fn drained(&mut self) {
+        match self {
+            Self::Shared(accepting) => drained(std::mem::take(accepting)).await,
+            Self::PerCore(workers) => workers.drained().await,
+        }
+    }
+}
+
+/// Waits until every connection of these listeners has finished its exchange.
+async fn drained(listeners: Vec<Accepting>) {
+    for accepting in listeners {
+        match accepting.await {
+            // Told to all at once, by the task that accepted them; waited for one after the other.
+            Ok(Ok(connections)) => connections.shutdown().await,
+            Ok(Err(error)) => tracing::error!(%error, "a listener cannot be waited for"),
+            // One that panicked has said so itself.
+            Err(_) => {}
+        }
+    }
+}
+
+async fn within(grace: Duration, finished: impl Future<Output = ()>) {
     if timeout(grace, finished).await.is_err() {
         tracing::warn!(?grace, "some exchanges did not finish in time and were cut off");
     }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,11 +16,9 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Uri};
 use serde::Serialize;
 
+use super::{SHARDS, shard};
 use crate::clock::Timestamp;
 use crate::config;
-
-/// How many buffers there are; workers share them if there are more.
-const SHARDS: usize = 32;
 
 /// How much may wait in one, in bytes, and how much room one keeps.
 const MAX_BUFFERED: usize = 1 << 20;
@@ -156,7 +154,7 @@ impl Lines {
     }
 
     fn add(&self, record: &Record, format: config::AccessLog) {
-        let mut shard = lock(&self.shards[worker() % SHARDS]);
+        let mut shard = lock(&self.shards[shard()]);
         if shard.buffer.len() > MAX_BUFFERED {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
@@ -217,15 +215,6 @@ impl Lines {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Tells threads apart.
-fn worker() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed);
-    }
-    OWN.with(|own| *own)
 }
 
 /// When, as it is written: what is the same for all of a second is made once.

@@ -4,12 +4,15 @@
 //! configuration makes it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+
+use super::{SHARDS, shard};
 
 /// The words of `X-Cache`, and `-` where no route's cache was asked.
 const WORDS: [&str; 6] = ["HIT", "MISS", "STALE", "BYPASS", "REFRESH", "-"];
@@ -21,9 +24,10 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// By word, then by class: counted without a lock, once for every exchange.
+    /// By word, then by class, as they were last told.
     requests: [[Counter; CLASSES.len()]; WORDS.len()],
     sent_bytes: Counter,
+    exchanges: Box<[Exchanges; SHARDS]>,
     origin_requests: Counter,
     origin_errors: Family<OriginFailure, Counter>,
     origin_retries: Counter,
@@ -54,6 +58,14 @@ pub struct Levels {
     pub waiting: u64,
     /// The bytes of responses that are still coming, or are still being read as they came.
     pub filling_bytes: u64,
+}
+
+/// What a worker has counted: once for every exchange, without a lock, and in memory that no other worker writes to.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Exchanges {
+    requests: [[AtomicU64; CLASSES.len()]; WORDS.len()],
+    sent_bytes: AtomicU64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,6 +117,7 @@ impl Metrics {
             registry: Registry::with_prefix("staleproof"),
             requests: WORDS.map(|word| CLASSES.map(|class| counter(word, class))),
             sent_bytes: Counter::default(),
+            exchanges: Box::new(std::array::from_fn(|_| Exchanges::default())),
             origin_requests: Counter::default(),
             origin_errors: Family::default(),
             origin_retries: Counter::default(),
@@ -186,8 +199,13 @@ impl Metrics {
         let word = WORDS.iter().position(|word| *word == cache).unwrap_or(WORDS.len() - 1);
         // What is beyond the classes is to be read as a 5xx (§15).
         let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
-        self.requests[word][class].inc();
-        self.sent_bytes.inc_by(bytes);
+        let own = &self.exchanges[shard()];
+        own.requests[word][class].fetch_add(1, Ordering::Relaxed);
+        own.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn sum(&self, count: impl Fn(&Exchanges) -> &AtomicU64) -> u64 {
+        self.exchanges.iter().map(|worker| count(worker).load(Ordering::Relaxed)).sum()
     }
 
     /// A request has been sent to an origin.
@@ -237,8 +255,9 @@ impl Metrics {
 
     /// How many exchanges there were, by the word of `X-Cache`.
     pub fn exchanges(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let sums = self.requests.iter().map(|classes| classes.iter().map(|class| class.get()).sum());
-        WORDS.into_iter().zip(sums)
+        let sum =
+            |word: usize| (0..CLASSES.len()).map(|class| self.sum(|own| &own.requests[word][class])).sum();
+        WORDS.into_iter().enumerate().map(move |(word, name)| (name, sum(word)))
     }
 
     /// The text, with what there is right now.
@@ -256,6 +275,12 @@ impl Metrics {
         ] {
             gauge.set(i64::try_from(level).unwrap_or(i64::MAX));
         }
+        for (word, classes) in self.requests.iter().enumerate() {
+            for (class, told) in classes.iter().enumerate() {
+                told.inner().fetch_max(self.sum(|own| &own.requests[word][class]), Ordering::Relaxed);
+            }
+        }
+        self.sent_bytes.inner().fetch_max(self.sum(|own| &own.sent_bytes), Ordering::Relaxed);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

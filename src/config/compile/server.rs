@@ -2,9 +2,10 @@
 
 use super::super::diagnostics::quote;
 use super::super::read::{Either, Given, OneOrMany, Optional, OptionalExt, Text, Word};
-use super::super::scalars::{Capacity, Number, Percent, Size};
+use super::super::scalars::{Capacity, Count, Number, Percent, Share, Size};
 use super::super::{
-    AccessLog, Admin, HostRewrite, Retries, Scope, Secret, Server, Token, Upstream, WarmLimits, file, machine,
+    AccessLog, Admin, HostRewrite, Retries, Scheduling, Scope, Secret, Server, Token, Upstream, WarmLimits,
+    file, machine,
 };
 use super::{
     KIB, MAX_OBJECT_BYTES, MIB, Problems, Span, check_name, count, duration, items, length, size,
@@ -100,6 +101,11 @@ fn server(section: &file::Server, problems: &mut Problems) -> Server {
         listen: Vec::new(),
         trusted_proxies: items(trusted_proxies).map(|(network, _)| **network).collect(),
         forward_fields: forward_fields(&section.forward_fields, problems),
+        workers: workers(&section.workers),
+        scheduling: match section.scheduling.value_or(file::SchedulingKind::PerCore) {
+            file::SchedulingKind::PerCore => Scheduling::PerCore,
+            file::SchedulingKind::Shared => Scheduling::Shared,
+        },
         max_in_flight: count(&section.max_in_flight, 10_000),
         max_connections: count(&section.max_connections, 20_000),
         max_request_body_bytes: size(&section.max_request_body, 100 * MIB),
@@ -113,6 +119,13 @@ fn server(section: &file::Server, problems: &mut Problems) -> Server {
             file::AccessLogFormat::Text => AccessLog::Text,
             file::AccessLogFormat::Json => AccessLog::Json,
         },
+    }
+}
+
+fn workers(given: &Optional<Word<Share>>) -> usize {
+    match given.value_or(Word(Share::Percent(Percent(100)))).0 {
+        Share::Count(Count(number)) => number,
+        Share::Percent(Percent(percent)) => (machine::cores() * usize::from(percent) / 100).max(1),
     }
 }
 

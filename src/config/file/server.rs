@@ -2,7 +2,7 @@
 
 use crate::config::RetryOn;
 use crate::config::read::{Either, List, OneOrMany, Optional, Required, Text, Word, choice, section};
-use crate::config::scalars::{Capacity, Count, OriginUrl, Percent, Size, Timeout};
+use crate::config::scalars::{Capacity, Count, OriginUrl, Percent, Share, Size, Timeout};
 use http::HeaderName;
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -20,6 +20,10 @@ section! {
         /// `x-forwarded-prefix` or `x-real-ip`: from trusted proxies only, which must set or remove them on every
         /// request. Or though their names have more than letters, digits and hyphens. Default: none.
         forward_fields: Optional<OneOrMany<Word<HeaderName>>>,
+        /// Threads that serve clients: a number, or a percentage of the cores this process may use. Default: 100%.
+        workers: Optional<Word<Share>>,
+        /// Whether each worker has its own connections and sockets, or they share all. Default: per_core.
+        scheduling: Optional<SchedulingKind>,
         /// Requests served at once; more get 503 at once. Default: 10000.
         max_in_flight: Optional<Word<Count>>,
         /// Connections open at once. Default: 20000.
@@ -46,6 +50,16 @@ section! {
         body_idle: Optional<Word<Timeout>>,
         /// To take the next piece of a response. Default: 30s.
         write_stall: Optional<Word<Timeout>>,
+    }
+}
+
+choice! {
+    /// Who serves a connection.
+    enum SchedulingKind {
+        /// The worker that accepted it; the system spreads connections over them.
+        PerCore = "per_core",
+        /// Whoever has nothing else to do.
+        Shared = "shared",
     }
 }
 
