@@ -28,8 +28,9 @@ use crate::origin::OriginBody;
 use crate::routes::{Captures, Route};
 use crate::semantics::CacheStatus;
 use crate::semantics::range::Slice;
+use crate::store::Stored;
 
-pub use interim::{Answering, Interims, Outlet};
+pub use interim::{Answering, Interims, MARKED, Mark, Outlet, Unmarked};
 pub(crate) use request_body::onward;
 pub use request_body::{Demand, Refused, RequestBody};
 
@@ -183,6 +184,8 @@ pub struct Outbound {
 pub struct Answer {
     /// The response.
     pub response: Response<AnswerBody>,
+    /// Its fields are those of what is stored, as they are; it has none.
+    pub as_stored: Option<AsStored>,
     /// Its route, once one was found.
     pub route: Option<Arc<Route>>,
     /// What the cache did, if the request came that far.
@@ -193,16 +196,25 @@ pub struct Answer {
     pub permit: Option<Permit>,
 }
 
+/// A stored response whose fields are sent as they are, and where they go.
+#[derive(Debug)]
+pub struct AsStored {
+    /// What is stored.
+    pub stored: Arc<Stored>,
+    /// Where the exchange's own bytes go.
+    pub interims: Interims,
+}
+
 impl Answer {
     /// The answer to a request that came as far as the cache.
     pub fn new(response: Response<AnswerBody>, routed: &Routed, note: Note) -> Self {
         let (route, client) = (Some(Arc::clone(&routed.route)), Some(routed.request.client));
-        Self { response, route, note: Some(note), client, permit: None }
+        Self { response, as_stored: None, route, note: Some(note), client, permit: None }
     }
 
     /// An answer from above the cache: refused before anything could be looked up.
     pub fn refused(response: Response<AnswerBody>) -> Self {
-        Self { response, route: None, note: None, client: None, permit: None }
+        Self { response, as_stored: None, route: None, note: None, client: None, permit: None }
     }
 }
 
@@ -213,6 +225,8 @@ pub struct Note {
     pub word: CacheWord,
     /// The member of `Cache-Status`.
     pub status: CacheStatus,
+    /// How old the stored response is, in seconds, where its fields do not say it yet.
+    pub age_secs: Option<u64>,
     /// When the stored response was received (`X-Cached-At`).
     pub cached_at: Option<Timestamp>,
     /// When it stops being fresh (`X-Cache-Reset-At`).

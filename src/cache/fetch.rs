@@ -194,7 +194,7 @@ pub(super) fn passed(reason: ForwardReason, status: StatusCode, detail: Option<N
         collapsed: false,
         detail: detail.map(NotStored::as_str),
     };
-    Note { word: CacheWord::Bypass, status, cached_at: None, reset_at: None }
+    Note { word: CacheWord::Bypass, status, age_secs: None, cached_at: None, reset_at: None }
 }
 
 /// What is fetched, and why.
@@ -447,6 +447,7 @@ pub(super) fn fetched(
             collapsed: false,
             detail: stored.err().map(NotStored::as_str),
         },
+        age_secs: None,
         cached_at: terms.map(|terms| terms.received_at),
         reset_at: terms.map(|terms| terms.expires_at()),
     }

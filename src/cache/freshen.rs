@@ -78,11 +78,11 @@ impl Confirmation<'_> {
     }
 
     fn freshen_other(&self, stored: &Stored) {
-        let StoredResponse { status, headers, selecting, .. } = &stored.response;
+        let StoredResponse { status, lines, selecting, .. } = &stored.response;
         let fields = self.freshened(&stored.response);
         let search = stored.response.search.as_deref();
         let same_queries = search.is_none_or(|search| search.rule() == NoVarySearch::of(&fields).as_ref());
-        if !same_queries || !fields.get_all(VARY).iter().eq(headers.get_all(VARY).iter()) {
+        if !same_queries || !fields.get_all(VARY).iter().eq(lines.to_map().get_all(VARY).iter()) {
             // Which requests it is for now depends on a request that nobody remembers.
             return self.forget(stored);
         }

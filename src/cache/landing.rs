@@ -260,7 +260,7 @@ impl Sharing {
         // What it was fetched for counts, as with what is stored.
         let subject = || Subject {
             url: Some((&asked.host, &asked.target)),
-            response: Some((response.status, &response.headers, response.terms.received_at)),
+            response: Some((response.status, &response.lines, response.terms.received_at)),
             bytes: None,
         };
         let standing = || match knows_tags {
@@ -364,7 +364,7 @@ impl Sharing {
             Verdict::NotModified => {
                 let mut response = Response::new(AnswerBody::Empty);
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
-                *response.headers_mut() = precondition::not_modified_fields(&held.headers);
+                *response.headers_mut() = precondition::not_modified_fields(&held.headers());
                 response
             }
             Verdict::Send => {
@@ -372,11 +372,11 @@ impl Sharing {
                 if request.method == Method::HEAD {
                     let mut response = Response::new(AnswerBody::Empty);
                     *response.status_mut() = held.status;
-                    *response.headers_mut() = held.headers.clone();
+                    *response.headers_mut() = held.headers();
                     response
                 } else {
                     let reader = self.fill.reader(seat, routed.request.takes_trailers)?;
-                    part::of_coming(held, held.headers.clone(), routed, reader)
+                    part::of_coming(held, held.headers(), routed, reader)
                 }
             }
         };
@@ -384,6 +384,7 @@ impl Sharing {
         let note = Note {
             word: self.word,
             status,
+            age_secs: None,
             cached_at: Some(held.terms.received_at),
             reset_at: Some(held.terms.expires_at()),
         };

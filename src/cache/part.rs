@@ -27,12 +27,12 @@ pub(super) fn respond(stored: &Stored, request: &request::Parts) -> Option<Respo
             let complete = stored.body.len() as u64;
             ContentRange { bytes: 0..complete, complete }
         }
-        StatusCode::PARTIAL_CONTENT => ContentRange::of(&held.headers)?,
+        StatusCode::PARTIAL_CONTENT => ContentRange::of(&held.headers())?,
         _ => return None,
     };
     match range::wanted(&request.headers, held, has.complete) {
         Wanted::Whole => None,
-        Wanted::Unsatisfiable => Some(unsatisfiable(&held.headers, has.complete)),
+        Wanted::Unsatisfiable => Some(unsatisfiable(&held.headers(), has.complete)),
         Wanted::Parts(parts) if !has.covers(&parts) => None,
         Wanted::Parts(parts) => {
             let slices = parts.into_iter().map(|part| {
@@ -60,7 +60,7 @@ fn slice(body: &Bytes, has: &ContentRange, part: &Range<u64>) -> Option<Bytes> {
 }
 
 fn single(held: &StoredResponse, part: &ContentRange, slice: Bytes) -> Option<Response<AnswerBody>> {
-    let fields = single_fields(held.headers.clone(), part)?;
+    let fields = single_fields(held.headers(), part)?;
     Some(response(StatusCode::PARTIAL_CONTENT, fields, AnswerBody::whole(slice)))
 }
 
@@ -88,7 +88,7 @@ pub(super) fn of_coming(
         _ => Wanted::Whole,
     });
     match (wanted, complete) {
-        (Wanted::Unsatisfiable, Some(complete)) => return unsatisfiable(&held.headers, complete),
+        (Wanted::Unsatisfiable, Some(complete)) => return unsatisfiable(&held.headers(), complete),
         (Wanted::Parts(ref parts), Some(complete)) if let [part] = &parts[..] => {
             let has = ContentRange { bytes: part.clone(), complete };
             if let Some(fields) = single_fields(fields.clone(), &has) {
@@ -109,9 +109,9 @@ fn several(held: &StoredResponse, parts: &[(ContentRange, Bytes)]) -> Option<Res
     let mut body = BytesMut::with_capacity(parts.iter().map(|(_, slice)| slice.len() + 200).sum());
     for (part, slice) in parts {
         body.extend_from_slice(format!("\r\n--{boundary}\r\n").as_bytes());
-        if let Some(content_type) = held.headers.get(CONTENT_TYPE) {
+        if let Some(content_type) = held.lines.get(&CONTENT_TYPE) {
             body.extend_from_slice(b"Content-Type: ");
-            body.extend_from_slice(content_type.as_bytes());
+            body.extend_from_slice(content_type);
             body.extend_from_slice(b"\r\n");
         }
         body.extend_from_slice(b"Content-Range: ");
@@ -120,7 +120,7 @@ fn several(held: &StoredResponse, parts: &[(ContentRange, Bytes)]) -> Option<Res
         body.extend_from_slice(slice);
     }
     body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
-    let mut fields = without_where(held.headers.clone(), describes_whole);
+    let mut fields = without_where(held.headers(), describes_whole);
     let content_type = format!("multipart/byteranges; boundary={boundary}");
     fields.insert(CONTENT_TYPE, HeaderValue::try_from(content_type).ok()?);
     fields.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));

@@ -153,7 +153,7 @@ fn with_content_range(headers: &HeaderMap, range: &ContentRange) -> HeaderMap {
 /// Asks for what is missing after a stored beginning, instead of for the whole (§3.4). `false`: nothing can be missing after
 /// this part that could be joined to it.
 pub(super) fn ask_for_rest(part: &Stored, request: &mut HeaderMap) -> bool {
-    let missing = ContentRange::of(&part.response.headers).and_then(|has| has.missing());
+    let missing = ContentRange::of(&part.response.headers()).and_then(|has| has.missing());
     let tag = part.response.entity_tag().filter(|tag| !tag.is_weak());
     let (Some(missing), Some(tag)) = (missing, tag) else { return false };
     request.insert(RANGE, missing);
@@ -175,7 +175,7 @@ pub(super) fn complete(
     audience: &Audience,
 ) -> Option<Outcome> {
     let Received { fields, body, exchanged, .. } = received;
-    let (has, rest) = (ContentRange::of(&part.response.headers)?, ContentRange::of(&fields)?);
+    let (has, rest) = (ContentRange::of(&part.response.headers())?, ContentRange::of(&fields)?);
     let fits = rest.bytes == (has.bytes.end..has.complete) && rest.complete == has.complete;
     // What was purged meanwhile is not to be joined to anything.
     let stands = part.standing(&rooms.log) != Standing::Dead;
@@ -204,7 +204,7 @@ pub(super) fn complete(
 /// A part that has just come, with what it touches of a stored one. Under the whole's key if nothing is missing any more.
 /// `None`: it did not have the bytes that it said.
 pub(super) fn joined(rooms: &Rooms, part: Stored, other: Option<&Stored>) -> Option<Stored> {
-    let said = ContentRange::of(&part.response.headers)?;
+    let said = ContentRange::of(&part.response.headers())?;
     if said.bytes.end - said.bytes.start != part.body.len() as u64 {
         return None;
     }
@@ -212,29 +212,29 @@ pub(super) fn joined(rooms: &Rooms, part: Stored, other: Option<&Stored>) -> Opt
         None => part,
         Some(((has, body), other)) => {
             let Stored { key, response, carried, asked, .. } = part;
-            let mut fields = with_content_range(&response.headers, &has);
+            let mut fields = with_content_range(&response.headers(), &has);
             fields.insert(CONTENT_LENGTH, body.len().into());
             Stored::new(
                 key,
-                response.with_headers(fields),
+                response.with_headers(&fields),
                 body.into(),
                 carried.joined(&other.carried),
                 asked,
             )
         }
     };
-    let is_complete = ContentRange::of(&joined.response.headers)?.is_complete();
+    let is_complete = ContentRange::of(&joined.response.headers())?.is_complete();
     Some(if is_complete { as_whole(joined) } else { joined })
 }
 
 /// The bytes of both together, if they are of the same representation and nothing is missing between them.
 fn join(rooms: &Rooms, new: &Stored, old: &Stored) -> Option<(ContentRange, Vec<u8>)> {
     let stands = old.standing(&rooms.log) != Standing::Dead;
-    if !stands || !range::is_same_representation(&old.response, &new.response.headers) {
+    if !stands || !range::is_same_representation(&old.response, &new.response.headers()) {
         return None;
     }
     let (new_has, old_has) =
-        (ContentRange::of(&new.response.headers)?, ContentRange::of(&old.response.headers)?);
+        (ContentRange::of(&new.response.headers())?, ContentRange::of(&old.response.headers())?);
     let has = new_has.joined(&old_has)?;
     let length = has.bytes.end - has.bytes.start;
     if length > rooms.store.limits().max_object_bytes {
@@ -250,9 +250,9 @@ fn join(rooms: &Rooms, new: &Stored, old: &Stored) -> Option<(ContentRange, Vec<
 
 fn as_whole(stored: Stored) -> Stored {
     let Stored { key, response, body, carried, asked, .. } = stored;
-    let mut fields = fields::without_where(response.headers.clone(), range::describes_whole);
+    let mut fields = fields::without_where(response.headers(), range::describes_whole);
     fields.insert(CONTENT_LENGTH, body.len().into());
-    let mut response = response.with_headers(fields);
+    let mut response = response.with_headers(&fields);
     response.status = StatusCode::OK;
     Stored::new(key.for_whole(), response, body, carried, asked)
 }

@@ -41,7 +41,7 @@ impl Pending {
         fetch: Fetch,
     ) -> Self {
         let asked = Arc::new(asked::asked(routed, rule, &response.selecting));
-        let body_tags = body_tags::are_read(rule, &response.headers).then(|| Arc::clone(&rule.body_tags));
+        let body_tags = body_tags::are_read(rule, &response.headers()).then(|| Arc::clone(&rule.body_tags));
         let (rooms, fetch) = (Arc::clone(rooms), Arc::new(fetch));
         Self { rooms, key, response, carried, fetch, joins: None, asked, body_tags }
     }
@@ -53,11 +53,12 @@ impl Pending {
 
     /// Stores the response with its whole body.
     pub(super) fn store(self, body: Bytes, trailers: Option<Arc<HeaderMap>>) {
-        let Self { rooms, key, mut response, mut carried, fetch, joins, asked, body_tags } = self;
-        if !response.headers.contains_key(CONTENT_LENGTH) && !body.is_empty() {
-            response.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        let Self { rooms, key, response, mut carried, fetch, joins, asked, body_tags } = self;
+        let mut headers = response.headers();
+        if !headers.contains_key(CONTENT_LENGTH) && !body.is_empty() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        let says = response.headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
+        let says = headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
         if response.status == StatusCode::OK
             && says.is_some_and(|length| length != body.len().to_string().as_bytes())
         {
@@ -65,7 +66,7 @@ impl Pending {
             return;
         }
         if let Some(templates) = body_tags {
-            match body_tags::read(&templates, &response.headers, &body) {
+            match body_tags::read(&templates, &headers, &body) {
                 Ok(tags) => {
                     let tags = tags.iter().map(|tag| Tag::application(tag));
                     carried = carried.joined(&rooms.log.carry(&fetch, tags));
@@ -80,9 +81,10 @@ impl Pending {
         if let Some(trailers) = &trailers {
             let names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
             if let Ok(names) = HeaderValue::try_from(names.join(", ")) {
-                response.headers.insert(TRAILER, names);
+                headers.insert(TRAILER, names);
             }
         }
+        let response = response.with_headers(&headers);
         let mut stored = Stored::new(key, response, body, carried, asked).with_trailers(trailers);
         if stored.response.status == StatusCode::PARTIAL_CONTENT {
             let Some(joined) = partial::joined(&rooms, stored, joins.as_deref()) else { return };

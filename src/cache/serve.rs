@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use http::header::{AGE, CONTENT_LENGTH};
+use http::header::{AGE, CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::part;
 use crate::clock::Timestamp;
-use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Routed};
+use crate::exchange::{Answer, AnswerBody, AsStored, CacheWord, Note, Routed};
 use crate::respond::Failure;
 use crate::semantics::precondition::{self, Verdict};
 use crate::semantics::{CacheStatus, ForwardReason, Terms};
@@ -21,7 +21,29 @@ pub(super) fn hit(stored: &Arc<Stored>, terms: &Terms, routed: &Routed, now: Tim
     let word = if terms.is_fresh(now) { CacheWord::Hit } else { CacheWord::Stale };
     let ttl_secs = Some(terms.ttl_secs(now));
     let status = CacheStatus { hit: true, ttl_secs, ..CacheStatus::default() };
-    from_store(stored, routed, now, word, status)
+    if !is_sent_as_it_is(stored, routed) {
+        return from_store(stored, routed, now, word, status);
+    }
+    let mut response = Response::new(AnswerBody::whole(stored.body.clone()));
+    *response.status_mut() = stored.response.status;
+    let age_secs = Some(terms.current_age(now).as_secs());
+    let note = Note { age_secs, ..note(&stored.response.terms, word, status) };
+    let as_stored = AsStored { stored: Arc::clone(stored), interims: routed.request.interims.clone() };
+    Answer { as_stored: Some(as_stored), ..Answer::new(response, routed, note) }
+}
+
+/// Whether a request gets all of a stored response, with the fields that it has.
+fn is_sent_as_it_is(stored: &Stored, routed: &Routed) -> bool {
+    let request = &routed.request;
+    request.interims.take_lines()
+        && request.head.method == Method::GET
+        && routed.slice.is_none()
+        && !stored.body.is_empty()
+        && stored.response.is_plain
+        && (stored.trailers.is_none() || !request.takes_trailers)
+        && ![RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
+            .iter()
+            .any(|name| request.head.headers.contains_key(name))
 }
 
 /// The answer to a request that what was made of a stored response satisfies.
@@ -67,7 +89,7 @@ pub(super) fn from_store(
         Verdict::NotModified => {
             let mut response = Response::new(AnswerBody::Empty);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = precondition::not_modified_fields(&held.headers);
+            *response.headers_mut() = precondition::not_modified_fields(&held.headers());
             response
         }
         Verdict::Send => part::respond(stored, request).unwrap_or_else(|| {
@@ -79,7 +101,7 @@ pub(super) fn from_store(
             };
             let mut response = Response::new(body);
             *response.status_mut() = held.status;
-            *response.headers_mut() = held.headers.clone();
+            *response.headers_mut() = held.headers();
             if matches!(response.body(), AnswerBody::Trailed(_)) {
                 // It came in chunks, and only chunks have trailers behind them; the length was put on to store it.
                 response.headers_mut().remove(CONTENT_LENGTH);
@@ -101,13 +123,12 @@ fn aged(
 ) -> Answer {
     let held = &stored.response;
     response.headers_mut().insert(AGE, HeaderValue::from(held.terms.current_age(now).as_secs()));
-    let note = Note {
-        word,
-        status,
-        cached_at: Some(held.terms.received_at),
-        reset_at: Some(held.terms.expires_at()),
-    };
-    Answer::new(response, routed, note)
+    Answer::new(response, routed, note(&held.terms, word, status))
+}
+
+fn note(terms: &Terms, word: CacheWord, status: CacheStatus) -> Note {
+    let (cached_at, reset_at) = (Some(terms.received_at), Some(terms.expires_at()));
+    Note { word, status, age_secs: None, cached_at, reset_at }
 }
 
 /// 504 (RFC 9111 §5.2.1.7).
@@ -125,5 +146,5 @@ pub(super) fn failed(
     let request = &routed.request.head;
     let status = CacheStatus { forward, ..CacheStatus::default() };
     let response = failure.respond(&request.method, &request.headers);
-    Answer::new(response, routed, Note { word, status, cached_at: None, reset_at: None })
+    Answer::new(response, routed, Note { word, status, age_secs: None, cached_at: None, reset_at: None })
 }

@@ -105,7 +105,15 @@ where
 
     fn call(&mut self, routed: Routed) -> Self::Future {
         match self.rooms.look(&routed) {
-            Look::Found(Found::Answer(answer)) => Early::now(answer),
+            Look::Found(Found::Answer(mut answer)) => {
+                if answer.as_stored.is_some() {
+                    // The request is done with; the room of its fields is enough for those of the response.
+                    let mut fields = routed.request.head.headers;
+                    fields.clear();
+                    *answer.response.headers_mut() = fields;
+                }
+                Early::now(answer)
+            }
             Look::Found(Found::Behind { answer, stored, errand }) => {
                 refresh::spawn(&self.rooms, self.forward.clone(), routed, &stored, errand);
                 Early::now(answer)

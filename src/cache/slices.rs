@@ -254,7 +254,7 @@ where
         for index in indices {
             self.rooms.store.retain(&key.for_slice(Slice { index, size }).text, |stored| {
                 let response = &stored.response;
-                let validators = Validators::of(&response.headers, response.terms.received_at);
+                let validators = Validators::of(&response.headers(), response.terms.received_at);
                 !validators.is_some_and(|validators| validators.agree(&self.kind.validators))
             });
         }

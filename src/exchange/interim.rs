@@ -9,17 +9,27 @@
 //! - what is not taken during its turn is not written at all.
 //!
 //! So whatever is taken at a flush stands between the end of the last response and the head of the next, and
-//! belongs to the latter. Knows neither hyper nor the stream.
+//! belongs to the latter.
+//!
+//! The fields of a stored response go the same way: they are lines already, and to have hyper make them from a map, the map
+//! would have to be made first. hyper is given a response with one field, whose value is a *mark*, and the stream below it
+//! writes the lines in the place of the marked one. Responses are written in the order of their requests, so the lines wait
+//! in a queue; the marks are numbered, lest anything ever be mistaken.
+//!
+//! Knows neither hyper nor the stream.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use pin_project_lite::pin_project;
 
 use crate::semantics::fields::end_to_end;
@@ -39,6 +49,54 @@ pub struct Outlet {
     /// Something is in the queue. Spares a flush the lock.
     waiting: AtomicBool,
     queue: Mutex<Queue>,
+    /// How many wait to be written. Only the connection's own task changes it.
+    heads_waiting: AtomicUsize,
+    heads: Mutex<Heads>,
+}
+
+/// Lines that wait for the head they belong to.
+#[derive(Debug, Default)]
+struct Heads {
+    waiting: VecDeque<Vec<u8>>,
+    /// How many there were, and how many of them have been written.
+    given: usize,
+    written: usize,
+}
+
+/// How many marks there are. So many responses at once do not wait on one connection.
+const MARKS: usize = 8;
+
+/// What stands for lines in a head, one after the other. Nobody can guess them, and no client ever sees one: a body that says
+/// the same is no head.
+static MARK: LazyLock<[&str; MARKS]> = LazyLock::new(|| {
+    let random = || RandomState::new().hash_one(0);
+    let secret = format!("{:016x}{:016x}", random(), random());
+    // Kept for ever, once: a value that is not shared is cheaper to copy.
+    std::array::from_fn(|number| &*Box::leak(format!("{secret}{number}").into_boxed_str()))
+});
+
+/// How long the first line of a head is at most, in bytes.
+const MAX_STATUS_LINE: usize = 128;
+
+/// The field that is marked. hyper adds one of its own unless there is one, and the lines have it.
+pub const MARKED: HeaderName = http::header::DATE;
+
+/// Where a mark is in what hyper writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Where the marked line begins.
+    pub start: usize,
+    /// Where the next one does.
+    pub end: usize,
+}
+
+/// How much room is kept for the lines of the next head, in bytes, and how many buffers by one thread.
+const KEPT_HEAD: usize = 4096;
+const KEPT_HEADS: usize = 16;
+
+thread_local! {
+    /// Buffers that have been written.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +136,62 @@ impl Outlet {
         Some(if timely { bytes.into() } else { Bytes::new() })
     }
 
+    /// Whether lines wait for the head they belong to.
+    pub fn has_lines(&self) -> bool {
+        self.heads_waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// The mark of the next lines, if `bytes` begin with a head that has one, or with what is left of it.
+    ///
+    /// # Errors
+    /// It is not the next one's.
+    pub fn mark(&self, bytes: &[u8]) -> Result<Option<Mark>, Unmarked> {
+        // The marked line is the first of the head: before it is nothing but the rest of the status line.
+        let Some(end) = bytes.iter().take(MAX_STATUS_LINE).position(|&byte| byte == b'\n') else {
+            return Ok(None);
+        };
+        let start = end + 1;
+        let line = bytes[start..].strip_prefix(MARKED.as_str().as_bytes());
+        let Some(value) = line.and_then(|line| line.strip_prefix(b": ")) else { return Ok(None) };
+        let mut marks = MARK.iter().enumerate();
+        let found = marks.find_map(|(number, mark)| Some((number, value.strip_prefix(mark.as_bytes())?)));
+        let Some((number, rest)) = found else { return Ok(None) };
+        let rest = rest.strip_prefix(b"\r\n").ok_or(Unmarked)?;
+        if number != self.heads().written % MARKS {
+            return Err(Unmarked);
+        }
+        Ok(Some(Mark { start, end: bytes.len() - rest.len() }))
+    }
+
+    /// The lines that belong to the mark that was found.
+    pub fn take_lines(&self) -> Vec<u8> {
+        self.heads().waiting.pop_front().unwrap_or_default()
+    }
+
+    /// Something of them has been written, and the mark is no more.
+    pub fn lines_written(&self) {
+        let mut heads = self.heads();
+        heads.written += 1;
+        self.heads_waiting.store(heads.given - heads.written, Ordering::Relaxed);
+    }
+
+    /// Gives back the room of lines that have been written.
+    pub fn spare(mut lines: Vec<u8>) {
+        lines.clear();
+        if lines.capacity() <= KEPT_HEAD {
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < KEPT_HEADS {
+                    spare.push(lines);
+                }
+            });
+        }
+    }
+
+    fn heads(&self) -> MutexGuard<'_, Heads> {
+        // Nothing that holds this lock can panic half-way through a change.
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         // Nothing that holds this lock can panic half-way through a change.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -95,7 +209,31 @@ struct Turn {
     number: u64,
 }
 
+/// A head stands in the place of another: the connection must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the lines of a head do not belong to it")]
+pub struct Unmarked;
+
 impl Interims {
+    /// Whether the fields of a response can be given as lines.
+    pub fn take_lines(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Gives the fields of a response as lines; the value of the field [`MARKED`] that stands for them. To be called by the
+    /// connection's task, once, when the response is ready.
+    pub fn lines(&self, write: impl FnOnce(&mut Vec<u8>)) -> Option<HeaderValue> {
+        let Turn { outlet, .. } = self.0.as_ref()?;
+        let mut lines = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(512));
+        write(&mut lines);
+        let mut heads = outlet.heads();
+        let mark = MARK[heads.given % MARKS];
+        heads.waiting.push_back(lines);
+        heads.given += 1;
+        outlet.heads_waiting.store(heads.given - heads.written, Ordering::Relaxed);
+        Some(HeaderValue::from_static(mark))
+    }
+
     /// Of an exchange that no client waits for, or one that cannot take them.
     pub fn none() -> Self {
         Self(None)

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use super::sync::{AtomicBool, Ordering};
 use super::{Carried, Position, Strength, TagCell};
 use crate::clock::Timestamp;
 use crate::routes::StoreCondition;
+use crate::semantics::Lines;
 use crate::uri::without_default_port;
 
 /// An invalidation by a pattern.
@@ -79,7 +80,7 @@ pub struct Subject<'a> {
     /// Host, and path with query, as normalised.
     pub url: Option<(&'a str, &'a str)>,
     /// Status, fields and when it was received.
-    pub response: Option<(StatusCode, &'a HeaderMap, Timestamp)>,
+    pub response: Option<(StatusCode, &'a Lines, Timestamp)>,
     /// The size of the body.
     pub bytes: Option<u64>,
 }
@@ -120,8 +121,9 @@ impl ResponsePattern {
         let Self { condition, larger_than, received_before } = self;
         let larger = |least: u64| subject.bytes.is_none_or(|bytes| bytes > least);
         larger_than.is_none_or(larger)
-            && subject.response.is_none_or(|(status, headers, received_at)| {
-                condition.holds(status, headers) && received_before.is_none_or(|before| received_at < before)
+            && subject.response.is_none_or(|(status, lines, received_at)| {
+                received_before.is_none_or(|before| received_at < before)
+                    && condition.holds(status, &lines.to_map())
             })
     }
 }
@@ -212,7 +214,7 @@ mod tests {
         let condition = StoreCondition { status: vec![404], ..StoreCondition::default() };
         let before = Some(Timestamp::from_secs(100));
         let response = ResponsePattern { condition, larger_than: Some(10), received_before: before };
-        let headers = HeaderMap::new();
+        let headers = Lines::default();
         let check = |status: StatusCode, at, bytes: u64| {
             let subject = Subject {
                 url: None,

@@ -4,6 +4,7 @@
 //! for only then is it known how the exchange ended.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -11,22 +12,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::AGE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use super::admit::Permit;
-use crate::clock::{Clock, Stopwatch, Timestamp};
+use crate::clock::{Clock, Stopwatch};
 use crate::config::{Scope, Token};
-use crate::exchange::{Answer, AnswerBody, Arrival, BodyError, Note};
-use crate::routes::StatusFieldsAudience;
+use crate::exchange::{Answer, AnswerBody, Arrival, AsStored, BodyError, MARKED, Note};
+use crate::routes::{StatusFields, StatusFieldsAudience};
+use crate::semantics::cache_status::{CACHE_STATUS, X_CACHE, X_CACHE_RESET_AT, X_CACHED_AT};
+use crate::semantics::lines;
 use crate::telemetry::{AccessLog, Metrics, Record};
 
-const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
-const X_CACHED_AT: HeaderName = HeaderName::from_static("x-cached-at");
-const X_CACHE_RESET_AT: HeaderName = HeaderName::from_static("x-cache-reset-at");
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const TOKEN: HeaderName = HeaderName::from_static("staleproof-token");
 
 /// Where observations go.
@@ -144,7 +144,7 @@ impl<F: Future<Output = Result<Answer, Infallible>>> Future for Observed<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(answer) = ready!(this.answer.poll(cx));
-        let Answer { response, route, note, client, permit } = answer;
+        let Answer { response, as_stored, route, note, client, permit } = answer;
         let (mut head, body) = response.into_parts();
         if let Some(exchange) = this.exchange {
             exchange.record.status = head.status;
@@ -156,12 +156,30 @@ impl<F: Future<Output = Result<Answer, Infallible>>> Future for Observed<F> {
                 exchange.record.forward = note.status.forward.map(|reason| reason.as_str());
                 exchange.record.detail = note.status.detail;
             }
-            if let Some(route) = &route {
-                exchange.record.route = Some(Arc::clone(&route.name));
-                if let Some(note) = &note {
-                    exchange.show(route.status_fields, note, &mut head.headers);
+            let shown = route.as_ref().zip(note.as_ref());
+            match as_stored {
+                Some(AsStored { stored, interims }) => {
+                    let mark = interims.lines(|lines| {
+                        stored
+                            .response
+                            .lines
+                            .without_length()
+                            .iter()
+                            .for_each(|part| lines.extend_from_slice(part));
+                        if let Some((route, note)) = shown {
+                            exchange.tell(route.status_fields, note, lines);
+                        }
+                    });
+                    // It takes them, or they would not be there.
+                    head.headers.extend(mark.map(|mark| (MARKED, mark)));
+                }
+                None => {
+                    if let Some((route, note)) = shown {
+                        exchange.show(route.status_fields, note, &mut head.headers);
+                    }
                 }
             }
+            exchange.record.route = route.map(|route| Arc::clone(&route.name));
             exchange.record.complete = body.is_end_stream();
             exchange.note = note;
         }
@@ -181,8 +199,25 @@ struct Exchange {
 }
 
 impl Exchange {
-    /// The status fields (design: each switchable, visible to everyone, to token holders or to nobody).
-    fn show(&self, shown: crate::routes::StatusFields, note: &Note, fields: &mut HeaderMap) {
+    /// Says in the fields of a response what the cache did.
+    fn show(&self, shown: StatusFields, note: &Note, fields: &mut HeaderMap) {
+        let mut told = Vec::with_capacity(256);
+        self.tell(shown, note, &mut told);
+        for (name, _) in lines::each(&told).filter(|(name, _)| *name != CACHE_STATUS.as_str().as_bytes()) {
+            if let Ok(name) = HeaderName::from_bytes(name) {
+                fields.remove(name);
+            }
+        }
+        // "each cache […] appends" (RFC 9211 §2): what caches nearer to the origin said stays.
+        lines::append(&told, fields);
+    }
+
+    /// The age, where it is not yet said, and the status fields (design: each switchable, visible to everyone, to token holders
+    /// or to nobody), as lines.
+    fn tell(&self, shown: StatusFields, note: &Note, lines: &mut Vec<u8>) {
+        if let Some(age) = note.age_secs {
+            lines::push_text(&AGE, lines, |text| write!(text, "{age}"));
+        }
         let visible = match shown.audience {
             StatusFieldsAudience::Everyone => true,
             StatusFieldsAudience::TokenHolders => self.has_token(),
@@ -192,18 +227,16 @@ impl Exchange {
             return;
         }
         if shown.x_cache {
-            fields.insert(X_CACHE, note.word.to_value());
+            lines::push(X_CACHE.as_str(), note.word.as_str().as_bytes(), lines);
         }
-        let moment = |at: Timestamp| HeaderValue::try_from(at.iso8601().to_string()).ok();
-        if let Some(at) = note.cached_at.filter(|_| shown.cached_at).and_then(moment) {
-            fields.insert(X_CACHED_AT, at);
+        if let Some(at) = note.cached_at.filter(|_| shown.cached_at) {
+            lines::push_text(&X_CACHED_AT, lines, |text| write!(text, "{}", at.iso8601()));
         }
-        if let Some(at) = note.reset_at.filter(|_| shown.reset_at).and_then(moment) {
-            fields.insert(X_CACHE_RESET_AT, at);
+        if let Some(at) = note.reset_at.filter(|_| shown.reset_at) {
+            lines::push_text(&X_CACHE_RESET_AT, lines, |text| write!(text, "{}", at.iso8601()));
         }
         if shown.cache_status {
-            // "each cache […] appends" (RFC 9211 §2): what caches nearer to the origin said stays.
-            fields.append(CACHE_STATUS, note.status.to_value());
+            lines::push_text(&CACHE_STATUS, lines, |text| note.status.write(text));
         }
     }
 

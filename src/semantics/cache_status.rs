@@ -2,8 +2,20 @@
 //!
 //! Writes our own member of the list. Appending it to the members of the caches before us is the caller's.
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use std::fmt::{self, Write};
+
+/// `HIT`, `MISS`, …
+pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+/// When a stored response was received.
+pub const X_CACHED_AT: HeaderName = HeaderName::from_static("x-cached-at");
+/// When it stops being fresh.
+pub const X_CACHE_RESET_AT: HeaderName = HeaderName::from_static("x-cache-reset-at");
+/// RFC 9211.
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// The fields of which only the last cache's word counts. (To `Cache-Status` each adds its own.)
+pub const REPLACED: [HeaderName; 3] = [X_CACHE, X_CACHED_AT, X_CACHE_RESET_AT];
 
 /// Why a request went to the origin (§2.2). One vocabulary for Cache-Status, logs, metrics and explain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,10 +88,14 @@ impl CacheStatus {
         HeaderValue::try_from(member).unwrap_or(HeaderValue::from_static("staleproof"))
     }
 
-    fn write(&self, out: &mut String) -> fmt::Result {
-        out.push_str("staleproof");
+    /// Writes the member.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: &mut impl Write) -> fmt::Result {
+        out.write_str("staleproof")?;
         if self.hit {
-            out.push_str("; hit");
+            out.write_str("; hit")?;
         } else {
             if let Some(reason) = self.forward {
                 write!(out, "; fwd={}", reason.as_str())?;
@@ -88,10 +104,10 @@ impl CacheStatus {
                 write!(out, "; fwd-status={}", status.as_str())?;
             }
             if self.stored {
-                out.push_str("; stored");
+                out.write_str("; stored")?;
             }
             if self.collapsed {
-                out.push_str("; collapsed");
+                out.write_str("; collapsed")?;
             }
         }
         if let Some(ttl) = self.ttl_secs {
@@ -101,15 +117,14 @@ impl CacheStatus {
         match self.detail {
             Some(detail) if is_token(detail) => write!(out, "; detail={detail}"),
             Some(detail) => {
-                out.push_str("; detail=\"");
+                out.write_str("; detail=\"")?;
                 for character in detail.chars().filter(|character| matches!(character, ' '..='~')) {
                     if matches!(character, '"' | '\\') {
-                        out.push('\\');
+                        out.write_char('\\')?;
                     }
-                    out.push(character);
+                    out.write_char(character)?;
                 }
-                out.push('"');
-                Ok(())
+                out.write_char('"')
             }
             None => Ok(()),
         }

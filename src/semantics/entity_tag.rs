@@ -17,6 +17,11 @@ impl EntityTag {
         split_first(value.as_bytes())?.1.is_empty().then(|| Self(value.clone()))
     }
 
+    /// A tag as it was received; `None` if it is not valid.
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        split_first(value)?.1.is_empty().then(|| HeaderValue::from_bytes(value).ok().map(Self)).flatten()
+    }
+
     /// The tag with its quotes and `W/`, as a field value.
     pub fn as_value(&self) -> &HeaderValue {
         &self.0

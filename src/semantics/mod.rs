@@ -2,7 +2,7 @@
 //!
 //! Read it in the RFC's order. A response comes from the origin: [`fields`] says which of its fields
 //! travel on, [`targeted`], [`cache_control`], [`dates`] and [`entity_tag`] what they state, [`storing`] whether it may be kept
-//! and on what [`Terms`] (§3), or why [`not_stored`]; [`stored_response`] is what is remembered of it. A request
+//! and on what [`Terms`] (§3), or why [`not_stored`]; [`stored_response`] is what is remembered of it, its fields as [`lines`]. A request
 //! comes in: [`vary`] says which stored response it selects (§4.1), [`freshness`] how old that is
 //! (§4.2), [`reuse`] whether it may be served, has to be validated or does not help (§4). [`validation`] makes
 //! the conditional request and reads its answer (§4.3), [`precondition`] answers the client's own conditions
@@ -23,6 +23,7 @@ pub mod entity_tag;
 pub mod fields;
 pub mod freshness;
 pub mod invalidation;
+pub mod lines;
 pub mod method;
 pub mod no_vary_search;
 pub mod not_stored;
@@ -43,6 +44,7 @@ pub mod vary;
 pub use cache_control::{RequestDirectives, ResponseDirectives};
 pub use cache_status::{CacheStatus, ForwardReason};
 pub use entity_tag::EntityTag;
+pub use lines::Lines;
 pub use no_vary_search::{NoVarySearch, Search};
 pub use not_stored::NotStored;
 pub use policy::{ClientDirectives, Policy, SetCookie, StalePolicy, TtlPolicy};

@@ -58,7 +58,7 @@ fn asked_specs(request: &HeaderMap) -> Option<SmallVec<[Spec; 4]>> {
 fn if_range_holds(request: &HeaderMap, stored: &StoredResponse) -> bool {
     let received_at = stored.terms.received_at;
     !request.contains_key(IF_RANGE)
-        || Validators::of(&stored.headers, received_at).is_some_and(|own| own.hold(request, received_at))
+        || Validators::of(&stored.headers(), received_at).is_some_and(|own| own.hold(request, received_at))
 }
 
 /// One member of a `Range`.

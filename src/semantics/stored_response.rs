@@ -2,16 +2,15 @@
 //!
 //! Knows neither the key it is stored under, nor its content, nor its tags.
 
+use super::lines::{self, Lines};
 use super::policy::{Policy, SetCookie};
 use super::storing::Terms;
 use super::targeted::Statement;
 use super::vary::Selecting;
-use super::{EntityTag, Search, dates, fields};
+use super::{EntityTag, Search, cache_status, dates, fields};
 use crate::clock::Timestamp;
-use bytes::{Bytes, BytesMut};
-use http::header::{AGE, DATE, LAST_MODIFIED, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use std::borrow::Cow;
+use http::header::{AGE, DATE, ETAG, LAST_MODIFIED, SET_COOKIE};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 /// A stored response without its content.
 #[derive(Clone, Debug)]
@@ -19,16 +18,17 @@ pub struct StoredResponse {
     /// The status code it is served with.
     pub status: StatusCode,
     /// End-to-end fields, ready to be sent (without `Age`); `Date` present.
-    pub headers: HeaderMap,
+    pub lines: Lines,
+    /// None of these is what this cache says of itself: they can be sent as they are, and that after them.
+    pub is_plain: bool,
     /// The fields that end here. A 304 may leave them as they are, and they still decide then.
-    pub for_us: HeaderMap,
+    for_us: Lines,
     /// How long and under which conditions it may be reused.
     pub terms: Terms,
     /// Which requests it is for.
     pub selecting: Selecting,
     /// Which queries it answers, where that is not for the key alone to say.
     pub search: Option<Box<Search>>,
-    entity_tag: Option<EntityTag>,
     last_modified: Option<Timestamp>,
     modified_for_conditions: Option<Timestamp>,
 }
@@ -37,8 +37,8 @@ impl StoredResponse {
     /// A response as it is stored. `headers` are its [`storable_fields`], `ends_here` says which of them no client
     /// is to see.
     ///
-    /// The values are copied into one piece of memory of their own: as they came, they kept alive the whole
-    /// buffer that the connection read them into.
+    /// They are copied into one piece of memory of their own: as they came, they kept alive the whole buffer that the
+    /// connection read them into.
     pub fn new(
         status: StatusCode,
         headers: HeaderMap,
@@ -47,8 +47,8 @@ impl StoredResponse {
         selecting: Selecting,
     ) -> Self {
         let headers = fields::without(headers, &[AGE]);
-        let for_us = fields::only(&headers, &ends_here);
-        let headers = packed(fields::without_where(headers, ends_here));
+        let for_us = Lines::of(&fields::only(&headers, &ends_here));
+        let headers = fields::without_where(headers, ends_here);
         let last_modified = dates::field(&headers, LAST_MODIFIED, terms.received_at);
         // "the Last-Modified header field is not present": then Date, then the time of receipt (§4.3.2)
         let modified_for_conditions = if headers.contains_key(LAST_MODIFIED) {
@@ -56,15 +56,14 @@ impl StoredResponse {
         } else {
             dates::field(&headers, DATE, terms.received_at).or(Some(terms.received_at))
         };
-        let entity_tag = EntityTag::of(&headers);
         Self {
             status,
-            headers,
+            lines: Lines::of(&headers),
+            is_plain: is_plain(&headers),
             for_us,
             terms,
             selecting,
             search: None,
-            entity_tag,
             last_modified,
             modified_for_conditions,
         }
@@ -76,23 +75,27 @@ impl StoredResponse {
     }
 
     /// The same with other fields to be sent. Those that validate it stay as they are.
-    pub fn with_headers(self, headers: HeaderMap) -> Self {
-        Self { headers: packed(headers), ..self }
+    pub fn with_headers(self, headers: &HeaderMap) -> Self {
+        Self { lines: Lines::of(headers), is_plain: is_plain(headers), ..self }
+    }
+
+    /// End-to-end fields (without `Age`), to be changed.
+    pub fn headers(&self) -> HeaderMap {
+        self.lines.to_map()
     }
 
     /// All its fields, those that end here too: what a 304 updates.
-    pub fn all_fields(&self) -> Cow<'_, HeaderMap> {
-        if self.for_us.is_empty() {
-            return Cow::Borrowed(&self.headers);
-        }
-        let mut all = self.headers.clone();
-        all.extend(self.for_us.clone());
-        Cow::Owned(all)
+    pub fn all_fields(&self) -> HeaderMap {
+        let mut all = self.headers();
+        lines::append(self.for_us.as_bytes(), &mut all);
+        all
     }
 
     /// Its entity tag, if it has a valid one.
-    pub fn entity_tag(&self) -> Option<&EntityTag> {
-        self.entity_tag.as_ref()
+    pub fn entity_tag(&self) -> Option<EntityTag> {
+        let mut tags = self.lines.iter().filter(|(name, _)| *name == ETAG.as_str().as_bytes());
+        let ((_, tag), None) = (tags.next()?, tags.next()) else { return None };
+        EntityTag::parse(tag)
     }
 
     /// Its `Last-Modified`, if it has a valid one.
@@ -102,7 +105,7 @@ impl StoredResponse {
 
     /// Whether the origin can be asked if it still holds.
     pub fn has_validator(&self) -> bool {
-        self.entity_tag.is_some() || self.last_modified.is_some()
+        self.last_modified.is_some() || self.entity_tag().is_some()
     }
 
     /// What `If-Modified-Since` is compared with (§4.3.2); `None` if `Last-Modified` cannot be read.
@@ -113,11 +116,15 @@ impl StoredResponse {
     /// The bytes it occupies, closely enough for a memory limit: itself, its fields, its selecting fields.
     pub fn byte_size(&self) -> usize {
         size_of::<Self>()
-            + fields_byte_size(&self.headers)
-            + fields_byte_size(&self.for_us)
+            + self.lines.as_bytes().len()
+            + self.for_us.as_bytes().len()
             + self.selecting.byte_size()
             + self.search.as_ref().map_or(0, |search| search.byte_size())
     }
+}
+
+fn is_plain(headers: &HeaderMap) -> bool {
+    !cache_status::REPLACED.iter().any(|name| headers.contains_key(name))
 }
 
 /// The bytes that fields occupy, closely enough for a memory limit.
@@ -139,23 +146,6 @@ pub fn storable_fields(headers: HeaderMap, policy: &Policy) -> HeaderMap {
     fields::without(headers, &omitted)
 }
 
-fn packed(mut headers: HeaderMap) -> HeaderMap {
-    let mut buffer = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
-    for value in headers.values() {
-        buffer.extend_from_slice(value.as_bytes());
-    }
-    let mut buffer: Bytes = buffer.freeze();
-    for value in headers.values_mut() {
-        let bytes = buffer.split_to(value.len());
-        // These bytes were a field value before; if they were not, the value would stay as it is.
-        if let Ok(mut copy) = HeaderValue::from_maybe_shared(bytes) {
-            copy.set_sensitive(value.is_sensitive());
-            *value = copy;
-        }
-    }
-    headers
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,7 +155,8 @@ mod tests {
     fn validators_are_read_once() {
         let check = |lines: &[(&str, &str)], tag: Option<&str>, modified| {
             let stored = stored(lines);
-            let seen = stored.entity_tag().map(|tag| tag.as_value().to_str().unwrap());
+            let seen = stored.entity_tag();
+            let seen = seen.as_ref().map(|tag| tag.as_value().to_str().unwrap());
             assert_eq!((seen, stored.last_modified()), (tag, modified), "{lines:?}");
             assert_eq!(stored.has_validator(), tag.is_some() || modified.is_some());
         };
@@ -198,25 +189,13 @@ mod tests {
         check(SetCookie::Strip, &[("x", "1"), ("y", "2")]);
         check(SetCookie::Store, &[("x", "1"), ("set-cookie", "a"), ("set-cookie", "b"), ("y", "2")]);
         check(SetCookie::Refuse, &[("x", "1"), ("set-cookie", "a"), ("set-cookie", "b"), ("y", "2")]);
-        assert!(!stored(&received).headers.contains_key("age"));
-    }
-
-    #[test]
-    fn stored_fields_are_those_received_in_memory_of_their_own() {
-        let mut received = fields(&[("b", "first"), ("a", ""), ("b", "second"), ("c", "\u{fc}")]);
-        let mut secret = HeaderValue::from_static("kept");
-        secret.set_sensitive(true);
-        received.insert("d", secret);
-        let copy = packed(received.clone());
-        assert_eq!(copy, received);
-        assert!(copy["d"].is_sensitive() && !copy["a"].is_sensitive());
-        assert_ne!(copy["d"].as_bytes().as_ptr(), received["d"].as_bytes().as_ptr());
+        assert!(!stored(&received).lines.has(&AGE));
     }
 
     #[test]
     fn every_byte_of_a_field_is_counted() {
         let small = stored(&[("a", "1")]).byte_size();
         assert_eq!(stored(&[("a", &"1".repeat(1001))]).byte_size(), small + 1000);
-        assert!(stored(&[("a", "1"), ("a", "1")]).byte_size() > small + size_of::<HeaderValue>());
+        assert_eq!(stored(&[("a", "1"), ("a", "1")]).byte_size(), small + "a: 1\r\n".len());
     }
 }

@@ -8,7 +8,7 @@ use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
 };
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Adds If-None-Match / If-Modified-Since for the stored responses that may hold, replacing the client's own conditions
 /// (§4.3.1). `false`: there is no validator; fetch anew. The client's conditions and its `Range` are gone either way,
@@ -20,7 +20,7 @@ pub fn make_conditional<'s>(
     strip_conditions(request);
     // "MUST send the relevant entity tags (using If-Match, If-None-Match, or If-Range) if the entity tags
     // were provided in the stored response(s) being validated."
-    let tags = stored.clone().filter_map(StoredResponse::entity_tag);
+    let tags = stored.clone().filter_map(|stored| stored.entity_tag());
     for tag in tags {
         request.append(IF_NONE_MATCH, tag.as_value().clone());
     }
@@ -29,9 +29,10 @@ pub fn make_conditional<'s>(
     // came: some origins compare the text.
     let mut all = stored;
     if let (Some(single), None) = (all.next(), all.next())
-        && let (Some(_), Some(value)) = (single.last_modified(), single.headers.get(LAST_MODIFIED))
+        && let (Some(_), Some(value)) = (single.last_modified(), single.lines.get(&LAST_MODIFIED))
+        && let Ok(value) = HeaderValue::from_bytes(value)
     {
-        request.insert(IF_MODIFIED_SINCE, value.clone());
+        request.insert(IF_MODIFIED_SINCE, value);
     }
     request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE)
 }
@@ -90,7 +91,7 @@ pub fn confirmed<'s>(
 /// validators identifies a selected representation for update" (§4.3.4).
 pub fn identifies(not_modified: &HeaderMap, stored: &StoredResponse) -> bool {
     let tag = EntityTag::of(not_modified).filter(|tag| !tag.is_weak());
-    tag.is_some() && tag.as_ref() == stored.entity_tag()
+    tag.is_some() && tag == stored.entity_tag()
 }
 
 /// What the 200 that answers a HEAD says of a stored response to GET that the request selects (§4.3.5).
@@ -109,7 +110,9 @@ pub enum HeadSays {
 /// the stored response, the cache SHOULD update the stored response …; otherwise, the cache SHOULD consider the stored
 /// response to be stale" (§4.3.5). Where neither has a validator we do not take the silence for a confirmation.
 pub fn head_says(stored: &StoredResponse, head: &HeaderMap) -> HeadSays {
-    let differs = |name: &HeaderName| head.contains_key(name) && head.get(name) != stored.headers.get(name);
+    let differs = |name: &HeaderName| {
+        head.get(name).is_some_and(|value| Some(value.as_bytes()) != stored.lines.get(name))
+    };
     if [ETAG, LAST_MODIFIED, CONTENT_LENGTH].iter().any(differs) {
         return HeadSays::Changed;
     }

@@ -16,12 +16,13 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use crate::config;
-use crate::exchange::Outlet;
+use crate::exchange::{Mark, Outlet};
 
 /// Serves one connection until it ends or the server drains.
 ///
@@ -58,6 +59,8 @@ struct Patient<S> {
     outlet: Arc<Outlet>,
     /// What has been taken from the outlet and not been written: it goes before whatever hyper writes next.
     interim: Bytes,
+    /// What has been taken to be written in the place of a mark, of which nothing has been written yet.
+    lines: Option<Vec<u8>>,
     limit: Duration,
     /// Made when a write is first held up.
     stall: Option<Pin<Box<Sleep>>>,
@@ -70,7 +73,7 @@ const LINGER: Duration = Duration::from_secs(1);
 
 impl<S: AsyncWrite + Unpin> Patient<S> {
     fn new(stream: S, limit: Duration, outlet: Arc<Outlet>) -> Self {
-        Self { stream, outlet, interim: Bytes::new(), limit, stall: None, linger: None }
+        Self { stream, outlet, interim: Bytes::new(), lines: None, limit, stall: None, linger: None }
     }
 
     /// Writes what has been taken from the outlet, to its last byte.
@@ -83,6 +86,38 @@ impl<S: AsyncWrite + Unpin> Patient<S> {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes a head with the lines that belong to it in the place of its mark, and what follows it. How much of what hyper has
+    /// given that was.
+    fn poll_write_lines(
+        &mut self,
+        cx: &mut Context<'_>,
+        mark: Mark,
+        head: &[u8],
+        bodies: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let lines = self.lines.get_or_insert_with(|| self.outlet.take_lines());
+        let mut slices: SmallVec<[io::IoSlice<'_>; 8]> =
+            [&head[..mark.start], lines, &head[mark.end..]].into_iter().map(io::IoSlice::new).collect();
+        slices.extend(bodies.iter().map(|body| io::IoSlice::new(body)));
+        let length = lines.len();
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, &slices);
+        drop(slices);
+        let written = ready!(self.watch(polled, cx))?;
+        if written <= mark.start {
+            return Poll::Ready(Ok(written));
+        }
+        self.outlet.lines_written();
+        let lines = self.lines.take().unwrap_or_default();
+        let written_lines = (written - mark.start).min(length);
+        if written_lines < length {
+            // The rest goes before whatever hyper writes next.
+            self.interim = Bytes::from(lines).slice(written_lines..);
+        } else {
+            Outlet::spare(lines);
+        }
+        Poll::Ready(Ok(written - written_lines + (mark.end - mark.start)))
     }
 
     fn watch<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -109,6 +144,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
+        if self.outlet.has_lines()
+            && let Some(mark) = self.outlet.mark(bytes).map_err(io::Error::other)?
+        {
+            return self.poll_write_lines(cx, mark, bytes, &[]);
+        }
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.watch(polled, cx)
     }
@@ -119,6 +159,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
+        if self.outlet.has_lines()
+            && let Some((head, bodies)) = slices.split_first()
+            && let Some(mark) = self.outlet.mark(head).map_err(io::Error::other)?
+        {
+            return self.poll_write_lines(cx, mark, head, bodies);
+        }
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.watch(polled, cx)
     }

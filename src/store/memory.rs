@@ -95,7 +95,7 @@ impl Stored {
         let Self { response, asked, body, .. } = self;
         Subject {
             url: Some((&asked.host, &asked.target)),
-            response: Some((response.status, &response.headers, response.terms.received_at)),
+            response: Some((response.status, &response.lines, response.terms.received_at)),
             bytes: Some(body.len() as u64),
         }
     }

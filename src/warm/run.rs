@@ -374,7 +374,7 @@ mod tests {
             (404, Miss, &stored, Ending::Whole, failed("the answer was 404 Not Found")),
             (502, Miss, &base, Ending::Whole, failed("the answer was 502 Bad Gateway")),
         ] {
-            let note = Note { word, status: said.clone(), cached_at: None, reset_at: None };
+            let note = Note { word, status: said.clone(), age_secs: None, cached_at: None, reset_at: None };
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(outcome(status, Some(&note), &ending), expected, "{status} {note:?}");
         }
