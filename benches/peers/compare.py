@@ -1,17 +1,22 @@
 #!/usr/bin/env python3
 """Staleproof beside its peers on this machine: requests per CPU-second of the proxy, latency, memory.
 
-    compare.py [--seconds 3] [--rounds 5] [--only hit-1k,...] [--peers nginx,varnish,...] [--binary target/release/staleproof]
+    compare.py [--seconds 3] [--rounds 5] [--only "hit 1 KiB,memory"] [--peers nginx,varnish,...] [--binary target/release/staleproof]
+               [--install]
 
-Whatever of h2o, nginx, HAProxy and Varnish is installed takes part, with the configurations in configurations/. nginx is the origin as well, and
-wrk asks. The proxy has the first core for itself, all else has the others. Rounds are interleaved: each scenario is run once by each
-proxy, then again. Only what is measured in one run can be compared: machines differ, and so do hours.
+Whatever of h2o, nginx, HAProxy, Varnish and Traffic Server is installed takes part (--install: they are installed, by apt), with the
+configurations in configurations/. nginx is the origin as well, wrk and h2load ask. The proxy has the first core for itself, all else has
+the others. Rounds are interleaved: each scenario is run once by each proxy, then again. Only what is measured in one run can be compared:
+machines differ, and so do hours. The last table is the summary: how many times each peer's figure is ours.
 """
 
 import argparse
+import http.client
+import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -20,6 +25,7 @@ import string
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = pathlib.Path(__file__).parent
@@ -27,8 +33,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 KIB = 1024
 
+PACKAGES = "nginx-light haproxy h2o varnish trafficserver wrk nghttp2-client util-linux"
+
 # name: path, objects, connections
-SCENARIOS = {
+THROUGHPUT = {
     "hit 1 KiB": ("/objects/1024/", 1, 64),
     "hit 16 KiB": ("/objects/16384/", 1, 64),
     "hit 128 KiB": ("/objects/131072/", 1, 64),
@@ -36,6 +44,13 @@ SCENARIOS = {
     "100,000 objects of 1 KiB": ("/objects/1024/", 100_000, 64),
     "uncached 1 KiB": ("/uncached/1024/", 1, 64),
 }
+HTTP2 = "HTTP/2 hit 1 KiB"
+STEADY = "latency at 70 % of nginx"
+MEMORY = "memory of 200,000 objects of 1 KiB"
+IDLE = "memory of 10,000 idle connections"
+PURGES = "hits during 1,000 purges a second"
+STORED = 200_000
+CONNECTIONS = 10_000
 
 
 def free_port():
@@ -80,12 +95,13 @@ def resident_bytes(pid):
 
 
 class Process:
-    def __init__(self, name, port, command, core, directory, **environment):
-        self.name, self.port = name, port
+    """A program on a core, which is awaited and ended."""
+
+    def __init__(self, name, port, command, core, directory, h2_port=None, admin_port=None):
+        self.name, self.port, self.h2_port, self.admin_port = name, port, h2_port or port, admin_port
         with open(directory / f"{name}.log", "wb") as log:
             self.process = subprocess.Popen(
-                ["taskset", "-c", core, *map(str, command)],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **environment},
+                ["taskset", "-c", core, *map(str, command)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         deadline = time.monotonic() + 20
         while True:
@@ -97,67 +113,76 @@ class Process:
                     sys.exit(f"{name} does not listen:\n{(directory / f'{name}.log').read_text()[-2000:]}")
                 time.sleep(0.05)
 
+    def url(self, path):
+        return f"http://127.0.0.1:{self.port}{path}"
+
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
 
 
-def peers(wanted, binary, directory, origin):
-    """What is installed of them, started."""
-    first = "0"
-    for name in wanted:
-        port, own = free_port(), directory / name.replace(" ", "-")
-        own.mkdir()
-        values = {"PORT": port, "ORIGIN_PORT": origin}
-        if name == "staleproof":
-            if not binary.exists():
-                sys.exit(f"{binary} is not there: cargo build --release")
-            file = filled("staleproof.yaml", own, ADMIN_PORT=free_port(), **values)
-            command = [binary, "run", "--log", "warn", "--config", file]
-        elif name.startswith("nginx") and shutil.which("nginx"):
-            sendfile = "on" if "sendfile" in name else "off"
-            command = ["nginx", "-p", own, "-c", filled("nginx.conf", own, SENDFILE=sendfile, **values)]
-        elif name == "haproxy" and shutil.which("haproxy"):
-            command = ["haproxy", "-db", "-f", filled("haproxy.cfg", own, **values)]
-        elif name == "h2o" and shutil.which("h2o"):
-            command = ["h2o", "-c", filled("h2o.conf", own, **values)]
-        elif name == "varnish" and shutil.which("varnishd"):
-            vcl = filled("varnish.vcl", own, **values)
-            command = ["varnishd", "-F", "-n", own / "work", "-a", f"127.0.0.1:{port}", "-f", vcl, "-s", "malloc,2g",
-                       "-p", "thread_pools=1", "-p", "thread_pool_min=80"]
-        else:
-            print(f"{name} is not installed, and does not take part", file=sys.stderr)
-            continue
-        yield Process(name, port, command, first, own)
+def start(name, binary, directory, origin):
+    """One of them, if it is installed."""
+    own = directory / f"{name.replace(' ', '-')}-{time.monotonic_ns()}"
+    own.mkdir()
+    own.chmod(0o777)
+    port, h2_port, admin_port = free_port(), free_port(), free_port()
+    values = {"PORT": port, "ORIGIN_PORT": origin, "H2_PORT": h2_port, "ADMIN_PORT": admin_port}
+    if name == "staleproof":
+        if not binary.exists():
+            sys.exit(f"{binary} is not there: cargo build --release")
+        file = filled("staleproof.yaml", own, **values)
+        command = [binary, "run", "--log", "warn", "--config", file]
+        return Process(name, port, command, "0", own, admin_port=admin_port)
+    if name.startswith("nginx") and shutil.which("nginx"):
+        sendfile = "on" if "sendfile" in name else "off"
+        command = ["nginx", "-p", own, "-c", filled("nginx.conf", own, SENDFILE=sendfile, **values)]
+        return Process(name, port, command, "0", own, h2_port)
+    if name == "haproxy" and shutil.which("haproxy"):
+        return Process(name, port, ["haproxy", "-db", "-f", filled("haproxy.cfg", own, **values)], "0", own, h2_port)
+    if name == "h2o" and shutil.which("h2o"):
+        return Process(name, port, ["h2o", "-c", filled("h2o.conf", own, **values)], "0", own)
+    if name == "varnish" and shutil.which("varnishd"):
+        command = ["varnishd", "-F", "-n", own / "work", "-a", f"127.0.0.1:{port}", "-f", filled("varnish.vcl", own, **values),
+                   "-s", "malloc,2g", "-p", "thread_pools=1", "-p", "thread_pool_min=80", "-p", "feature=+http2"]
+        return Process(name, port, command, "0", own)
+    if name == "trafficserver" and shutil.which("traffic_server"):
+        for part in ("etc", "cache", "run", "log"):
+            (own / part).mkdir()
+            (own / part).chmod(0o777)
+        for file in ("records.config", "remap.config", "storage.config"):
+            filled(file, own / "etc", ROOT=own, **values)
+        for file in ("ip_allow.yaml", "plugin.config", "logging.yaml", "sni.yaml"):
+            source = pathlib.Path("/etc/trafficserver") / file
+            (own / "etc" / file).write_text(source.read_text() if source.exists() and file == "ip_allow.yaml" else "")
+        root = filled("runroot.yaml", own, ROOT=own, **values)
+        return Process(name, port, ["traffic_server", f"--run-root={root}"], "0", own)
+    print(f"{name} is not installed, and does not take part", file=sys.stderr)
+    return None
+
+
+def asking(command, cores):
+    return subprocess.run(["taskset", "-c", cores, *map(str, command)], capture_output=True, text=True, check=True).stdout
 
 
 def load(proxy, path, objects, connections, seconds, cores):
     """Requests, failures, and latencies in microseconds."""
-    command = ["taskset", "-c", cores, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / "objects.lua"),
-               f"http://127.0.0.1:{proxy.port}/", "--", path, str(objects)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    told = asking(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", HERE / "objects.lua", proxy.url("/"), "--", path, objects], cores)
     found = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", told)
     return [int(number) for number in found.groups()]
 
 
-def fill(proxy, path, objects):
-    """Asks once for each object, over a few connections."""
-    import concurrent.futures
-    import http.client
-
-    def some(numbers):
-        connection = http.client.HTTPConnection("127.0.0.1", proxy.port)
-        for number in numbers:
-            connection.request("GET", f"{path}{number}", headers={"Host": f"127.0.0.1:{proxy.port}"})
-            answer = connection.getresponse()
-            answer.read()
-            assert answer.status == 200, f"{proxy.name}: {answer.status}"
-
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        list(pool.map(some, [range(part + 1, objects + 1, 4) for part in range(4)]))
+def fill(proxy, path, objects, cores, directory):
+    """Asks once for each object."""
+    addresses = directory / f"{proxy.port}-{objects}.txt"
+    addresses.write_text("".join(f"{proxy.url(path)}{number}\n" for number in range(1, objects + 1)))
+    told = asking(["h2load", "--h1", "-n", objects, "-c", min(objects, 16), "-i", addresses], cores)
+    succeeded = int(re.search(r"status codes: (\d+) 2xx", told)[1])
+    assert succeeded == objects, f"{proxy.name}: {told}"
 
 
 def make_links(directory, site):
@@ -169,20 +194,197 @@ def make_links(directory, site):
             (links / str(number)).symlink_to(site / str(size))
 
 
+class Comparison:
+    def __init__(self, asked, cores, directory, origin):
+        self.asked, self.cores, self.directory, self.origin = asked, cores, directory, origin
+        self.names = asked.peers.split(",")
+        self.summary = {}
+
+    def fresh(self):
+        """All of them, just started."""
+        started = [start(name, self.asked.binary.resolve(), self.directory, self.origin) for name in self.names]
+        return [proxy for proxy in started if proxy]
+
+    def interleaved(self, running, measure):
+        """What each of them did in each round, per CPU-second of its own and per second of the clock."""
+        figures = {proxy.name: [] for proxy in running}
+        for _ in range(self.asked.rounds):
+            for proxy in running:
+                began, used = time.monotonic(), cpu_seconds(proxy.process.pid)
+                requests, failed, *latencies = measure(proxy)
+                used, took = cpu_seconds(proxy.process.pid) - used, time.monotonic() - began
+                if failed:
+                    print(f"{proxy.name}: {failed} of {requests} failed", file=sys.stderr)
+                figures[proxy.name].append((requests / max(used, 0.01) / 1000, requests / took / 1000, *latencies))
+        return figures
+
+    def tell(self, title, figures):
+        print(f"\n{title}; {self.asked.rounds} rounds of {self.asked.seconds} s")
+        print(f"{'':<16} {'k/CPU-s':>8} {'min':>7} {'max':>7} {'ratio':>6} {'k/s':>7} {'p50 µs':>7} {'p99 µs':>7} {'p99.9':>7}")
+        ours = statistics.median(row[0] for row in next(iter(figures.values())))
+        for name, rows in figures.items():
+            median = [statistics.median(column) for column in zip(*rows)]
+            per_cpu = [row[0] for row in rows]
+            latencies = "".join(f" {latency:>7.0f}" for latency in median[2:])
+            print(f"{name:<16} {median[0]:>8.1f} {min(per_cpu):>7.1f} {max(per_cpu):>7.1f} {ours / max(median[0], 0.001):>6.2f} {median[1]:>7.1f}{latencies}",
+                  flush=True)
+            self.summary.setdefault(title.split(",")[0] if title.startswith("hit") else title, {})[name] = ours / max(median[0], 0.001)
+
+    def throughput(self, running, name):
+        path, objects, connections = THROUGHPUT[name]
+        for proxy in running:
+            fill(proxy, path, objects, self.cores, self.directory)
+        measure = lambda proxy: load(proxy, path, objects, connections, self.asked.seconds, self.cores)
+        self.tell(name, self.interleaved(running, measure))
+
+    def http2(self, running):
+        """Eight connections of 32 streams each, with prior knowledge."""
+        able = [proxy for proxy in running if proxy.name not in ("trafficserver", "nginx sendfile")]
+
+        def measure(proxy):
+            told = asking(["h2load", "-D", self.asked.seconds, "-c", 8, "-m", 32, f"http://127.0.0.1:{proxy.h2_port}/objects/1024/1"], self.cores)
+            succeeded = int(re.search(r"status codes: (\d+) 2xx", told)[1])
+            return [succeeded, int(re.search(r"(\d+) failed", told)[1])]
+
+        for proxy in able:
+            fill(proxy, "/objects/1024/", 1, self.cores, self.directory)
+        self.tell(HTTP2, self.interleaved(able, measure))
+
+    def steady(self, running):
+        """The same rate for all, whether they have answered or not."""
+        reference = [proxy for proxy in running if proxy.name == "nginx"] or running[:1]
+        for proxy in running:
+            fill(proxy, "/objects/1024/", 1, self.cores, self.directory)
+        requests, *_ = load(reference[0], "/objects/1024/", 1, 64, self.asked.seconds, self.cores)
+        each = max(1, int(requests / self.asked.seconds * 0.7 / 64))
+
+        def measure(proxy):
+            log = self.directory / "steady.log"
+            log.unlink(missing_ok=True)
+            asking(["h2load", "--h1", "-D", self.asked.seconds, "-c", 64, f"--rps={each}", f"--log-file={log}", proxy.url("/objects/1024/1")],
+                   self.cores)
+            rows = [line.split() for line in log.read_text().splitlines()]
+            took = sorted(int(row[2]) for row in rows)
+            failed = sum(row[1] != "200" for row in rows)
+            return [len(took), failed, *(took[int(len(took) * share)] for share in (0.5, 0.99, 0.999))]
+
+        self.tell(f"{STEADY}, {each * 64} a second", self.interleaved(running, measure))
+
+    def each_alone(self, title, unit, measure):
+        """A figure of each, in a process of its own."""
+        print(f"\n{title}")
+        figures = {}
+        for name in self.names:
+            if (proxy := start(name, self.asked.binary.resolve(), self.directory, self.origin)) is None:
+                continue
+            try:
+                figures[name] = measure(proxy)
+            finally:
+                proxy.stop()
+            print(f"{name:<16} {figures[name]:>8.0f} {unit}", flush=True)
+        ours = next(iter(figures.values()))
+        self.summary[title] = {name: figure / max(ours, 1) for name, figure in figures.items()}
+
+    def memory(self):
+        def measure(proxy):
+            fill(proxy, "/objects/1024/", 1, self.cores, self.directory)
+            before = resident_bytes(proxy.process.pid)
+            fill(proxy, "/objects/1024/", STORED, self.cores, self.directory)
+            return (resident_bytes(proxy.process.pid) - before) / STORED
+
+        self.each_alone(MEMORY, "bytes for each, its 1024 included", measure)
+
+    def idle(self):
+        def measure(proxy):
+            fill(proxy, "/objects/1024/", 1, self.cores, self.directory)
+            request = f"GET /objects/1024/1 HTTP/1.1\r\nHost: 127.0.0.1:{proxy.port}\r\n\r\n".encode()
+            before, kept = resident_bytes(proxy.process.pid), []
+            for _ in range(CONNECTIONS):
+                connection = socket.create_connection(("127.0.0.1", proxy.port))
+                connection.sendall(request)
+                received = connection.recv(65536)
+                while len(received) < 1024:
+                    received += connection.recv(65536)
+                kept.append(connection)
+            # Long enough for whoever tidies up, and not for who closes what is idle.
+            time.sleep(3)
+            after = resident_bytes(proxy.process.pid)
+            for connection in kept:
+                connection.close()
+            return (after - before) / CONNECTIONS
+
+        self.each_alone(IDLE, "bytes for each", measure)
+
+    def purges(self, running):
+        """Of those that can be purged."""
+        able = [proxy for proxy in running if proxy.name in ("staleproof", "varnish")]
+        for proxy in able:
+            fill(proxy, "/objects/1024/", 1, self.cores, self.directory)
+
+        def measure(proxy):
+            with Purger(proxy) as purger:
+                return load(proxy, "/objects/1024/", 1, 64, self.asked.seconds, self.cores) if purger else []
+
+        quiet = self.interleaved(able, lambda proxy: load(proxy, "/objects/1024/", 1, 64, self.asked.seconds, self.cores))
+        purged = self.interleaved(able, measure)
+        self.tell(PURGES, purged)
+        for proxy in able:
+            rate = statistics.median(row[1] for row in purged[proxy.name]) / statistics.median(row[1] for row in quiet[proxy.name])
+            print(f"{proxy.name}: {rate:.2f} of the rate without")
+
+
+class Purger:
+    """Purges a thousand times a second what nobody asks for."""
+
+    def __init__(self, proxy):
+        self.proxy, self.over = proxy, threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+    def run(self):
+        port = self.proxy.admin_port or self.proxy.port
+        connection, number = http.client.HTTPConnection("127.0.0.1", port), 0
+        due = time.monotonic()
+        while not self.over.is_set():
+            number += 1
+            path = f"/objects/1024/none-{number}"
+            if self.proxy.admin_port:
+                fields = {"Authorization": "Bearer compare", "Content-Type": "application/json"}
+                connection.request("POST", "/v1/purge", body=json.dumps({"url": self.proxy.url(path)}), headers=fields)
+            else:
+                connection.request("PURGE", path)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200, answer.status
+            due += 0.001
+            time.sleep(max(0, due - time.monotonic()))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="scenarios whose names have one of these words, with commas between")
-    parser.add_argument("--peers", default="staleproof,h2o,nginx,nginx sendfile,haproxy,varnish")
+    parser.add_argument("--peers", default="staleproof,h2o,nginx,nginx sendfile,haproxy,varnish,trafficserver")
     parser.add_argument("--binary", type=pathlib.Path, default=HERE.parent.parent / "target/release/staleproof")
+    parser.add_argument("--install", action="store_true", help="install the peers, by apt")
     asked = parser.parse_args()
-    for program in ("nginx", "wrk", "taskset"):
+    if asked.install:
+        subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", *PACKAGES.split()], check=True)
+    for program in ("nginx", "wrk", "h2load", "taskset"):
         if not shutil.which(program):
-            sys.exit(f"{program} is needed: apt-get install nginx-light wrk util-linux")
+            sys.exit(f"{program} is needed: apt-get install {PACKAGES}, or --install")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     cores = f"1-{os.cpu_count() - 1}" if os.cpu_count() > 1 else "0"
     words = [word for word in asked.only.split(",") if word]
-    wanted = {name: what for name, what in SCENARIOS.items() if not words or any(word in name for word in words)}
+    wanted = [name for name in [*THROUGHPUT, HTTP2, STEADY, PURGES, MEMORY, IDLE] if not words or any(word in name for word in words)]
     with tempfile.TemporaryDirectory() as scratch:
         directory = pathlib.Path(scratch)
         # The peers may run as somebody else.
@@ -195,40 +397,34 @@ def main():
         origin_port = free_port()
         file = filled("origin.conf", directory, ORIGIN_PORT=origin_port)
         origin = Process("origin", origin_port, ["nginx", "-p", directory, "-c", file], cores, directory)
-        running = []
+        comparison, running = Comparison(asked, cores, directory, origin_port), []
         try:
-            for proxy in peers(asked.peers.split(","), asked.binary.resolve(), directory, origin_port):
-                running.append(proxy)
-            for name, (path, objects, connections) in wanted.items():
-                compare(name, running, path, objects, connections, asked, cores)
+            if any(name not in (MEMORY, IDLE) for name in wanted):
+                running = comparison.fresh()
+            for name in wanted:
+                match name:
+                    case n if n in THROUGHPUT:
+                        comparison.throughput(running, name)
+                    case n if n == HTTP2:
+                        comparison.http2(running)
+                    case n if n == STEADY:
+                        comparison.steady(running)
+                    case n if n == PURGES:
+                        comparison.purges(running)
+            for process in running:
+                process.stop()
+            running = []
+            if MEMORY in wanted:
+                comparison.memory()
+            if IDLE in wanted:
+                comparison.idle()
         finally:
             for process in [*running, origin]:
                 process.stop()
-
-
-def compare(name, running, path, objects, connections, asked, cores):
-    before = {proxy.name: resident_bytes(proxy.process.pid) for proxy in running}
-    for proxy in running:
-        fill(proxy, path, objects)
-    figures = {proxy.name: [] for proxy in running}
-    for _ in range(asked.rounds):
-        for proxy in running:
-            began, used = time.monotonic(), cpu_seconds(proxy.process.pid)
-            requests, failed, *latencies = load(proxy, path, objects, connections, asked.seconds, cores)
-            used, took = cpu_seconds(proxy.process.pid) - used, time.monotonic() - began
-            if failed:
-                print(f"{proxy.name}: {failed} of {requests} failed", file=sys.stderr)
-            figures[proxy.name].append((requests / max(used, 0.01) / 1000, requests / took / 1000, *latencies))
-    print(f"\n{name}, {connections} connections, {asked.rounds} rounds of {asked.seconds} s")
-    print(f"{'':<16} {'k/CPU-s':>8} {'min':>7} {'max':>7} {'ratio':>6} {'k/s':>7} {'p50 µs':>7} {'p99 µs':>7} {'p99.9':>7} {'MiB':>7}")
-    ours = statistics.median(row[0] for row in figures[running[0].name])
-    for proxy in running:
-        rows = figures[proxy.name]
-        median = [statistics.median(column) for column in zip(*rows)]
-        grown = resident_bytes(proxy.process.pid) - before[proxy.name]
-        per_cpu = [row[0] for row in rows]
-        print(f"{proxy.name:<16} {median[0]:>8.1f} {min(per_cpu):>7.1f} {max(per_cpu):>7.1f} {ours / median[0]:>6.2f} {median[1]:>7.1f}"
-              f" {median[2]:>7.0f} {median[3]:>7.0f} {median[4]:>7.0f} {grown / KIB / KIB:>7.1f}", flush=True)
+    names = comparison.names
+    print("\n| ours beside theirs |" + "".join(f" {name} |" for name in names[1:]) + "\n|---|" + "---|" * len(names[1:]))
+    for title, ratios in comparison.summary.items():
+        print(f"| {title} |" + "".join(f" {ratios[name]:.2f} |" if name in ratios else " |" for name in names[1:]))
 
 
 if __name__ == "__main__":

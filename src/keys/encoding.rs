@@ -25,21 +25,29 @@ use percent_encoding::percent_decode_str;
 /// Letters, digits and ``-._~/@+!$'();&`` stand for themselves; every other byte becomes `%` and two hexadecimal
 /// digits. Two texts have one escaped form only if they are equal.
 pub fn escape(text: &str, out: &mut String) {
-    escape_bytes(text.as_bytes(), out);
+    out.reserve(text.len());
+    let mut rest = text;
+    while let Some(plain) = rest.bytes().position(|byte| !STANDS_FOR_ITSELF[usize::from(byte)]) {
+        // What stands for itself is ASCII, so this is where a character begins.
+        let (run, others) = rest.split_at(plain);
+        out.push_str(run);
+        let mut characters = others.chars();
+        let escaped = characters.next().map_or(0, char::len_utf8);
+        for &byte in &others.as_bytes()[..escaped] {
+            out.push_str(percent_encoding::percent_encode_byte(byte));
+        }
+        rest = characters.as_str();
+    }
+    out.push_str(rest);
 }
 
 /// Like [`escape`], for values that may not be UTF-8.
 pub(super) fn escape_bytes(bytes: &[u8], out: &mut String) {
-    out.reserve(bytes.len());
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let plain = rest.iter().position(|&byte| !STANDS_FOR_ITSELF[usize::from(byte)]).unwrap_or(rest.len());
-        let (run, others) = rest.split_at(plain);
-        // They are ASCII.
-        out.push_str(std::str::from_utf8(run).unwrap_or_default());
-        let Some((&byte, others)) = others.split_first() else { return };
-        out.push_str(percent_encoding::percent_encode_byte(byte));
-        rest = others;
+    for chunk in bytes.utf8_chunks() {
+        escape(chunk.valid(), out);
+        for &byte in chunk.invalid() {
+            out.push_str(percent_encoding::percent_encode_byte(byte));
+        }
     }
 }
 
@@ -84,6 +92,21 @@ pub(super) fn push_entry(name: &[u8], value: &Value<'_>, hash: bool, out: &mut S
     push_value(value, out);
     if hash {
         replace_by_digest(start, out);
+    }
+}
+
+/// The same as [`push_entry`] for a text, or no value.
+pub(super) fn push_text(name: &str, value: Option<&str>, out: &mut String) {
+    if !out.ends_with('|') {
+        out.push(',');
+    }
+    if name.is_empty() {
+        out.push_str("\"\"");
+    }
+    escape(name, out);
+    if let Some(value) = value {
+        out.push('=');
+        escape(value, out);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The value of one field for one request.
 
-use super::encoding::push_entry;
+use super::encoding::{push_entry, push_text};
 use super::normalizer::normalize;
 use super::query::{self, Params, QuerySelection, decode_form};
 use super::reading::push_readings;
@@ -50,6 +50,9 @@ impl<'a> Reader<'a> {
         text: &mut String,
         mut partition: Option<&mut Vec<(Arc<str>, String)>>,
     ) -> Result<(), KeyError> {
+        if partition.is_none() && self.push_plain(field, text) {
+            return Ok(());
+        }
         if !field.is_spread() {
             let value = self.value(field)?;
             push_entry(field.name.as_bytes(), &value, field.hash, text);
@@ -66,6 +69,33 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The same for what stands in the key as it stands in the URL, which is most of what hits are looked up by.
+    fn push_plain(&self, field: &Field, text: &mut String) -> bool {
+        if field.hash || !field.normalize.is_empty() {
+            return false;
+        }
+        let input = &self.input;
+        let value = match &field.source {
+            Source::WholePath => input.path,
+            Source::Host => input.host,
+            Source::Scheme => input.scheme,
+            Source::Constant(text) | Source::Fingerprint { digest: text } => text,
+            Source::Query(_) if input.query.is_none() => {
+                push_text(&field.name, None, text);
+                return true;
+            }
+            Source::PathAll if field.is_spread() && input.captures.ranges.len() <= 1 => {
+                for (name, value) in input.captures.entries(input.path) {
+                    push_text(name, Some(value), text);
+                }
+                return true;
+            }
+            _ => return false,
+        };
+        push_text(&field.name, Some(value), text);
+        true
     }
 
     fn value<'r>(&'r self, field: &'r Field) -> Result<Value<'r>, KeyError> {

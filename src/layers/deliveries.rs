@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -53,13 +54,14 @@ pub struct Deliveries<S> {
     ground: Option<Arc<Ground>>,
 }
 
-impl<S> Service<Normalized> for Deliveries<S>
+impl<S, F> Service<Normalized> for Deliveries<S>
 where
-    S: Service<Normalized, Response = Answer, Error = Infallible>,
+    S: Service<Normalized, Response = Answer, Error = Infallible, Future = Early<F>>,
+    F: Future<Output = Result<Answer, Infallible>>,
 {
     type Response = Answer;
     type Error = Infallible;
-    type Future = Early<S::Future>;
+    type Future = Early<F>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -67,7 +69,7 @@ where
 
     fn call(&mut self, request: Normalized) -> Self::Future {
         let Some(ground) = self.ground.as_ref().filter(|ground| ground.takes(&request)) else {
-            return Early::later(self.inner.call(request));
+            return self.inner.call(request);
         };
         let ground = Arc::clone(ground);
         Early::aside(Box::pin(async move {

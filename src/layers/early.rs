@@ -1,4 +1,7 @@
 //! The future of a layer that may know the answer at once.
+//!
+//! A layer that adds nothing to the answers of the one below has its future, too: what is wrapped has to be moved, and an answer is
+//! large.
 
 use std::convert::Infallible;
 use std::fmt;

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -67,13 +68,14 @@ struct KnownHost {
     host: Arc<str>,
 }
 
-impl<S> Service<Arrival> for Normalize<S>
+impl<S, F> Service<Arrival> for Normalize<S>
 where
-    S: Service<Normalized, Response = Answer, Error = Infallible>,
+    S: Service<Normalized, Response = Answer, Error = Infallible, Future = Early<F>>,
+    F: Future<Output = Result<Answer, Infallible>>,
 {
     type Response = Answer;
     type Error = Infallible;
-    type Future = Early<S::Future>;
+    type Future = Early<F>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -102,7 +104,7 @@ where
                 if !self.last_host.as_ref().is_some_and(|last| Arc::ptr_eq(&last.host, &host)) {
                     self.last_host = Some(KnownHost { scheme, host: Arc::clone(&host) });
                 }
-                Early::later(self.inner.call(Normalized {
+                self.inner.call(Normalized {
                     head,
                     body,
                     host,
@@ -113,7 +115,7 @@ where
                     interims,
                     takes_trailers,
                     cause,
-                }))
+                })
             }
         }
     }

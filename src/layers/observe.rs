@@ -4,7 +4,6 @@
 //! for only then is it known how the exchange ended.
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -118,7 +117,8 @@ where
                 detail: None,
             },
         };
-        Observed { answer: self.inner.call(arrival), exchange: Some(exchange) }
+        // In a box: it is handed on several times until the body has been sent.
+        Observed { answer: self.inner.call(arrival), exchange: Some(Box::new(exchange)) }
     }
 }
 
@@ -134,7 +134,7 @@ pin_project! {
     pub struct Observed<F> {
         #[pin]
         answer: F,
-        exchange: Option<Exchange>,
+        exchange: Option<Box<Exchange>>,
     }
 }
 
@@ -216,7 +216,7 @@ impl Exchange {
     /// or to nobody), as lines.
     fn tell(&self, shown: StatusFields, note: &Note, lines: &mut Vec<u8>) {
         if let Some(age) = note.age_secs {
-            lines::push_text(&AGE, lines, |text| write!(text, "{age}"));
+            lines::push(AGE.as_str(), itoa::Buffer::new().format(age).as_bytes(), lines);
         }
         let visible = match shown.audience {
             StatusFieldsAudience::Everyone => true,
@@ -230,10 +230,10 @@ impl Exchange {
             lines::push(X_CACHE.as_str(), note.word.as_str().as_bytes(), lines);
         }
         if let Some(at) = note.cached_at.filter(|_| shown.cached_at) {
-            lines::push_text(&X_CACHED_AT, lines, |text| write!(text, "{}", at.iso8601()));
+            lines::push(X_CACHED_AT.as_str(), &at.iso8601_bytes(), lines);
         }
         if let Some(at) = note.reset_at.filter(|_| shown.reset_at) {
-            lines::push_text(&X_CACHE_RESET_AT, lines, |text| write!(text, "{}", at.iso8601()));
+            lines::push(X_CACHE_RESET_AT.as_str(), &at.iso8601_bytes(), lines);
         }
         if shown.cache_status {
             lines::push_text(&CACHE_STATUS, lines, |text| note.status.write(text));
@@ -260,7 +260,7 @@ impl Drop for Exchange {
 #[derive(Debug)]
 pub struct ClientBody {
     body: AnswerBody,
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     permit: Option<Permit>,
 }
 

@@ -1,6 +1,7 @@
 //! Purges: what asks for one by its method, [as other caches are purged](crate::dialects), where a route allows it.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -53,25 +54,26 @@ pub struct Purges<S> {
     ground: Option<Arc<Ground>>,
 }
 
-impl<S> Service<Normalized> for Purges<S>
+impl<S, F> Service<Normalized> for Purges<S>
 where
-    S: Service<Normalized, Response = Answer, Error = Infallible>,
+    S: Service<Normalized, Response = Answer, Error = Infallible, Future = Early<F>>,
+    F: Future<Output = Result<Answer, Infallible>>,
 {
     type Response = Answer;
     type Error = Infallible;
-    type Future = Early<S::Future>;
+    type Future = Early<F>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Normalized) -> Self::Future {
-        let Some(ground) = &self.ground else { return Early::later(self.inner.call(request)) };
+        let Some(ground) = &self.ground else { return self.inner.call(request) };
         match ground.meaning(&request) {
-            Meaning::Another => Early::later(self.inner.call(request)),
+            Meaning::Another => self.inner.call(request),
             Meaning::Refused(response) => Early::now(own(response, &request)),
             Meaning::Asked { order: Order { deed: Deed::Refresh, .. }, .. } => {
-                Early::later(self.inner.call(refreshing(request)))
+                self.inner.call(refreshing(request))
             }
             Meaning::Asked { order: Order { targets, deed: Deed::Purge(strength), reply }, by } => {
                 let ground = Arc::clone(ground);

@@ -1,6 +1,7 @@
 //! Route: host, path, method and fields find what holds for a request.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -39,13 +40,14 @@ pub struct Route<S> {
     table: Arc<Table>,
 }
 
-impl<S> Service<Normalized> for Route<S>
+impl<S, F> Service<Normalized> for Route<S>
 where
-    S: Service<Routed, Response = Answer, Error = Infallible>,
+    S: Service<Routed, Response = Answer, Error = Infallible, Future = Early<F>>,
+    F: Future<Output = Result<Answer, Infallible>>,
 {
     type Response = Answer;
     type Error = Infallible;
-    type Future = Early<S::Future>;
+    type Future = Early<F>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -61,7 +63,7 @@ where
         match self.table.find(query) {
             Some((route, captures)) => {
                 let route = Arc::clone(route);
-                Early::later(self.inner.call(Routed { request, route, captures, slice: None }))
+                self.inner.call(Routed { request, route, captures, slice: None })
             }
             None => Early::now(Answer::refused(
                 Failure::NoRoute.respond(&request.head.method, &request.head.headers),

@@ -112,7 +112,9 @@ impl CacheStatus {
         }
         if let Some(ttl) = self.ttl_secs {
             // "an Integer": at most fifteen digits (RFC 9651 §3.3.1)
-            write!(out, "; ttl={}", ttl.clamp(-999_999_999_999_999, 999_999_999_999_999))?;
+            let ttl = ttl.clamp(-999_999_999_999_999, 999_999_999_999_999);
+            out.write_str("; ttl=")?;
+            out.write_str(itoa::Buffer::new().format(ttl))?;
         }
         match self.detail {
             Some(detail) if is_token(detail) => write!(out, "; detail={detail}"),

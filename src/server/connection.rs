@@ -212,6 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::MARKED;
     use http::{HeaderMap, StatusCode};
     use http_body_util::Full;
     use hyper::service::service_fn;
@@ -219,9 +220,10 @@ mod tests {
     use tokio::task::JoinHandle;
 
     const HINT: &str = "HTTP/1.1 103 Early Hints\r\n\r\n";
+    const LINE: &str = "x-line: as it is stored\r\n";
 
-    /// A connection through a pipe of `capacity` bytes. `/3/500` is answered with three interim responses and a body of
-    /// 500 bytes.
+    /// A connection through a pipe of `capacity` bytes. `/3/500/2` is answered with three interim responses, a body of
+    /// 500 bytes, and two fields that are given as lines.
     fn serve_through(capacity: usize, limit: Duration, vectored: bool) -> (DuplexStream, JoinHandle<bool>) {
         let (client, server) = duplex(capacity);
         let outlet = Arc::<Outlet>::default();
@@ -230,7 +232,8 @@ mod tests {
             let interims = outlet.begin(request.version());
             interims.clone().before(async move {
                 let mut numbers = request.uri().path().split('/').filter_map(|number| number.parse().ok());
-                let (hints, length) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+                let mut next = || numbers.next().unwrap_or(0);
+                let (hints, length, lines) = (next(), next(), next());
                 for number in 0..hints {
                     // Some come alone, some together, some with the answer.
                     if number % 3 == 0 {
@@ -238,7 +241,15 @@ mod tests {
                     }
                     interims.send(StatusCode::EARLY_HINTS, &HeaderMap::new());
                 }
-                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("x".repeat(length)))))
+                if request.headers().contains_key("x-forget") {
+                    interims.lines(|written| written.extend(LINE.bytes()));
+                }
+                let mut response = Response::new(Full::new(Bytes::from("x".repeat(length))));
+                if lines > 0 {
+                    let mark = interims.lines(|written| written.extend(LINE.repeat(lines).bytes()));
+                    response.headers_mut().insert(MARKED, mark.unwrap());
+                }
+                Ok::<_, Infallible>(response)
             })
         });
         let connection =
@@ -248,14 +259,27 @@ mod tests {
 
     #[tokio::test]
     async fn a_pipe_of_any_width_carries_the_same_bytes() {
-        let exchanges = [(0, 10), (1, 0), (4, 500), (7, 70_000), (0, 0), (2, 3)];
+        let exchanges = [
+            (0, 10, 0),
+            (1, 0, 1),
+            (4, 500, 0),
+            (0, 500, 40),
+            (7, 70_000, 3),
+            (0, 0, 0),
+            (0, 0, 2),
+            (0, 9, 1),
+            (0, 70_000, 1),
+            (0, 8, 1),
+            (0, 7, 0),
+            (2, 3, 9),
+        ];
         let mut requests = String::new();
         let mut expected = String::new();
-        for (hints, length) in exchanges {
-            requests.push_str(&format!("GET /{hints}/{length} HTTP/1.1\r\n\r\n"));
-            let body = "x".repeat(length);
+        for (hints, length, lines) in exchanges {
+            requests.push_str(&format!("GET /{hints}/{length}/{lines} HTTP/1.1\r\n\r\n"));
+            let (body, lines) = ("x".repeat(length), LINE.repeat(lines));
             expected.push_str(&HINT.repeat(hints));
-            expected.push_str(&format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}"));
+            expected.push_str(&format!("HTTP/1.1 200 OK\r\n{lines}content-length: {length}\r\n\r\n{body}"));
         }
         let widths = [1, 2, 7, 29, 64, 1000, 1_000_000];
         for (capacity, vectored) in widths.into_iter().flat_map(|width| [(width, true), (width, false)]) {
@@ -270,6 +294,20 @@ mod tests {
             client.shutdown().await.unwrap();
             assert!(served.await.unwrap(), "{capacity}");
         }
+    }
+
+    #[tokio::test]
+    async fn lines_in_the_place_of_others_end_the_connection() {
+        let (mut client, served) = serve_through(1_000_000, Duration::from_secs(10), true);
+        // These are given and never written: the second has the mark of another.
+        client
+            .write_all(b"GET /0/5/1 HTTP/1.1\r\nx-forget: 1\r\n\r\nGET /0/5/1 HTTP/1.1\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(!served.await.unwrap(), "it ends with an error");
+        let mut seen = String::new();
+        client.read_to_string(&mut seen).await.unwrap();
+        assert_eq!(seen.matches(LINE).count(), 0, "{seen}");
     }
 
     #[tokio::test]

@@ -236,6 +236,14 @@ impl<'s> Moment<'s> {
     }
 }
 
+impl Moment<'_> {
+    fn push(&self, line: &mut Vec<u8>) {
+        let digit = |unit: u64| b'0' + u8::try_from(self.millis / unit % 10).unwrap_or_default();
+        line.extend_from_slice(self.second.as_bytes());
+        line.extend_from_slice(&[b'.', digit(100), digit(10), digit(1), b'Z']);
+    }
+}
+
 impl fmt::Display for Moment<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:03}Z", self.second, self.millis)
@@ -244,20 +252,53 @@ impl fmt::Display for Moment<'_> {
 
 /// Space-separated, for people: what a client wrote is quoted and escaped, so it cannot forge a line.
 fn text(record: &Record, at: Moment<'_>, line: &mut Vec<u8>) -> io::Result<()> {
-    writeln!(
-        line,
-        "{at} {client} {method} {target:?} {status} {bytes}B {took:.1}ms {cache} {why} route={route}{cut}",
-        client = record.client,
-        method = record.method.as_ref().map_or("-", Method::as_str),
-        target = record.target.as_ref().map_or("-", path_and_query),
-        status = record.status.as_u16(),
-        bytes = record.bytes,
-        took = record.took.as_secs_f64() * 1000.0,
-        cache = record.cache.unwrap_or("-"),
-        why = record.detail.or(record.forward).unwrap_or("-"),
-        route = record.route.as_deref().unwrap_or("-"),
-        cut = if record.complete { "" } else { " incomplete" },
-    )
+    let mut number = itoa::Buffer::new();
+    at.push(line);
+    line.push(b' ');
+    match record.client {
+        IpAddr::V4(address) => {
+            for (place, octet) in address.octets().into_iter().enumerate() {
+                line.extend_from_slice(if place == 0 { b"" } else { b"." });
+                line.extend_from_slice(number.format(octet).as_bytes());
+            }
+        }
+        IpAddr::V6(address) => write!(line, "{address}")?,
+    }
+    line.push(b' ');
+    line.extend_from_slice(record.method.as_ref().map_or("-", Method::as_str).as_bytes());
+    line.push(b' ');
+    push_quoted(record.target.as_ref().map_or("-", path_and_query), line)?;
+    for part in [" ", record.status.as_str(), " ", number.format(record.bytes), "B "] {
+        line.extend_from_slice(part.as_bytes());
+    }
+    // Rounded to tenths of a millisecond.
+    let tenths = (record.took.as_micros() + 50) / 100;
+    line.extend_from_slice(number.format(tenths / 10).as_bytes());
+    line.push(b'.');
+    line.extend_from_slice(number.format(tenths % 10).as_bytes());
+    for part in [
+        "ms ",
+        record.cache.unwrap_or("-"),
+        " ",
+        record.detail.or(record.forward).unwrap_or("-"),
+        " route=",
+        record.route.as_deref().unwrap_or("-"),
+        if record.complete { "\n" } else { " incomplete\n" },
+    ] {
+        line.extend_from_slice(part.as_bytes());
+    }
+    Ok(())
+}
+
+/// As Rust's debug format has it.
+fn push_quoted(text: &str, line: &mut Vec<u8>) -> io::Result<()> {
+    if text.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\\')) {
+        return write!(line, "{text:?}");
+    }
+    line.push(b'"');
+    line.extend_from_slice(text.as_bytes());
+    line.push(b'"');
+    Ok(())
 }
 
 fn path_and_query(target: &Uri) -> &str {

@@ -3,6 +3,6 @@
 
 #![allow(dead_code, unused_imports, reason = "not all of the files is used here")]
 
-pub use staleproof::{clock, keys, routes, uri};
+pub use staleproof::{clock, keys, routes, semantics, uri};
 
 pub mod invalidation;
