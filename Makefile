@@ -4,7 +4,7 @@ CARGO ?= cargo
 # nextest where it is installed; it runs each test in a process of its own.
 TESTER := $(shell command -v cargo-nextest >/dev/null 2>&1 && echo "nextest run --no-fail-fast" || echo "test --no-fail-fast")
 
-.PHONY: test unit doctest django openapi conformance lint fmt doc deny advisories run demo bench bench-collapse bench-purge bench-deliveries bench-peers fuzz clean
+.PHONY: test unit doctest django openapi conformance lint fmt doc deny advisories run demo bench bench-policies bench-collapse bench-purge bench-deliveries bench-peers fuzz clean
 
 # Every test. Installs what they need under target/: Django and schemathesis, in virtual environments of their own, and the
 # HTTP cache test suite, from npm.
@@ -56,8 +56,13 @@ run:
 demo:
 	$(CARGO) run --release -- demo
 
+# What a hit costs, in instructions; fails if it is 5 % more than benches/hit_path.txt says.
 bench:
 	$(CARGO) bench --bench hit_path
+
+# What a full store keeps, by policy.
+bench-policies:
+	$(CARGO) bench --bench policies
 
 # A crowd at a cold object, beside nginx and Varnish where they are installed.
 bench-collapse:

@@ -27,6 +27,7 @@ use crate::layers::admit::Permit;
 use crate::origin::OriginBody;
 use crate::routes::{Captures, Route};
 use crate::semantics::CacheStatus;
+use crate::semantics::fields::is_plain;
 use crate::semantics::range::Slice;
 use crate::store::Stored;
 
@@ -112,6 +113,8 @@ pub struct Normalized {
     pub interims: Interims,
     /// Whether the client takes trailer fields (RFC 9110 §6.5.1).
     pub takes_trailers: bool,
+    /// Whether its fields are [plain](crate::semantics::fields::is_plain).
+    pub is_plain: bool,
     /// Why it is made.
     pub cause: Cause,
 }
@@ -123,11 +126,12 @@ impl Normalized {
         head.method = self.head.method.clone();
         head.uri = self.head.uri.clone();
         head.version = self.head.version;
+        let is_plain = is_plain(&headers);
         head.headers = headers;
         let Self { ref host, scheme, client, ref hops, trusted, ref interims, takes_trailers, cause, .. } =
             *self;
         let (host, hops, interims) = (Arc::clone(host), hops.clone(), interims.clone());
-        Self { head, body, host, scheme, client, hops, trusted, interims, takes_trailers, cause }
+        Self { head, body, host, scheme, client, hops, trusted, interims, takes_trailers, is_plain, cause }
     }
 }
 

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use crate::exchange::{Cause, Interims, Normalized, RequestBody, Routed, Scheme};
 use crate::routes::{RouteQuery, Table};
 use crate::semantics::fields::end_to_end;
+use crate::semantics::fields::is_plain;
 use crate::uri;
 
 /// A request that somebody asks about.
@@ -77,6 +78,7 @@ impl Asked {
         head.uri = target.parse().map_err(|_| invalid("has a path that no request can have"))?;
         head.headers.clone_from(&headers);
         let request = Normalized {
+            is_plain: is_plain(&head.headers),
             head,
             body: RequestBody::empty(),
             host: host.into(),

@@ -51,8 +51,26 @@ pub fn normalize_path(path: &str) -> Result<Cow<'_, str>, UriError> {
 /// Whether there is nothing to do: the common case, decided in one pass.
 fn is_normal(path: &str) -> bool {
     let bytes = path.as_bytes();
-    bytes.iter().all(|&byte| byte != b'%' && is_path_byte(byte)) && !has_dot_segments(bytes)
+    let mut follows_slash = false;
+    let mut may_be_dots = false;
+    let plain = bytes.iter().all(|&byte| {
+        may_be_dots |= follows_slash && byte == b'.';
+        follows_slash = byte == b'/';
+        PLAIN[usize::from(byte)]
+    });
+    plain && !(may_be_dots && has_dot_segments(bytes))
 }
+
+/// What may stand in a path and be left as it is.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        plain[byte] = is_path_byte(byte as u8) && byte != b'%' as usize;
+        byte += 1;
+    }
+    plain
+};
 
 /// Whether there are any, with or without parameters (`..;a=b`).
 fn has_dot_segments(path: &[u8]) -> bool {

@@ -41,9 +41,10 @@ fn is_sent_as_it_is(stored: &Stored, routed: &Routed) -> bool {
         && !stored.body.is_empty()
         && stored.response.is_plain
         && (stored.trailers.is_none() || !request.takes_trailers)
-        && ![RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
-            .iter()
-            .any(|name| request.head.headers.contains_key(name))
+        && (request.is_plain
+            || ![RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE]
+                .iter()
+                .any(|name| request.head.headers.contains_key(name)))
 }
 
 /// The answer to a request that what was made of a stored response satisfies.

@@ -26,7 +26,9 @@ use crate::keys::{Key, KeyError};
 use crate::layers::Early;
 use crate::origin::{OriginBody, OriginError};
 use crate::routes::{CacheRule, QueryRule, Ranges, Table};
-use crate::semantics::{ForwardReason, NotStored, Reuse, Search, Terms, precondition, reuse, validation};
+use crate::semantics::{
+    ClientDirectives, ForwardReason, NotStored, Reuse, Search, Terms, precondition, reuse, validation,
+};
 use crate::store::{Memory, Searches, Stored, Uses, Variants};
 use crate::telemetry::Levels;
 
@@ -253,7 +255,11 @@ impl Rooms {
             None => (None, false),
         };
         let terms = selected.map(|stored| self.terms(stored, now));
-        let directives = rule.policy.client_directives;
+        let directives = match rule.policy.client_directives {
+            // There are none.
+            ClientDirectives::Obey if routed.request.is_plain => ClientDirectives::Ignore,
+            directives => directives,
+        };
         let verdict = match &terms {
             Some(_) if routed.request.cause == Cause::Refresh => Reuse::Validate(ForwardReason::Request),
             None if routed.request.cause == Cause::Refresh => Reuse::Forward(ForwardReason::UriMiss),
@@ -401,13 +407,17 @@ fn behind(answer: Answer, stored: &Arc<Stored>, key: Key) -> Found {
 /// Whether a request may be answered from the cache or fill it; if not, why.
 pub(super) fn participates(routed: &Routed) -> Result<(), ForwardReason> {
     let request = &routed.request.head;
-    reuse::cacheable_request(&request.method, &request.headers)?;
+    if routed.request.is_plain {
+        reuse::understood(&request.method)?;
+    } else {
+        reuse::cacheable_request(&request.method, &request.headers)?;
+    }
     // A body on a GET means nothing to HTTP, and may mean something to the app.
     if !routed.request.body.is_end_stream() {
         return Err(ForwardReason::Bypass);
     }
     // Conditions on writing are for the origin to judge.
-    if precondition::forwards(&request.headers) {
+    if !routed.request.is_plain && precondition::forwards(&request.headers) {
         return Err(ForwardReason::Request);
     }
     Ok(())

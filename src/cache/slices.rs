@@ -169,6 +169,7 @@ impl Routed {
         let mut further = self.only(slice, cause);
         strip_conditions(&mut further.request.head.headers);
         further.request.head.headers.insert(RANGE, slice.to_range());
+        further.request.is_plain = false;
         further.request.interims = Interims::none();
         further
     }

@@ -21,7 +21,7 @@ use tower::{Layer, Service};
 use super::Early;
 use crate::exchange::{Answer, Arrival, Hops, Normalized, Scheme};
 use crate::respond::Failure;
-use crate::semantics::fields::{self, end_to_end, transfer_is_understood};
+use crate::semantics::fields::{self, CDN_LOOP, end_to_end, transfer_is_understood};
 use crate::uri;
 
 /// Makes [`Normalize`].
@@ -87,12 +87,12 @@ where
                 let request = &arrival.request;
                 Early::now(Answer::refused(failure.respond(request.method(), request.headers())))
             }
-            Ok(Checked { host, target, scheme, hops, trusted }) => {
+            Ok(Checked { host, target, scheme, hops, trusted, is_plain }) => {
                 let Arrival { request, peer, interims, cause, .. } = arrival;
                 let client = hops.first().copied().unwrap_or_else(|| peer.ip());
                 let (mut head, body) = request.into_parts();
                 let takes_trailers =
-                    head.version >= Version::HTTP_11 && fields::takes_trailers(&head.headers);
+                    !is_plain && head.version >= Version::HTTP_11 && fields::takes_trailers(&head.headers);
                 if let Some(target) = target {
                     head.uri = target;
                 }
@@ -114,6 +114,7 @@ where
                     trusted,
                     interims,
                     takes_trailers,
+                    is_plain,
                     cause,
                 })
             }
@@ -130,6 +131,7 @@ struct Checked {
     scheme: Scheme,
     hops: Hops,
     trusted: bool,
+    is_plain: bool,
 }
 
 impl Ground {
@@ -143,18 +145,21 @@ impl Ground {
         if *request.method() == Method::TRACE {
             return Err(Failure::NotImplemented("TRACE is not supported."));
         }
-        // hyper takes off the outermost coding only, and the origin would get a body it cannot read.
-        if !transfer_is_understood(headers) {
-            return Err(Failure::NotImplemented("Of the transfer codings only chunked is supported."));
-        }
-        if !fields::expectation_is_understood(headers) {
-            return Err(Failure::UnknownExpectation);
+        let is_plain = fields::is_plain(headers);
+        if !is_plain {
+            // hyper takes off the outermost coding only, and the origin would get a body it cannot read.
+            if !transfer_is_understood(headers) {
+                return Err(Failure::NotImplemented("Of the transfer codings only chunked is supported."));
+            }
+            if !fields::expectation_is_understood(headers) {
+                return Err(Failure::UnknownExpectation);
+            }
+            if headers.get_all(CDN_LOOP).iter().any(|line| names(line.as_bytes(), &self.instance)) {
+                return Err(Failure::Loop);
+            }
         }
         if request.body().exceeds_limit() {
             return Err(Failure::BodyTooLarge);
-        }
-        if headers.get_all("cdn-loop").iter().any(|line| names(line.as_bytes(), &self.instance)) {
-            return Err(Failure::Loop);
         }
         let peer = arrival.peer.ip().to_canonical();
         let trusted = self.trusts(peer);
@@ -167,6 +172,7 @@ impl Ground {
             host: host(request.uri(), headers, request.version(), scheme, last)?,
             target: target(request.method(), request.uri(), scheme)?,
             scheme,
+            is_plain,
             hops: if trusted { self.forwarded_hops(headers, peer) } else { smallvec![peer] },
             trusted,
         })
@@ -212,6 +218,15 @@ fn host(
     last: Option<&KnownHost>,
 ) -> Result<Arc<str>, Failure<'static>> {
     let mut lines = headers.get_all(HOST).iter();
+    if let (Some(last), None) = (last, target.authority())
+        && let (Some(field), None) = (lines.next(), lines.next())
+        // What came out of it goes through it as it is.
+        && field.as_bytes() == last.host.as_bytes()
+        && last.scheme == scheme
+    {
+        return Ok(Arc::clone(&last.host));
+    }
+    let mut lines = headers.get_all(HOST).iter();
     let field = match (lines.next(), lines.next()) {
         (Some(host), None) => {
             Some(host.to_str().map_err(|_| Failure::BadRequest("The Host field is not valid."))?)
@@ -231,10 +246,6 @@ fn host(
         (None, Some(field)) => field,
         (None, None) => return Err(Failure::BadRequest("The request names no host.")),
     };
-    // What came out of it goes through it as it is.
-    if let Some(last) = last.filter(|last| *last.host == *named && last.scheme == scheme) {
-        return Ok(Arc::clone(&last.host));
-    }
     uri::normalize_authority(named, scheme.as_str())
         .map(|host| Arc::from(&*host))
         .map_err(|_| Failure::BadRequest("The Host field is not valid."))

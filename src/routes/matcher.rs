@@ -273,6 +273,9 @@ impl Table {
         host: &str,
         mut visit: impl FnMut(&'t Tree) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
+        if self.exact.is_empty() && self.wildcard.is_empty() {
+            return visit(&self.any);
+        }
         let (name, port) = split_port(host);
         if !self.exact.is_empty() {
             if port.is_some()

@@ -4,7 +4,9 @@
 //! written after this.
 
 use http::header::{
-    CONNECTION, EXPECT, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_UNMODIFIED_SINCE, PRAGMA, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -32,6 +34,31 @@ pub fn transfer_is_understood(headers: &HeaderMap) -> bool {
         (Some(_), Some(_)) => false,
     }
 }
+
+/// Whether a request has none of the fields that say how it is framed, what it waits for, where it has been, under which
+/// conditions and which part it wants, and what is to be done with what is stored. Hardly any request has one, and one look at
+/// its names spares a look for each.
+pub fn is_plain(request: &HeaderMap) -> bool {
+    const OTHERS: [HeaderName; 13] = [
+        CACHE_CONTROL,
+        CONTENT_LENGTH,
+        EXPECT,
+        IF_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_NONE_MATCH,
+        IF_UNMODIFIED_SINCE,
+        PRAGMA,
+        RANGE,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        CDN_LOOP,
+    ];
+    !request.keys().any(|name| OTHERS.contains(name))
+}
+
+/// RFC 8586.
+pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// Whether the client takes trailer fields (RFC 9110 §10.1.4). Ask it of the fields as received.
 pub fn takes_trailers(headers: &HeaderMap) -> bool {

@@ -102,9 +102,7 @@ pub fn is_failure(status: StatusCode) -> bool {
 /// `request` are the fields as received: `Content-Length` and `Transfer-Encoding` say whether it has content. A
 /// `Range` is no obstacle here: a stored response may be served whole, and a fetch made without it.
 pub fn cacheable_request(method: &Method, request: &HeaderMap) -> Result<(), ForwardReason> {
-    if !is_understood(method) {
-        return Err(ForwardReason::Method);
-    }
+    understood(method)?;
     // No key contains the content, and the origin may well look at it.
     if has_content(request) {
         return Err(ForwardReason::Bypass);
@@ -114,6 +112,14 @@ pub fn cacheable_request(method: &Method, request: &HeaderMap) -> Result<(), For
         return Err(ForwardReason::Request);
     }
     Ok(())
+}
+
+/// Whether a request with this method and plain fields may.
+///
+/// # Errors
+/// It is none that a stored response answers.
+pub fn understood(method: &Method) -> Result<(), ForwardReason> {
+    if is_understood(method) { Ok(()) } else { Err(ForwardReason::Method) }
 }
 
 /// Whether the request has content, or says anything about its length that is not a plain zero.
