@@ -110,7 +110,7 @@ fn every_sender_is_believed_and_understood() {
             if let Err(why) = vector.check(&hook, vector.now()) {
                 tell(format!("not believed: {why}"));
             }
-            let delivery = vector.read(&hook, |hook, raw| hook.delivery_id(raw));
+            let delivery = vector.read(&hook, |hook, raw| hook.delivery_id(raw)).text;
             match &vector.delivery {
                 Some(expected) if *expected != delivery => {
                     tell(format!("known by {delivery:?}, not {expected:?}"));

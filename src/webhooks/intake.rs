@@ -116,7 +116,7 @@ impl Intake {
     ) -> Result<Accepted, Refused> {
         self.hook.verify.check(raw, &self.hook.secrets, client, now)?;
         let json = raw.json().map_err(|why| Refused::Json(why.to_owned()))?;
-        let id = self.hook.delivery_id(raw);
+        let DeliveryId { text: id, is_unique } = self.hook.delivery_id(raw);
         let challenge =
             self.hook.challenge.as_ref().and_then(|challenge| challenge.find(json).first().copied());
         if let Some(challenge) = challenge.and_then(selector::text) {
@@ -130,6 +130,9 @@ impl Intake {
         let events = Event::all(&self.hook.name, &id, &self.hook.event, raw, json);
         let events: Vec<_> = events.into_iter().map(Arc::new).collect();
         let accepted = Accepted::new(id, events, raw.body.len() as u64);
+        if !is_unique {
+            return accepted.run(dispatchers);
+        }
         let Some(underway) = self.deliveries.begin(&accepted.id, now) else {
             return Ok(Accepted { duplicate: true, ..accepted });
         };
@@ -181,15 +184,74 @@ impl Accepted {
     }
 }
 
+/// By what a delivery is known again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryId {
+    /// What its sender says, else a digest of it.
+    pub text: String,
+    /// Whether no other delivery has it. An event may well have the same body as an earlier one: of what says neither
+    /// which it is nor when it was signed, nobody knows whether it has been done before.
+    pub is_unique: bool,
+}
+
 impl Hook {
-    /// By what the delivery is known again: by what its sender says, else by its body.
-    pub fn delivery_id(&self, raw: &Raw<'_>) -> String {
+    /// By what the delivery is known again: by what its sender says, else by its body and when that was signed.
+    pub fn delivery_id(&self, raw: &Raw<'_>) -> DeliveryId {
         let said = self.delivery.iter().find_map(|source| source.text(raw, None));
-        said.unwrap_or_else(|| format!("body:{}", blake3::hash(raw.body).to_hex()))
+        if let Some(text) = said {
+            return DeliveryId { text, is_unique: true };
+        }
+        let mut digest = blake3::Hasher::new();
+        digest.update(raw.body);
+        let signed_at = self.verify.signed_at(raw).and_then(Result::ok);
+        if let Some(signed_at) = &signed_at {
+            // As long for every body: nothing of one can stand for the other.
+            digest.update(&(raw.body.len() as u64).to_be_bytes()).update(signed_at.as_bytes());
+        }
+        DeliveryId { text: format!("body:{}", digest.finalize().to_hex()), is_unique: signed_at.is_some() }
     }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_one(number: &usize) -> bool {
     *number == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use bytes::Bytes;
+    use http::{HeaderMap, Method};
+
+    #[test]
+    fn a_delivery_without_an_id_is_known_by_its_body_and_its_signed_time_or_not_at_all() {
+        let hook = |says: &str| {
+            let yaml = format!(
+                "upstreams: {{ app: {{ servers: 'http://127.0.0.1:1' }} }}\n\
+                 routes: [{{ name: a, match: {{ path: '/{{*rest}}' }}, upstream: app }}]\n\
+                 webhooks: {{ hook: {{ path: /hook, secret: s, {says} }} }}\n"
+            );
+            config::compile_text("test.yaml", &yaml, &|_| None).unwrap().webhooks.remove(0)
+        };
+        let id = |hook: &Hook, signature: &str, body: &'static str| {
+            let headers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("x-ghost-signature"),
+                signature.parse().unwrap(),
+            )]);
+            let body = Bytes::from_static(body.as_bytes());
+            hook.delivery_id(&Raw::new(&Method::POST, "/hook", &headers, &body))
+        };
+        let ghost = hook("preset: ghost");
+        let first = id(&ghost, "sha256=aa, t=1700000000000", "{}");
+        assert!(first.is_unique && first.text.starts_with("body:"), "{first:?}");
+        assert_eq!(id(&ghost, "sha256=aa, t=1700000000000", "{}"), first);
+        for (signature, body) in [("sha256=aa, t=1700000000001", "{}"), ("sha256=aa, t=1700000000000", "{ }")]
+        {
+            assert_ne!(id(&ghost, signature, body), first, "{signature} {body}");
+        }
+        let said = id(&hook("preset: ghost, delivery: $.id"), "sha256=aa, t=1", r#"{"id": 7}"#);
+        assert_eq!(said, DeliveryId { text: "7".to_owned(), is_unique: true });
+        assert!(!id(&hook("preset: strapi"), "", "{}").is_unique);
+    }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::config::Secret;
 use crate::selector::Selector;
 
-pub use intake::{Accepted, Intake, Refused};
+pub use intake::{Accepted, DeliveryId, Intake, Refused};
 pub use proof::{Algorithm, Encoding, KeyFormat, Proof, SecretError};
 pub use raw::{NoSource, Raw, Source};
 pub use seen::{Seen, newest};
@@ -37,7 +37,7 @@ pub struct Hook {
     pub verify: Verify,
     /// Any of them may have signed (rotation).
     pub secrets: Vec<Secret>,
-    /// By what a delivery is known again, the first that is there; else by its body.
+    /// By what a delivery is known again, the first that is there; else by its body and when that was signed.
     pub delivery: Vec<Source>,
     /// The largest body, in bytes.
     pub max_body_bytes: usize,

@@ -260,16 +260,8 @@ impl Verify {
     }
 
     fn check_time(&self, raw: &Raw<'_>, now: Timestamp) -> Result<(), Unbelieved> {
-        let Some(SignedAt { from, unit, tolerance }) = &self.timestamp else { return Ok(()) };
-        let missing = || Missing("the timestamp".to_owned());
-        let text = match from {
-            TimeSource::Delivery(source) => source.text(raw, None).ok_or_else(missing)?,
-            TimeSource::Signature(name) => {
-                let proof = self.proof().ok_or_else(missing)?;
-                let field = proof.text(raw)?;
-                proof.member(&field, name).ok_or_else(missing)?.to_owned()
-            }
-        };
+        let Some(SignedAt { unit, tolerance, .. }) = &self.timestamp else { return Ok(()) };
+        let Some(text) = self.signed_at(raw).transpose()? else { return Ok(()) };
         let signed_at = unit.read(text.trim()).ok_or(Unbelieved::Timestamp)?;
         if now.since(signed_at) > *tolerance {
             return Err(Unbelieved::TooOld(now.since(signed_at)));
@@ -278,6 +270,18 @@ impl Verify {
             return Err(Unbelieved::TooNew(signed_at.since(now)));
         }
         Ok(())
+    }
+
+    /// When it was signed, as it says; `None`: such deliveries do not.
+    pub(super) fn signed_at(&self, raw: &Raw<'_>) -> Option<Result<String, Missing>> {
+        let missing = || Missing("the timestamp".to_owned());
+        Some(match &self.timestamp.as_ref()?.from {
+            TimeSource::Delivery(source) => source.text(raw, None).ok_or_else(missing),
+            TimeSource::Signature(name) => self.proof().ok_or_else(missing).and_then(|proof| {
+                let field = proof.text(raw)?;
+                proof.member(&field, name).map(str::to_owned).ok_or_else(missing)
+            }),
+        })
     }
 
     fn proof(&self) -> Option<&Proof> {

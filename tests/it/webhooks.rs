@@ -133,6 +133,26 @@ async fn a_replay_is_accepted_and_does_nothing() {
 }
 
 #[tokio::test]
+async fn an_event_like_an_earlier_one_is_another_where_its_sender_does_not_say_which_it_is() {
+    let origin = Origin::start().await;
+    let standard =
+        r#"preset: standard-webhooks, secret: "whsec_YSBzZWNyZXQgb2Ygc3VmZmljaWVudCBsZW5ndGghISE=""#;
+    let yaml = YAML.replace(standard, "verify: { scheme: token, from: header.x-token }, secret: s");
+    let proxy = Proxy::with_yaml(&origin, &yaml).await;
+    origin.on("/articles/a", ["draft", "final", "corrected"].map(|body| Reply::ok("", body)));
+    let body = changed(json!({"slug": "a"}), json!({"slug": "a"}));
+    for expected in ["draft", "final", "corrected"] {
+        assert_eq!(proxy.get("/articles/a").await.body, expected);
+        let request = format!(
+            "POST /hooks/app HTTP/1.1\r\nHost: admin\r\nX-Token: s\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let said = answer(&send(proxy.admin, &request).await);
+        assert_eq!((&said["duplicate"], &said["matched"]), (&Value::Null, &json!(1)), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_sender_that_stalls_is_not_waited_for() {
     let origin = Origin::start().await;
     let proxy =

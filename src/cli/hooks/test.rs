@@ -86,7 +86,7 @@ impl Test {
             Err(why) => format!("not believed: {why}"),
         };
         let json = raw.json().map_err(|why| Failure::Failed(format!("the body is not JSON: {why}")))?;
-        let delivery = hook.delivery_id(&raw);
+        let delivery = hook.delivery_id(&raw).text;
         let log = Arc::new(Log::new(1));
         let store = Arc::new(Memory::new(plan.memory));
         let invalidator = Invalidator::new(log, store, Arc::clone(&plan.routes), clock);

@@ -28,7 +28,7 @@ section! {
         /// Addresses or networks that deliveries may come from. Default: any.
         allow_from: Optional<OneOrMany<Word<IpNet>>>,
         /// By what a delivery is known again: `header.NAME`, `query.NAME` or a JSONPath, the first that is there of a list. Default:
-        /// its body.
+        /// its body and when that was signed; without either, each is taken as a new one.
         delivery: Optional<OneOrMany<Word<Source>>>,
         /// The largest body. Default: 1MiB.
         max_body: Optional<Word<Size>>,
