@@ -185,7 +185,9 @@ fn outcome(accepted: &Accepted) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use crate::admin::testing::{Admin, accepted, changed};
+    use crate::admin::testing::{Admin, accepted, article_changed, changed};
+    use crate::invalidation::rule::{Action, Rule, TargetTemplate};
+    use crate::routes::Template;
     use axum::body::Body;
     use axum::http::{HeaderValue, Request};
     use serde_json::json;
@@ -208,6 +210,26 @@ mod tests {
             "{metrics}"
         );
         assert!(metrics.contains("staleproof_purged_total{source=\"webhook\"} 1"), "{metrics}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_fetched_again_is_purged_and_the_answer_says_so() {
+        for is_stopped in [false, true] {
+            let refresh = Action::Refresh(TargetTemplate::Tag(Template::parse("article:{slug}").unwrap()));
+            let admin = Admin::with(Rule { actions: vec![refresh], ..article_changed() }, &[]);
+            if is_stopped {
+                admin.state.0.warmer.stop();
+            }
+            // Its client alone can ask for it.
+            let said = accepted(&admin.deliver("msg_1", &changed(&json!({"slugs": ["a"]}))).await);
+            let rule = &said["rules"][0];
+            assert_eq!((&said["matched"], &rule["not_refreshed"]), (&json!(1), &json!(1)), "{said}");
+            assert_eq!(rule["refresh"].is_null(), is_stopped, "{said}");
+            let because = rule["not_refreshed_because"].to_string();
+            assert!(because.contains("their own clients"), "{said}");
+            assert_eq!(because.contains("shutting down"), is_stopped, "{said}");
+            assert!(!admin.has("/articles/a") && admin.has("/articles/b"));
+        }
     }
 
     #[tokio::test]

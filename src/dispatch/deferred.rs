@@ -228,7 +228,6 @@ impl Inner {
     fn verdict(&self, ticket: &Ticket, report: Result<Report, ()>) -> Settled {
         match report {
             Ok(report) if !report.is_incomplete() => Settled::Done,
-            Ok(report) if report.is_temporary => self.again(ticket, report.errors.join("; ")),
             Ok(report) => self.dead(report.errors.join("; ")),
             Err(()) => self.again(ticket, "it was cut off by a fault in this program".to_owned()),
         }

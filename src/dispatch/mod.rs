@@ -6,6 +6,8 @@ mod deferred;
 mod journal;
 mod queue;
 mod repair;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,18 +45,18 @@ pub struct Report {
     /// Under which number `/v1/warm` tells how fetching again goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh: Option<u64>,
-    /// How many requests are not made again because there may not be so many.
+    /// How many stored responses were to be fetched again and were purged instead.
     #[serde(skip_serializing_if = "is_zero")]
     pub not_refreshed: usize,
+    /// Why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_refreshed_because: Vec<String>,
     /// It is done later.
     #[serde(skip_serializing_if = "is_false")]
     pub queued: bool,
     /// The sender is to try again.
     #[serde(skip)]
     pub refused: bool,
-    /// What failed may succeed later.
-    #[serde(skip)]
-    pub is_temporary: bool,
     /// Why nothing was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Skipped>,
@@ -84,6 +86,7 @@ impl Report {
             _ if self.queued => "queued",
             _ if self.skipped.is_some() => "skipped",
             _ if self.is_incomplete() => "incomplete",
+            _ if self.refresh.is_none() && self.not_refreshed > 0 => "purged-instead",
             _ => "done",
         }
     }

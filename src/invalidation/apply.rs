@@ -67,6 +67,15 @@ pub struct Preview {
     pub examples: Vec<String>,
 }
 
+/// The requests that led to what is stored.
+#[derive(Debug, Default)]
+pub struct Requests {
+    /// Those that can be made again, the most popular first.
+    pub again: Vec<Arc<Asked>>,
+    /// Those that only their own clients can make.
+    pub others: Vec<Arc<Asked>>,
+}
+
 impl Invalidator {
     /// Invalidates what is in `store`, by `log`; `routes` says what names mean.
     pub fn new(log: Arc<Log>, store: Arc<Memory>, routes: Arc<Table>, clock: Clock) -> Self {
@@ -124,22 +133,21 @@ impl Invalidator {
         Ok(preview)
     }
 
-    /// The requests that led to what the targets name and is usable, the most popular first; and how many stored responses
-    /// there are that only their own clients can ask for.
+    /// The requests that led to what the targets name and is usable.
     ///
     /// # Errors
     /// As [`purge`](Self::purge).
-    pub fn requests(&self, targets: &[Target]) -> Result<(Vec<Arc<Asked>>, u64), PurgeError> {
+    pub fn requests(&self, targets: &[Target]) -> Result<Requests, PurgeError> {
         let known: Vec<_> = self.named(targets)?.into_iter().map(|named| self.known(named)).collect();
-        let (mut requests, mut others) = (Vec::new(), 0);
+        let (mut again, mut others) = (Vec::new(), Vec::new());
         for stored in self.matched(&known) {
             match stored.asked.again {
-                Some(_) => requests.push((stored.popularity(), Arc::clone(&stored.asked))),
-                None => others += 1,
+                Some(_) => again.push((stored.popularity(), Arc::clone(&stored.asked))),
+                None => others.push(Arc::clone(&stored.asked)),
             }
         }
-        requests.sort_by_key(|(popularity, _)| std::cmp::Reverse(*popularity));
-        Ok((requests.into_iter().map(|(_, asked)| asked).collect(), others))
+        again.sort_by_key(|(popularity, _)| std::cmp::Reverse(*popularity));
+        Ok(Requests { again: again.into_iter().map(|(_, asked)| asked).collect(), others })
     }
 
     /// What is stored, is not dead, and is named by any of these.

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Origin, Proxy, Reply, Response, send};
+use crate::support::{Client, Gate, Origin, Proxy, Reply, Response, send};
 
 const SECRET: &[u8] = b"a secret of sufficient length!!!";
 
@@ -205,6 +205,30 @@ async fn a_change_has_what_shows_it_fetched_again() {
     assert_eq!(origin.count(), fetched);
 }
 
+#[tokio::test]
+async fn what_is_beyond_the_limit_of_a_refresh_is_purged() {
+    let origin = Origin::start().await;
+    let yaml = YAML.replace("- purge: { tag: \"article:{slug}\" }", "- refresh: { tag: \"article:{slug}\" }");
+    let proxy = Proxy::with_yaml(&origin, &format!("{yaml}    refresh_limit: 1\n")).await;
+    let gate = Gate::closed();
+    origin.on("/articles/a", [Reply::ok("", "old"), Reply::ok("", "new")]);
+    origin.on("/articles/b", [Reply::ok("", "old"), Reply::ok("", "new").after(&gate)]);
+    proxy.get("/articles/a").await;
+    // Of many hits one is counted.
+    for _ in 0..300 {
+        assert_eq!(proxy.get("/articles/b").await.body, "old");
+    }
+    let body = changed(json!({"slug": "a", "title": "A"}), json!({"slug": "b", "title": "A"}));
+    let said = answer(&deliver(&proxy, "1", &body).await);
+    let rule = &said["rules"][0];
+    assert_eq!((&rule["matched"], &rule["not_refreshed"]), (&json!(1), &json!(1)), "{said}");
+    assert!(rule["not_refreshed_because"][0].as_str().unwrap().contains("no more than 1"), "{said}");
+    // The more popular one is served until the new is there.
+    assert_eq!(proxy.get("/articles/b").await.body, "old");
+    assert_eq!(proxy.get("/articles/a").await.body, "new");
+    gate.open();
+}
+
 fn with_dispatcher(more: &str) -> String {
     format!("{YAML}{more}dispatchers: {{ later: {{ kind: background, queue: 1 }} }}\n")
 }
@@ -285,7 +309,7 @@ async fn a_sender_that_waits_two_seconds_is_answered_while_ten_thousand_pages_ar
         done.unwrap();
     }
     let mut jobs = Vec::new();
-    let mut refused = 0;
+    let (mut refused, mut found_all) = (0, None);
     for number in 0..10 {
         let body = changed(json!({"slug": "a", "title": "A"}), json!({"slug": "a", "title": number}));
         let id = number.to_string();
@@ -294,12 +318,14 @@ async fn a_sender_that_waits_two_seconds_is_answered_while_ten_thousand_pages_ar
         let said = answer(&answered.expect("an answer within two seconds"));
         jobs.extend(said["rules"][0]["refresh"].as_u64());
         // Four at once are enough: the others say that they purge alone.
-        refused += said["rules"][0]["failed"].as_u64().unwrap_or(0);
+        refused += usize::from(said["rules"][0]["refresh"].is_null());
+        // On a slow machine not all of them may be found in time; those that are not are purged.
+        found_all.get_or_insert(said["rules"][0]["not_refreshed_because"].is_null());
     }
-    assert_eq!((jobs.len() + refused as usize, jobs.is_empty()), (10, false));
+    assert_eq!((jobs.len() + refused, jobs.is_empty()), (10, false));
     let path = format!("/v1/warm/{}", jobs[0]);
     let progress: Value = serde_json::from_str(&proxy.admin("GET", &path, "").await.body).unwrap();
-    assert_eq!(progress["total"], PAGES);
+    assert!(progress["total"] == PAGES || found_all == Some(false), "{progress}");
     assert_ne!(progress["state"], "done", "it goes on after the answers: {progress}");
 }
 

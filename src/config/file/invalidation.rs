@@ -229,7 +229,8 @@ section! {
         on_create: Optional<Word<bool>>,
         /// What its purges do. Default: hard.
         mode: Optional<ModeWord>,
-        /// How many requests a `refresh` makes again, the most popular first. Default: admin.warm.max_urls.
+        /// How many requests a `refresh` makes again, the most popular first; the rest is purged. Default, and most:
+        /// admin.warm.max_urls.
         refresh_limit: Optional<Word<Count>>,
         /// Which fields must have a value for the rule to run: `all`, `none`, or a list. Default: all.
         require: Optional<Either<RequireWord, List<Text>>>,
@@ -290,7 +291,7 @@ section! {
         /// Makes stored responses unusable.
         purge: Optional<PurgeTarget>,
         /// Fetches what is stored again, by the requests that led to it. Unless it is purged as well, it is served until the
-        /// new is there.
+        /// new is there. What cannot be fetched again is purged.
         refresh: Optional<PurgeTarget>,
     }
 }
