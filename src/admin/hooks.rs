@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -13,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::api::answered;
 use super::problem::Problem;
@@ -76,12 +78,27 @@ impl Reception {
     }
 }
 
-/// How many deliveries are read and carried out at once: each may be as large as its webhook allows.
-const MAX_AT_ONCE: usize = 256;
+/// How many deliveries are read at once, each for [`READING`] at most and as large as its webhook allows. Anybody can begin
+/// one: those who are slow take no place from those whose deliveries are there.
+const MAX_READ: usize = 1024;
+
+/// How many are carried out at once.
+const MAX_DONE: usize = 256;
+
+/// How long a sender has for its body, all of it.
+const READING: Duration = Duration::from_secs(10);
 
 /// The places for them.
-pub(super) fn places() -> Semaphore {
-    Semaphore::new(MAX_AT_ONCE)
+#[derive(Debug)]
+pub(super) struct Places {
+    reading: Semaphore,
+    doing: Semaphore,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { reading: Semaphore::new(MAX_READ), doing: Semaphore::new(MAX_DONE) }
+    }
 }
 
 /// What became of a delivery.
@@ -101,26 +118,12 @@ impl Taken {
 
 async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> Taken {
     let hook = intake.hook.name.clone();
-    let Ok(_place) = state.0.delivery_places.try_acquire() else {
-        tracing::warn!(%hook, "a delivery is one too many at once");
-        let why = Refused::TryAgain;
-        let response = refused(&why);
-        return Taken::refused("failed", why, response);
-    };
     let (head, body): (_, Body) = request.into_parts();
-    let body = match to_bytes(body, intake.hook.max_body_bytes).await {
+    let body = match read(state, &intake, body).await {
         Ok(body) => body,
-        Err(error) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
-            tracing::warn!(%hook, limit = intake.hook.max_body_bytes, "a delivery was too large");
-            let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
-            return Taken::refused("too-large", "the body is too large", problem.into_response());
-        }
-        Err(error) => {
-            tracing::warn!(%hook, %error, "a delivery broke off");
-            let problem = Problem::new(StatusCode::BAD_REQUEST, "the body could not be read to its end");
-            return Taken::refused("malformed", error, problem.into_response());
-        }
+        Err(taken) => return taken,
     };
+    let Ok(_place) = state.0.delivery_places.doing.try_acquire() else { return too_many(&hook) };
     let client = head.extensions.get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |Peer(address)| *address);
     let inner = Arc::clone(&state.0);
     let now = inner.clock.now();
@@ -156,6 +159,39 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> Take
     }
 }
 
+/// All of its body, or what is answered.
+async fn read(state: &AdminState, intake: &Intake, body: Body) -> Result<Bytes, Taken> {
+    let hook = &intake.hook.name;
+    let Ok(_place) = state.0.delivery_places.reading.try_acquire() else { return Err(too_many(hook)) };
+    let limit = intake.hook.max_body_bytes;
+    match timeout(READING, to_bytes(body, limit)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
+            tracing::warn!(%hook, limit, "a delivery was too large");
+            let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+            Err(Taken::refused("too-large", "the body is too large", problem.into_response()))
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(%hook, %error, "a delivery broke off");
+            let problem = Problem::new(StatusCode::BAD_REQUEST, "the body could not be read to its end");
+            Err(Taken::refused("malformed", error, problem.into_response()))
+        }
+        Err(_) => {
+            tracing::warn!(%hook, limit = ?READING, "a delivery took too long to come");
+            let why = "the body took too long to come";
+            let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, why);
+            Err(Taken::refused("too-slow", why, problem.into_response()))
+        }
+    }
+}
+
+fn too_many(hook: &str) -> Taken {
+    tracing::warn!(%hook, "a delivery is one too many at once");
+    let why = Refused::TryAgain;
+    let response = refused(&why);
+    Taken::refused("failed", why, response)
+}
+
 /// What is told of a delivery that was believed, and refused.
 pub(super) fn refused(refused: &Refused) -> Response {
     let status = match refused {
@@ -185,15 +221,20 @@ fn outcome(accepted: &Accepted) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::{MAX_DONE, READING};
+    use crate::admin::router;
     use crate::admin::testing::{Admin, accepted, article_changed, changed};
     use crate::invalidation::rule::{Action, Rule, TargetTemplate};
     use crate::routes::Template;
     use axum::body::Body;
-    use axum::http::{HeaderValue, Request};
+    use axum::http::{HeaderValue, Request, StatusCode};
     use serde_json::json;
     use std::pin::Pin;
     use std::task::{Context, Poll};
     use std::time::Duration;
+    use tokio::task::JoinSet;
+    use tokio::time::Interval;
+    use tower::ServiceExt;
 
     #[tokio::test]
     async fn a_delivery_purges_what_its_event_names_and_says_so() {
@@ -366,6 +407,46 @@ mod tests {
         let mut request = admin.delivery("msg_1", "");
         *request.body_mut() = Body::new(BreaksOff);
         admin.send(request).await.problem(400);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_slowly_is_not_waited_for_and_takes_no_place_from_others() {
+        let admin = Admin::new();
+        let mut slow = JoinSet::new();
+        for _ in 0..MAX_DONE + 10 {
+            let request = Request::post("/hooks/app").body(Body::new(Trickles::new())).unwrap();
+            slow.spawn(router(admin.state.clone()).oneshot(request));
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(accepted(&admin.deliver("msg_1", &changed(&json!({"slugs": ["a"]}))).await)["matched"], 1);
+        tokio::time::sleep(READING).await;
+        while let Some(response) = slow.join_next().await {
+            assert_eq!(response.unwrap().unwrap().status(), StatusCode::REQUEST_TIMEOUT);
+        }
+        assert!(admin.metrics().await.contains("outcome=\"too-slow\"} 266"));
+    }
+
+    /// The body of a sender that never ends, and never stalls.
+    struct Trickles(Interval);
+
+    impl Trickles {
+        fn new() -> Self {
+            Self(tokio::time::interval(Duration::from_secs(1)))
+        }
+    }
+
+    impl http_body::Body for Trickles {
+        type Data = bytes::Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+            self.0
+                .poll_tick(context)
+                .map(|_| Some(Ok(http_body::Frame::data(bytes::Bytes::from_static(b" ")))))
+        }
     }
 
     /// The body of a connection that is gone.

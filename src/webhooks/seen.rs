@@ -29,7 +29,7 @@ pub struct Seen {
     order: Timestamp,
     /// The hook's name.
     pub webhook: String,
-    /// `accepted`, `incomplete`, `duplicate`, `replayed`, `handshake`, `bad-signature`, `malformed`, `too-large` or `failed`.
+    /// `accepted`, `incomplete`, `duplicate`, `replayed`, `handshake`, `bad-signature`, `malformed`, `too-large`, `too-slow` or `failed`.
     pub outcome: &'static str,
     /// Why it was not accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
