@@ -38,14 +38,25 @@ pub(super) async fn deliver(State(state): State<AdminState>, request: Request) -
     receive(&state, intake, request).await
 }
 
-/// A delivery to one of them.
+/// A delivery to one of them. In a task of its own: a sender that hangs up ends neither what is being done nor the account of it.
 async fn receive(state: &AdminState, intake: &Arc<Intake>, request: Request) -> Response {
-    let (at, stopwatch) = (state.0.clock.now(), Stopwatch::start());
-    let Taken { outcome, told, response } = take(state, Arc::clone(intake), request).await;
-    let told = told.as_ref().map_err(String::as_str);
-    intake.remember(at, stopwatch.elapsed(), outcome, told);
-    state.0.metrics.webhook(&intake.hook.name, outcome);
-    response
+    let (state, intake) = (state.clone(), Arc::clone(intake));
+    let received = tokio::spawn(async move {
+        let (at, stopwatch) = (state.0.clock.now(), Stopwatch::start());
+        let Taken { outcome, told, response } = take(&state, Arc::clone(&intake), request).await;
+        let told = told.as_ref().map_err(String::as_str);
+        intake.remember(at, stopwatch.elapsed(), outcome, told);
+        state.0.metrics.webhook(&intake.hook.name, outcome);
+        response
+    });
+    received.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a delivery was cut off");
+        cut_off().into_response()
+    })
+}
+
+fn cut_off() -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "please try again")
 }
 
 /// Where deliveries that come by the public listener go. Nobody is there before the admin listener is, or after it.
@@ -153,8 +164,7 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> Take
         }
         Err(error) => {
             tracing::error!(%hook, %error, "a delivery's work was cut off");
-            let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "please try again");
-            Taken::refused("failed", error, problem.into_response())
+            Taken::refused("failed", error, cut_off().into_response())
         }
     }
 }
@@ -229,6 +239,7 @@ mod tests {
     use axum::body::Body;
     use axum::http::{HeaderValue, Request, StatusCode};
     use serde_json::json;
+    use std::future::poll_fn;
     use std::pin::Pin;
     use std::task::{Context, Poll};
     use std::time::Duration;
@@ -407,6 +418,27 @@ mod tests {
         let mut request = admin.delivery("msg_1", "");
         *request.body_mut() = Body::new(BreaksOff);
         admin.send(request).await.problem(400);
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_hangs_up_ends_nothing() {
+        let admin = Admin::new();
+        let body = changed(&json!({"slugs": ["a"]}));
+        {
+            let mut delivering = Box::pin(admin.deliver("msg_1", &body));
+            let polled = poll_fn(|context| Poll::Ready(delivering.as_mut().poll(context))).await;
+            assert!(polled.is_pending(), "it is not done yet");
+        }
+        let intake = &admin.state.0.intakes["/hooks/app"];
+        let told = async {
+            while intake.seen().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), told).await.unwrap();
+        assert_eq!((intake.seen()[0].outcome, intake.seen()[0].matched), ("accepted", 1));
+        assert!(admin.metrics().await.contains("outcome=\"accepted\"} 1"));
+        assert!(!admin.has("/articles/a"));
     }
 
     #[tokio::test(start_paused = true)]
