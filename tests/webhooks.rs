@@ -46,16 +46,21 @@ struct Vector {
     each: Option<String>,
 }
 
+/// Whose deliveries by SNS are believed.
+const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:products";
+
 /// Far beyond what any preset tolerates.
 const LATE: Duration = Duration::from_secs(2 * 3600);
 
 impl Vector {
     fn hook(&self, preset: &str) -> Hook {
         let secrets = serde_json::to_string(&self.secrets).unwrap();
+        let topic =
+            if preset == "aws-sns" { format!(", must: {{ $.TopicArn: {TOPIC:?} }}") } else { String::new() };
         let yaml = format!(
             "upstreams: {{ app: {{ servers: 'http://127.0.0.1:1' }} }}\n\
              routes: [{{ name: a, match: {{ path: '/{{*rest}}' }}, upstream: app }}]\n\
-             webhooks: {{ hook: {{ path: /hook, preset: {preset}, secret: {secrets}, verify: {{ allow_weak: true }} }} }}\n"
+             webhooks: {{ hook: {{ path: /hook, preset: {preset}, secret: {secrets}, verify: {{ allow_weak: true{topic} }} }} }}\n"
         );
         match config::compile_text("test.yaml", &yaml, &|_| None) {
             Ok(mut plan) => plan.webhooks.remove(0),
@@ -208,6 +213,20 @@ fn nothing_that_was_altered_is_believed() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn what_sns_signs_for_another_is_not_believed() {
+    let (_, file) = files().into_iter().find(|(preset, _)| preset == "aws-sns").unwrap();
+    for vector in &file.vectors {
+        let mut hook = vector.hook("aws-sns");
+        assert_eq!(vector.check(&hook, vector.now()), Ok(()), "{}", vector.name);
+        for demand in &mut hook.verify.must {
+            demand.values = vec![TOPIC.replace("products", "others")];
+        }
+        let refused = Err(Unbelieved::Demand("$.TopicArn".to_owned()));
+        assert_eq!(vector.check(&hook, vector.now()), refused, "{}", vector.name);
     }
 }
 

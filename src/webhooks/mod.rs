@@ -21,7 +21,7 @@ pub use raw::{NoSource, Raw, Source};
 pub use seen::{Seen, newest};
 pub use sign::{Delivery, Draft, Unsigned};
 pub use signed::{Missing, Signed};
-pub use verify::{JwtDemands, Scheme, SignedAt, TimeSource, TimeUnit, Unbelieved, Verify};
+pub use verify::{Demand, JwtDemands, Scheme, SignedAt, TimeSource, TimeUnit, Unbelieved, Verify};
 
 /// What is known of senders: the YAML of all presets.
 pub const PRESETS: &str = include_str!("presets.yaml");

@@ -82,6 +82,9 @@ section! {
         key: Optional<KeyFormatWord>,
         /// When it was signed. Default: nobody says.
         timestamp: Optional<TimestampSection>,
+        /// What the body must say, beside the proof: by JSONPath, one value or a list of which one will do. For senders that sign for
+        /// many, such as `aws-sns`: `{ "$.TopicArn": "arn:aws:sns:…" }`.
+        must: Optional<Entries<OneOrMany<Text>>>,
         /// What a `jwt` may be signed by: one or a list. Default: HS256 by a shared secret; RS256, ES256 or EdDSA by a public key.
         algorithms: Optional<OneOrMany<JwtAlgorithm>>,
         /// Whom a `jwt` must be for: one or a list, of which one will do. A token for somebody is refused if it is not for one of
