@@ -197,7 +197,8 @@ pub struct DeliveryId {
 impl Hook {
     /// By what the delivery is known again: by what its sender says, else by its body and when that was signed.
     pub fn delivery_id(&self, raw: &Raw<'_>) -> DeliveryId {
-        let said = self.delivery.iter().find_map(|source| source.text(raw, None));
+        let mut vouched = self.delivery.iter().filter(|source| self.verify.vouches_for(raw, source));
+        let said = vouched.find_map(|source| source.text(raw, None));
         if let Some(text) = said {
             return DeliveryId { text, is_unique: true };
         }

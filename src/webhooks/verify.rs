@@ -317,6 +317,14 @@ impl Verify {
         })
     }
 
+    /// Whether what is there is to be relied on: a delivery that says itself which fields are signed vouches for no others.
+    pub(super) fn vouches_for(&self, raw: &Raw<'_>, source: &Source) -> bool {
+        match (&self.scheme, source) {
+            (Scheme::Hmac { signed, .. }, Source::Header(name)) => signed.may_cover(raw, name),
+            _ => true,
+        }
+    }
+
     fn proof(&self) -> Option<&Proof> {
         match &self.scheme {
             Scheme::Hmac { proof, .. }
