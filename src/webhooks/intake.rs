@@ -199,7 +199,9 @@ impl Hook {
     pub fn delivery_id(&self, raw: &Raw<'_>) -> DeliveryId {
         let mut vouched = self.delivery.iter().filter(|source| self.verify.vouches_for(raw, source));
         let said = vouched.find_map(|source| source.text(raw, None));
-        if let Some(text) = said {
+        if let Some(id) = said {
+            let whose = self.delivery_source.iter().find_map(|source| source.text(raw, None));
+            let text = whose.map_or(id.clone(), |whose| format!("{whose} {id}"));
             return DeliveryId { text, is_unique: true };
         }
         let mut digest = blake3::Hasher::new();

@@ -39,6 +39,8 @@ pub struct Hook {
     pub secrets: Vec<Secret>,
     /// By what a delivery is known again, the first that is there; else by its body and when that was signed.
     pub delivery: Vec<Source>,
+    /// Whose ids those are, where only those of one are told apart; the first that is there.
+    pub delivery_source: Vec<Source>,
     /// The largest body, in bytes.
     pub max_body_bytes: usize,
     /// How long a delivery's id is remembered, so that it is not done twice.
@@ -58,8 +60,10 @@ pub struct EventMapping {
     pub inside: Option<Selector>,
     /// Its events, where a body has several; the other paths are of each.
     pub each: Option<Selector>,
-    /// The event's name: what is there of these, with points between.
+    /// The event's name: what is there of these.
     pub name: Vec<Source>,
+    /// All of it, with points between; else the first.
+    pub joins_names: bool,
     /// The record before the change: the first that is there.
     pub before: Vec<Selector>,
     /// The record after it.

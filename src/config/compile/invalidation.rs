@@ -49,6 +49,8 @@ pub(super) fn webhooks(file: &file::File, problems: &mut Problems) -> Vec<Hook> 
         let known = presets.as_ref().and_then(|presets| presets::find(presets, &section.preset, problems));
         let verify = presets::verify(section, entry.name_span, known, problems);
         let delivery = presets::sources(&section.delivery, known.map(|preset| &preset.delivery));
+        let delivery_source =
+            presets::sources(&section.delivery_source, known.map(|preset| &preset.delivery_source));
         let event = presets::event(&section.event, known.and_then(|preset| preset.event.value()));
         let Some(verify) = verify else { continue };
         let secrets = secrets(section, &verify, entry.name_span, problems);
@@ -59,6 +61,7 @@ pub(super) fn webhooks(file: &file::File, problems: &mut Problems) -> Vec<Hook> 
             verify,
             secrets,
             delivery,
+            delivery_source,
             max_body_bytes: length(&section.max_body, MIB),
             remember_deliveries: duration(&section.remember_deliveries, Duration::from_secs(24 * 60 * 60)),
             challenge: section.challenge.value().map(|challenge| challenge.0.clone()),

@@ -252,6 +252,7 @@ pub(super) fn event(own: &Optional<EventSection>, known: Option<&EventSection>) 
         inside: own.inside.value().or(known.inside.value()).map(|inside| inside.0.clone()),
         each: own.each.value().or(known.each.value()).map(|each| each.0.clone()),
         name,
+        joins_names: own.join_names.value().or(known.join_names.value()).is_none_or(|joins| joins.0),
         before: selectors(&own.before, &known.before),
         after: selectors(&own.after, &known.after),
         changed: selectors(&own.changed, &known.changed),

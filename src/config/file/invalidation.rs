@@ -30,6 +30,8 @@ section! {
         /// By what a delivery is known again: `header.NAME`, `query.NAME` or a JSONPath, the first that is there of a list. Default:
         /// its body and when that was signed; without either, each is taken as a new one.
         delivery: Optional<OneOrMany<Word<Source>>>,
+        /// Whose ids those are, where several senders count by themselves. Default: there is one.
+        delivery_source: Optional<OneOrMany<Word<Source>>>,
         /// The largest body. Default: 1MiB.
         max_body: Optional<Word<Size>>,
         /// How long deliveries are remembered, so that none is taken twice. Default: 24h.
@@ -53,6 +55,8 @@ section! {
         tolerance: Optional<Word<Duration>>,
         /// By what its deliveries are known again.
         delivery: Optional<OneOrMany<Word<Source>>>,
+        /// Whose ids those are.
+        delivery_source: Optional<OneOrMany<Word<Source>>>,
         /// Where the parts of its events are.
         event: Optional<EventSection>,
     }
@@ -183,6 +187,8 @@ section! {
         each: Optional<Word<Selector>>,
         /// The event's name: `header.NAME`, `query.NAME` or a JSONPath; of a list, all that are there with points between.
         name: Optional<OneOrMany<Word<Source>>>,
+        /// `false`: of a list of names the first that is there. Default: true.
+        join_names: Optional<Word<bool>>,
         /// The record before the change: a JSONPath.
         before: Optional<OneOrMany<Word<Selector>>>,
         /// The record after it.
