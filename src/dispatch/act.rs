@@ -50,7 +50,8 @@ struct Together {
 
 impl Together {
     fn add(&mut self, named: Named, report: &mut Report, means: &Means) {
-        let Named { targets, refreshed, unnamed, widened } = named;
+        let Named { targets, refreshed, unnamed, widened, expression_failed } = named;
+        report.expression_failed = expression_failed;
         report.targets = targets.len() + refreshed.len() + unnamed.len();
         unnamed.into_iter().for_each(|why| report.fail(why));
         report.widened = widened;
@@ -189,6 +190,12 @@ fn tell(rule: &Rule, event: &Event, report: &Report) {
             "a rule could not do all that an event asks for"
         );
         return;
+    }
+    if let Some(why) = &report.expression_failed {
+        tracing::warn!(
+            rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name, why,
+            "a rule's expression cannot be evaluated: the rule ran as if it held"
+        );
     }
     if !report.not_refreshed_because.is_empty() {
         tracing::warn!(

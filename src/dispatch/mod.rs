@@ -60,6 +60,9 @@ pub struct Report {
     /// Why nothing was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Skipped>,
+    /// Why nobody knows whether the rule's expression holds: it ran as if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expression_failed: Option<String>,
     /// Whether the event named so much that more than that was purged.
     #[serde(skip_serializing_if = "is_false")]
     pub widened: bool,
@@ -86,6 +89,7 @@ impl Report {
             _ if self.queued => "queued",
             _ if self.skipped.is_some() => "skipped",
             _ if self.is_incomplete() => "incomplete",
+            _ if self.expression_failed.is_some() => "expression-failed",
             _ if self.refresh.is_none() && self.not_refreshed > 0 => "purged-instead",
             _ => "done",
         }

@@ -131,6 +131,9 @@ struct RuleLine {
 struct ConditionLine {
     condition: String,
     holds: bool,
+    /// Why nobody knows; it is taken to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
 }
 
 impl EventLine {
@@ -151,10 +154,11 @@ impl RuleLine {
         let conditions = rule.when.iter().filter(|_| listens).map(|condition| ConditionLine {
             condition: condition.to_string(),
             holds: condition.holds(&event.body),
+            failed: None,
         });
-        let expression = rule.expression.iter().filter(|_| listens).map(|expression| ConditionLine {
-            condition: expression.to_string(),
-            holds: expression.holds(event) == Ok(true),
+        let expression = rule.expression.iter().filter(|_| listens).map(|expression| {
+            let (condition, held) = (expression.to_string(), expression.holds(event));
+            ConditionLine { condition, holds: held != Ok(false), failed: held.err() }
         });
         let mut line = Self {
             rule: rule.name.to_string(),
@@ -214,8 +218,11 @@ impl fmt::Display for RuleLine {
             (None, _) => "runs",
         };
         write!(f, "rule       {}: {verdict}", self.rule)?;
-        for ConditionLine { condition, holds } in &self.conditions {
+        for ConditionLine { condition, holds, failed } in &self.conditions {
             write!(f, "\n  when     {condition}: {}", if *holds { "holds" } else { "does not hold" })?;
+            if let Some(why) = failed {
+                write!(f, ", since it cannot be evaluated: {why}")?;
+            }
         }
         if self.widened {
             f.write_str("\n  widened  it names so much that what they all belong to is named")?;

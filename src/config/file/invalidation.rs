@@ -227,7 +227,7 @@ section! {
         /// Conditions on the body by JSONPath, all of which must hold; `!` before the path negates. What is expected:
         /// a value, a list (any of them), or a mapping with operators, all of which must hold: `in`, `not`, `exists`,
         /// `matches`, `gt`, `gte`, `lt`, `lte`. And `cel`: an expression of the Common Expression Language on `body`, `event` (its
-        /// name), `kind`, `before`, `after` and `changed`.
+        /// name), `kind`, `before`, `after` and `changed`; one that cannot be evaluated is taken to hold.
         when: Optional<Entries<Any>>,
         /// The rule runs only if one of these parts of the record changed: JSONPaths in the record, such as `$.name`,
         /// one or a list. Default: always.
