@@ -20,7 +20,6 @@ use super::api::answered;
 use super::problem::Problem;
 use super::{AdminState, Inner, Peer};
 use crate::clock::Stopwatch;
-use crate::dispatch::Report;
 use crate::exchange::RequestBody;
 use crate::webhooks::{Accepted, Intake, Raw, Refused};
 
@@ -222,7 +221,7 @@ fn outcome(accepted: &Accepted) -> &'static str {
         "handshake"
     } else if accepted.duplicate {
         "duplicate"
-    } else if accepted.rules.iter().any(Report::is_incomplete) {
+    } else if accepted.is_incomplete {
         "incomplete"
     } else {
         "accepted"
@@ -410,6 +409,31 @@ mod tests {
         let list = |number: usize| format!("[{}]", vec!["1"; number].join(","));
         assert!(admin.deliver("msg_1", &list(10_001)).await.problem(400).contains("10001 events"));
         assert_eq!(accepted(&admin.deliver("msg_1", &list(10_000)).await)["events"], 10_000);
+    }
+
+    #[tokio::test]
+    async fn of_many_reports_the_first_are_told_and_the_others_counted() {
+        let admin = Admin::new();
+        let events: Vec<_> = (0..150)
+            .map(|number| {
+                let url = if number == 140 { "/nowhere" } else { "http://a.test/articles/b" };
+                json!({"type": "article.updated", "data": {"slugs": [number], "url": url}})
+            })
+            .collect();
+        let said = accepted(&admin.deliver("msg_1", &json!(events).to_string()).await);
+        assert_eq!((said["rules"].as_array().unwrap().len(), &said["more_rules"]), (100, &json!(50)));
+        let intake = &admin.state.0.intakes["/hooks/app"];
+        let seen = intake.seen().remove(0);
+        assert_eq!((seen.rules.len(), seen.more_rules, seen.outcome), (100, 50, "incomplete"));
+    }
+
+    #[tokio::test]
+    async fn what_a_report_tells_of_a_value_is_cut() {
+        let admin = Admin::new();
+        let data = json!({"slugs": ["a"], "url": format!("/{}", "x".repeat(50_000))});
+        let said = accepted(&admin.deliver("msg_1", &changed(&data)).await);
+        let error = said["rules"][0]["errors"][0].as_str().unwrap();
+        assert!(error.len() < 1000 && error.ends_with('…'), "{error}");
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Means, Report};
+use super::{Means, Report, cut};
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::{Named, OnError, Rule};
 use crate::invalidation::{Requests, Target};
@@ -51,7 +51,7 @@ struct Together {
 impl Together {
     fn add(&mut self, named: Named, report: &mut Report, means: &Means) {
         let Named { targets, refreshed, unnamed, widened, expression_failed } = named;
-        report.expression_failed = expression_failed;
+        report.expression_failed = expression_failed.map(cut);
         report.targets = targets.len() + refreshed.len() + unnamed.len();
         unnamed.into_iter().for_each(|why| report.fail(why));
         report.widened = widened;

@@ -103,9 +103,20 @@ impl Report {
     fn fail(&mut self, error: String) {
         self.failed += 1;
         if self.errors.len() < TOLD {
-            self.errors.push(error);
+            self.errors.push(cut(error));
         }
     }
+}
+
+/// How long they may be, in characters: they show values, which are the sender's.
+const MAX_CHARACTERS: usize = 500;
+
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_CHARACTERS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// What it takes to do what rules say.

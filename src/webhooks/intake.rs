@@ -20,6 +20,9 @@ use crate::selector;
 /// How many events one delivery may have.
 const MAX_EVENTS: usize = 10_000;
 
+/// How many reports one delivery has: each event has one of each rule that listens to it. The log tells of all of them.
+const MAX_REPORTS: usize = 100;
+
 /// Takes the deliveries of one hook.
 #[derive(Debug)]
 pub struct Intake {
@@ -68,8 +71,14 @@ pub struct Accepted {
     pub duplicate: bool,
     /// How many stored responses were purged.
     pub matched: u64,
-    /// What each rule that listens to the event did.
+    /// What each rule that listens to the event did; the first of them.
     pub rules: Vec<Report>,
+    /// How many more there were.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_rules: usize,
+    /// Whether one of them could not do all of it.
+    #[serde(skip)]
+    pub is_incomplete: bool,
     /// What it said.
     #[serde(skip)]
     pub said: Vec<Arc<Event>>,
@@ -170,17 +179,24 @@ impl Accepted {
             duplicate: false,
             matched: 0,
             rules: Vec::new(),
+            more_rules: 0,
+            is_incomplete: false,
             said,
             bytes,
         }
     }
 
     fn run(self, dispatchers: &Dispatchers) -> Result<Self, Refused> {
-        let rules = dispatchers.run(&self.said);
+        let mut rules = dispatchers.run(&self.said);
         if rules.iter().any(|report| report.refused) {
             return Err(Refused::TryAgain);
         }
-        Ok(Self { matched: rules.iter().map(|report| report.matched).sum(), rules, ..self })
+        let matched = rules.iter().map(|report| report.matched).sum();
+        let is_incomplete = rules.iter().any(Report::is_incomplete);
+        let more_rules = rules.len().saturating_sub(MAX_REPORTS);
+        rules.truncate(MAX_REPORTS);
+        rules.shrink_to_fit();
+        Ok(Self { matched, rules, more_rules, is_incomplete, ..self })
     }
 }
 
@@ -213,6 +229,11 @@ impl Hook {
         }
         DeliveryId { text: format!("body:{}", digest.finalize().to_hex()), is_unique: signed_at.is_some() }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
