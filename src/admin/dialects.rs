@@ -1,5 +1,7 @@
 //! Purges as other systems ask for them, on the admin listener: by method whatever the path, and by the paths of their APIs.
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::HOST;
@@ -56,7 +58,7 @@ async fn carry_out(state: &AdminState, head: &request::Parts, body: Body) -> Res
 
 /// Fetches again what is stored; what is not is fetched once, to be stored.
 fn refresh(state: &AdminState, targets: &[Target], by: &str) -> Result<Response, Problem> {
-    let requests = state.0.rooms.invalidator.requests(targets)?;
+    let requests = state.0.rooms.invalidator.requests(targets, Duration::MAX)?;
     let progress = if requests.again.is_empty() && requests.others.is_empty() {
         let url = |target: &Target| match target {
             Target::Url(url) => Some(url.clone()),

@@ -1,5 +1,7 @@
 //! `/v1/refresh`: what is stored is fetched again, by the requests that led to it.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -41,7 +43,7 @@ pub(super) async fn start(
     let who = by.clone();
     let (requests, matched) = blocking(move || {
         // Before the purge: it takes away what it names.
-        let requests = invalidator.requests(&targets)?;
+        let requests = invalidator.requests(&targets, Duration::MAX)?;
         let purged = purge.then(|| invalidator.purge(&who, &targets, Strength::Hard)).transpose()?;
         Ok::<_, PurgeError>((requests, purged.map(|purged| purged.matched)))
     })

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Means, Report, cut};
+use crate::clock::Patience;
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::{Named, OnError, Rule};
-use crate::invalidation::{Requests, Target};
+use crate::invalidation::{PurgeError, Requests, Target};
 use crate::store::Asked;
 
 /// How many targets are named in one go, about.
@@ -16,8 +17,8 @@ const MAX_AT_ONCE: usize = 10_000;
 const MAX_ONE_BY_ONE: usize = 1000;
 
 /// Does it, tells the log, and reports of each event. Of several that are done in one go, the first that names anything has
-/// what was purged for all.
-pub(super) fn run(rule: &Rule, events: &[&Event], means: &Means) -> Vec<Report> {
+/// what was purged for all. `patience`: how long counts are waited for.
+pub(super) fn run(rule: &Rule, events: &[&Event], means: &Means, patience: &Patience) -> Vec<Report> {
     let mut reports: Vec<_> = events.iter().map(|_| Report::of(rule)).collect();
     let mut from = 0;
     let mut all = Together::default();
@@ -28,7 +29,8 @@ pub(super) fn run(rule: &Rule, events: &[&Event], means: &Means) -> Vec<Report> 
         }
         if all.len() >= MAX_AT_ONCE || index + 1 == events.len() {
             let all = std::mem::take(&mut all);
-            all.finish(rule, &events[from..=index], &mut reports[from..=index], means);
+            let (events, reports) = (&events[from..=index], &mut reports[from..=index]);
+            all.finish(&Deed { rule, by: &by(rule, events), means, patience }, reports);
             from = index + 1;
         }
     }
@@ -71,9 +73,9 @@ impl Together {
         self.targets.len() + self.refreshed.len()
     }
 
-    fn finish(self, rule: &Rule, events: &[&Event], reports: &mut [Report], means: &Means) {
+    fn finish(self, deed: &Deed<'_>, reports: &mut [Report]) {
         let Some(first) = reports.iter_mut().find(|report| report.names_anything()) else { return };
-        let done = self.carry_out(rule, &by(rule, events), means);
+        let done = self.carry_out(deed);
         (first.matched, first.at_least) = (done.matched, done.at_least);
         first.refresh = done.refresh;
         first.not_refreshed = done.not_refreshed;
@@ -83,14 +85,13 @@ impl Together {
         }
     }
 
-    fn carry_out(&self, rule: &Rule, by: &str, means: &Means) -> Report {
-        let mut report = Report::of(rule);
+    fn carry_out(&self, deed: &Deed<'_>) -> Report {
+        let mut report = Report::of(deed.rule);
         // Before the purge: it takes away what it names.
-        let requests = (!self.refreshed.is_empty()).then(|| means.invalidator.requests(&self.refreshed));
-        let deed = Deed { rule, by, means };
+        let requests = (!self.refreshed.is_empty()).then(|| deed.requests(&self.refreshed));
         deed.purge(&self.targets, &mut report);
         match requests {
-            Some(Ok(requests)) => self.refresh(requests, &deed, &mut report),
+            Some(Ok(requests)) => self.refresh(requests, deed, &mut report),
             Some(Err(error)) => report.fail(error.to_string()),
             None => {}
         }
@@ -99,7 +100,7 @@ impl Together {
 
     /// Has fetched again what can be, and purges the rest: the event says that it is old.
     fn refresh(&self, requests: Requests, deed: &Deed<'_>, report: &mut Report) {
-        let Requests { mut again, others } = requests;
+        let Requests { mut again, others, at_least } = requests;
         let number_of_others = others.len();
         let max = deed.means.warmer.max_requests();
         let limit = deed.rule.refresh_limit.map_or(max, |limit| limit.min(max));
@@ -114,7 +115,12 @@ impl Together {
         left.extend(others);
         report.not_refreshed = left.len();
         // Before the rest is fetched: what is fetched after a purge is not struck by it.
-        self.purge_instead(&left, deed, report);
+        if at_least {
+            report.not_refreshed_because.push("there is more than could be found in time".to_owned());
+            deed.purge(&self.only_refreshed(), report);
+        } else {
+            self.purge_instead(&left, deed, report);
+        }
         let number = again.len();
         match deed.means.warmer.refresh(again, number_of_others as u64, None, deed.by) {
             Ok(progress) => report.refresh = Some(progress.id),
@@ -151,15 +157,21 @@ struct Deed<'d> {
     rule: &'d Rule,
     by: &'d str,
     means: &'d Means,
+    patience: &'d Patience,
 }
 
 impl Deed<'_> {
+    fn requests(&self, targets: &[Target]) -> Result<Requests, PurgeError> {
+        self.means.invalidator.requests(targets, self.patience.left())
+    }
+
     fn purge(&self, targets: &[Target], report: &mut Report) {
         if targets.is_empty() {
             return;
         }
         let mut matched = 0;
-        match self.means.invalidator.purge(self.by, targets, self.rule.strength) {
+        let Self { rule, by, means, patience } = self;
+        match means.invalidator.purge_within(patience.left(), by, targets, rule.strength) {
             Ok(purged) => {
                 matched = purged.matched;
                 report.matched += matched;
@@ -167,7 +179,7 @@ impl Deed<'_> {
             }
             Err(error) => report.fail(error.to_string()),
         }
-        self.means.metrics.purge("webhook", matched);
+        means.metrics.purge("webhook", matched);
     }
 }
 

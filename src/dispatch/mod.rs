@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::clock::Clock;
-use crate::invalidation::Invalidator;
+use crate::clock::{Clock, Patience};
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::{Dispatcher, Rule, Skipped};
+use crate::invalidation::{Invalidator, PATIENCE};
 use crate::telemetry::Metrics;
 use crate::warm::Warmer;
 
@@ -205,10 +205,12 @@ impl Dispatchers {
             self.means.metrics.rule(&rule.webhook, &rule.name, if queued { "queued" } else { "refused" });
             reports.push((at, Report { queued, refused: !queued, ..Report::of(rule) }));
         }
+        // Whoever sent it waits for all of them.
+        let patience = Patience::of(PATIENCE);
         for (rule, heard) in inline {
             let events: Vec<_> = heard.iter().map(|(_, event)| &***event).collect();
             let places = heard.iter().map(|(at, _)| *at);
-            reports.extend(places.zip(act::run(rule, &events, &self.means)));
+            reports.extend(places.zip(act::run(rule, &events, &self.means, &patience)));
         }
         // Event by event, and of each in the order of the rules.
         reports.sort_by_key(|(at, _)| *at);
