@@ -2,6 +2,7 @@
 //!
 //! Whatever is compared is compared in constant time, and the sender learns nothing of why it was not believed.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -315,6 +316,22 @@ impl Verify {
                 proof.member(&field, name).map(str::to_owned).ok_or_else(missing)
             }),
         })
+    }
+
+    /// What may be shown and kept of a body: not the secret, where that is in it.
+    pub fn without_secret<'v>(&self, json: &'v Value) -> Cow<'v, Value> {
+        match &self.scheme {
+            Scheme::Token { proof } | Scheme::Jwt { proof, .. } => match &proof.from {
+                Source::Body(at) => Cow::Owned(at.blank(json)),
+                Source::Header(_) | Source::Query(_) => Cow::Borrowed(json),
+            },
+            // A signature is of this delivery only.
+            Scheme::Hmac { .. }
+            | Scheme::Ed25519 { .. }
+            | Scheme::Rsa { .. }
+            | Scheme::Basic
+            | Scheme::None => Cow::Borrowed(json),
+        }
     }
 
     /// Whether what is there is to be relied on: a delivery that says itself which fields are signed vouches for no others.

@@ -132,12 +132,30 @@ async fn a_replay_is_accepted_and_does_nothing() {
     assert_eq!(origin.count(), asked);
 }
 
+/// As `YAML` has it.
+const STANDARD: &str =
+    r#"preset: standard-webhooks, secret: "whsec_YSBzZWNyZXQgb2Ygc3VmZmljaWVudCBsZW5ndGghISE=""#;
+
+#[tokio::test]
+async fn a_secret_that_comes_in_a_body_is_not_shown() {
+    let origin = Origin::start().await;
+    let by_token = "verify: { scheme: token, from: $.token }, secret: s3cret, keep_bodies: 1KiB";
+    let proxy = Proxy::with_yaml(&origin, &YAML.replace(STANDARD, by_token)).await;
+    let body = json!({"type": "article.updated", "token": "s3cret", "data": {}}).to_string();
+    let request =
+        format!("POST /hooks/app HTTP/1.1\r\nHost: admin\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    answer(&send(proxy.admin, &request).await);
+    let list = proxy.admin("GET", "/v1/deliveries", "").await.body;
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let shown =
+        proxy.admin("GET", &format!("/v1/deliveries/{}", list["deliveries"][0]["number"]), "").await.body;
+    assert!(shown.contains("article.updated") && !shown.contains("s3cret"), "{shown}");
+}
+
 #[tokio::test]
 async fn an_event_like_an_earlier_one_is_another_where_its_sender_does_not_say_which_it_is() {
     let origin = Origin::start().await;
-    let standard =
-        r#"preset: standard-webhooks, secret: "whsec_YSBzZWNyZXQgb2Ygc3VmZmljaWVudCBsZW5ndGghISE=""#;
-    let yaml = YAML.replace(standard, "verify: { scheme: token, from: header.x-token }, secret: s");
+    let yaml = YAML.replace(STANDARD, "verify: { scheme: token, from: header.x-token }, secret: s");
     let proxy = Proxy::with_yaml(&origin, &yaml).await;
     origin.on("/articles/a", ["draft", "final", "corrected"].map(|body| Reply::ok("", body)));
     let body = changed(json!({"slug": "a"}), json!({"slug": "a"}));

@@ -90,7 +90,8 @@ impl Test {
         let log = Arc::new(Log::new(1));
         let store = Arc::new(Memory::new(plan.memory));
         let invalidator = Invalidator::new(log, store, Arc::clone(&plan.routes), clock);
-        let events = Event::all(&hook.name, &delivery, &hook.event, &raw, json);
+        let json = hook.verify.without_secret(json);
+        let events = Event::all(&hook.name, &delivery, &hook.event, &raw, &json);
         let events = events.iter().map(|event| EventLine::of(event, &plan.rules, &invalidator)).collect();
         Ok(Told { webhook: hook.name.to_string(), signature, delivery, events })
     }
