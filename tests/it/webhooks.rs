@@ -304,6 +304,37 @@ async fn a_rule_may_name_whatever_the_api_purges() {
 }
 
 #[tokio::test]
+async fn a_rule_may_name_some_of_the_fields_of_a_partition() {
+    let origin = Origin::start().await;
+    let key = r#"
+keys:
+  page: { fields: { site: { path: site, partition: true }, lang: { path: lang, partition: true }, slug: { path: slug, partition: true } } }
+routes:
+  - { name: page, match: { path: "/{site}/{lang}/{slug}" }, upstream: app, cache: { key: page, ttl: 1h } }
+"#;
+    let (_, webhooks) = YAML.split_once("webhooks:").unwrap();
+    let (webhooks, _) = webhooks.split_once("invalidation:").unwrap();
+    let rule = r#"
+  - name: page changed
+    on: { webhook: app }
+    fields: { site: $.data.site, slug: $.data.slug }
+    do: { purge: { route: page, partition: { site: "{site}", slug: "{slug}" } } }
+"#;
+    let proxy = Proxy::with_yaml(&origin, &format!("{key}webhooks:{webhooks}invalidation:{rule}")).await;
+    for path in ["/shop/en/tea", "/shop/fr/tea", "/shop/en/cake", "/blog/en/tea"] {
+        origin.on(path, [Reply::ok("", "old"), Reply::ok("", "new")]);
+        proxy.get(path).await;
+    }
+    let body = json!({"type": "page.updated", "data": {"site": "shop", "slug": "tea"}}).to_string();
+    assert_eq!(answer(&deliver(&proxy, "1", &body).await)["matched"], 2);
+    for (path, body) in
+        [("/shop/en/tea", "new"), ("/shop/fr/tea", "new"), ("/shop/en/cake", "old"), ("/blog/en/tea", "old")]
+    {
+        assert_eq!(proxy.get(path).await.body, body, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_sender_that_waits_two_seconds_is_answered_while_ten_thousand_pages_are_fetched_again() {
     const PAGES: usize = 10_000;
     let origin = Origin::start().await;

@@ -312,6 +312,8 @@ section! {
         url: Optional<Word<Template>>,
         /// Everything with this tag.
         tag: Optional<Word<Template>>,
+        /// What has one of these tags.
+        any_tag: Optional<List<Word<Template>>>,
         /// What has all of these tags.
         all_tags: Optional<List<Word<Template>>>,
         /// Everything stored for a URL that begins so: absolute, or of any host if it begins with a slash.
@@ -324,7 +326,7 @@ section! {
         route: Optional<Text>,
         /// Everything under a key; with `partition` a part of it.
         key: Optional<Text>,
-        /// With `route` or `key`: values for one partition field, or for all of them.
+        /// With `route` or `key`: values for one partition field, or for several: what agrees in each.
         partition: Optional<Entries<Word<Template>>>,
         /// Everything of the keys of a namespace.
         namespace: Optional<Text>,
