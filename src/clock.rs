@@ -167,6 +167,25 @@ impl Stopwatch {
     }
 }
 
+/// How long is waited, for several things one after the other.
+#[derive(Debug)]
+pub struct Patience {
+    since: Stopwatch,
+    limit: Duration,
+}
+
+impl Patience {
+    /// From now on, so long for all of them.
+    pub fn of(limit: Duration) -> Self {
+        Self { since: Stopwatch::start(), limit }
+    }
+
+    /// What of it is left.
+    pub fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.since.elapsed())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

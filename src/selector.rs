@@ -61,6 +61,17 @@ impl Selector {
         self.path.query(value).all()
     }
 
+    /// The value, with `null` for whatever it selects.
+    pub fn blank(&self, value: &Value) -> Value {
+        let mut blanked = value.clone();
+        for location in self.path.query_located(value).locations() {
+            if let Some(found) = blanked.pointer_mut(&location.to_json_pointer()) {
+                *found = Value::Null;
+            }
+        }
+        blanked
+    }
+
     /// Whether what it selects may be meant by `changed`: the name of a field of the record (`address`), a path of
     /// names (`address.city`), or a name further down (`city`). A selector that begins with no name (`$[*]`) is about
     /// every field.
@@ -133,6 +144,16 @@ fn number_text(number: &Number) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_selected_can_be_blanked() {
+        let value = serde_json::json!({"a": [{"b/~": 1}, {"b/~": 2}], "c": 3});
+        let blank = |path: &str| Selector::parse(path).unwrap().blank(&value);
+        let expected = serde_json::json!({"a": [{"b/~": null}, {"b/~": null}], "c": 3});
+        assert_eq!(blank("$.a[*]['b/~']"), expected);
+        assert_eq!(blank("$"), Value::Null);
+        assert_eq!(blank("$.d"), value);
+    }
 
     #[test]
     fn what_is_no_path_is_refused_with_what_to_write() {

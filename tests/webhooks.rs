@@ -11,16 +11,20 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::Deserialize;
 use serde_json::Value;
-use staleproof::clock::Timestamp;
-use staleproof::config;
+use staleproof::clock::{Clock, Timestamp};
+use staleproof::config::{self, Plan};
+use staleproof::dispatch::{Dispatchers, Means};
 use staleproof::invalidation::event::{Event, Kind};
-use staleproof::webhooks::{Hook, Raw, Scheme, Unbelieved};
+use staleproof::server::{self, Assembled};
+use staleproof::warm::Warmer;
+use staleproof::webhooks::{Hook, Intake, Raw, Scheme, SignedAt, Source, TimeSource, Unbelieved};
 
 #[derive(Deserialize)]
 struct File {
@@ -46,21 +50,27 @@ struct Vector {
     each: Option<String>,
 }
 
+/// Whose deliveries by SNS are believed.
+const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:products";
+
 /// Far beyond what any preset tolerates.
 const LATE: Duration = Duration::from_secs(2 * 3600);
 
 impl Vector {
     fn hook(&self, preset: &str) -> Hook {
+        self.plan(preset).webhooks.remove(0)
+    }
+
+    fn plan(&self, preset: &str) -> Plan {
         let secrets = serde_json::to_string(&self.secrets).unwrap();
+        let topic =
+            if preset == "aws-sns" { format!(", must: {{ $.TopicArn: {TOPIC:?} }}") } else { String::new() };
         let yaml = format!(
-            "upstreams: {{ app: {{ servers: 'http://127.0.0.1:1' }} }}\n\
+            "server: {{ access_log: off }}\nupstreams: {{ app: {{ servers: 'http://127.0.0.1:1' }} }}\n\
              routes: [{{ name: a, match: {{ path: '/{{*rest}}' }}, upstream: app }}]\n\
-             webhooks: {{ hook: {{ path: /hook, preset: {preset}, secret: {secrets}, verify: {{ allow_weak: true }} }} }}\n"
+             webhooks: {{ hook: {{ path: /hook, preset: {preset}, secret: {secrets}, verify: {{ allow_weak: true{topic} }} }} }}\n"
         );
-        match config::compile_text("test.yaml", &yaml, &|_| None) {
-            Ok(mut plan) => plan.webhooks.remove(0),
-            Err(problems) => panic!("{problems}"),
-        }
+        config::compile_text("test.yaml", &yaml, &|_| None).unwrap_or_else(|problems| panic!("{problems}"))
     }
 
     fn headers(&self) -> HeaderMap {
@@ -110,7 +120,7 @@ fn every_sender_is_believed_and_understood() {
             if let Err(why) = vector.check(&hook, vector.now()) {
                 tell(format!("not believed: {why}"));
             }
-            let delivery = vector.read(&hook, |hook, raw| hook.delivery_id(raw));
+            let delivery = vector.read(&hook, |hook, raw| hook.delivery_id(raw)).text;
             match &vector.delivery {
                 Some(expected) if *expected != delivery => {
                     tell(format!("known by {delivery:?}, not {expected:?}"));
@@ -208,6 +218,127 @@ fn nothing_that_was_altered_is_believed() {
                 }
             }
         }
+    }
+}
+
+/// One bit of the octet is another.
+fn flipped(text: &str, at: usize) -> String {
+    let mut octets = text.as_bytes().to_vec();
+    octets[at] ^= 1;
+    String::from_utf8(octets).expect("the octet is ASCII")
+}
+
+impl Vector {
+    /// The same, with something else where `source` is.
+    fn with(&self, source: &Source, change: impl Fn(&str) -> String) -> Self {
+        let mut other = self.clone();
+        match source {
+            Source::Header(name) => {
+                let fields =
+                    other.headers.iter_mut().filter(|(known, _)| name == known.to_ascii_lowercase().as_str());
+                fields.for_each(|(_, value)| *value = change(value));
+            }
+            Source::Body(selector) => {
+                let json: Value = serde_json::from_str(&self.body).unwrap();
+                let found = selector.find(&json)[0].as_str().unwrap();
+                other.body = self.body.replacen(found, &change(found), 1);
+            }
+            Source::Query(_) => panic!("no preset has its proof there"),
+        }
+        assert!(
+            (&other.headers, &other.body) != (&self.headers, &self.body),
+            "{}: nothing is another",
+            self.name
+        );
+        other
+    }
+}
+
+#[test]
+fn a_proof_or_a_signed_time_of_which_one_bit_is_another_is_not_believed() {
+    let mut times = 0;
+    for (preset, file) in files() {
+        for vector in &file.vectors {
+            let hook = vector.hook(&preset);
+            let (Scheme::Hmac { proof, .. }
+            | Scheme::Ed25519 { proof, .. }
+            | Scheme::Rsa { proof, .. }
+            | Scheme::Jwt { proof, .. }
+            | Scheme::Token { proof }) = &hook.verify.scheme
+            else {
+                panic!("{preset} has no proof")
+            };
+            // Of several any would do: all of them are others.
+            let flip_proofs = |text: &str| {
+                let ends: Vec<_> = if proof.prefix.is_empty() {
+                    vec![0]
+                } else {
+                    text.match_indices(&*proof.prefix).map(|(at, prefix)| at + prefix.len()).collect()
+                };
+                ends.into_iter().fold(text.to_owned(), |text, at| flipped(&text, at))
+            };
+            let checked = vector.with(&proof.from, flip_proofs).check(&hook, vector.now());
+            assert_eq!(checked, Err(Unbelieved::Mismatch), "{preset}, {}: another proof", vector.name);
+
+            let Some(SignedAt { from, .. }) = &hook.verify.timestamp else { continue };
+            times += 1;
+            let flip_last = |text: &str| {
+                let at = text.rfind(|character: char| character.is_ascii_digit()).unwrap();
+                flipped(text, at)
+            };
+            let other = match from {
+                TimeSource::Delivery(source) => vector.with(source, flip_last),
+                TimeSource::Signature(name) => vector.with(&proof.from, |text| {
+                    let members = text.split_inclusive(proof.separator.as_deref().unwrap());
+                    let is_time = |member: &str| member.trim_start().starts_with(&format!("{name}="));
+                    members
+                        .map(|member| if is_time(member) { flip_last(member) } else { member.to_owned() })
+                        .collect()
+                }),
+            };
+            let checked = other.check(&hook, vector.now());
+            assert_eq!(checked, Err(Unbelieved::Mismatch), "{preset}, {}: another time", vector.name);
+        }
+    }
+    assert!(times > 30, "{times} have a signed time");
+}
+
+#[tokio::test]
+async fn what_comes_again_is_known_again_where_anything_tells_which_it_is() {
+    for (preset, file) in files() {
+        for vector in &file.vectors {
+            let (mut plan, clock) = (vector.plan(&preset), Clock::stopped());
+            let Assembled { stack, rooms, metrics, .. } = server::assemble(&plan, &clock).unwrap();
+            let warmer = Arc::new(Warmer::new(stack, &plan, clock.clone()));
+            let means = Means { invalidator: Arc::clone(&rooms.invalidator), warmer, metrics };
+            let dispatchers = Dispatchers::new(Arc::default(), means, &[], &clock).unwrap();
+            let intake = Intake::new(plan.webhooks.remove(0));
+            let take = || {
+                vector.read(&intake.hook, |_, raw| {
+                    intake.take(raw, Ipv4Addr::LOCALHOST.into(), &dispatchers, vector.now())
+                })
+            };
+            let is_unique = vector.read(&intake.hook, |hook, raw| hook.delivery_id(raw)).is_unique;
+            assert!(!take().unwrap().duplicate, "{preset}, {}", vector.name);
+            // What nothing tells from another event with the same body is done.
+            assert_eq!(take().unwrap().duplicate, is_unique, "{preset}, {}", vector.name);
+            let says_which = !intake.hook.delivery.is_empty() || intake.hook.verify.timestamp.is_some();
+            assert_eq!(is_unique, says_which, "{preset}, {}", vector.name);
+        }
+    }
+}
+
+#[test]
+fn what_sns_signs_for_another_is_not_believed() {
+    let (_, file) = files().into_iter().find(|(preset, _)| preset == "aws-sns").unwrap();
+    for vector in &file.vectors {
+        let mut hook = vector.hook("aws-sns");
+        assert_eq!(vector.check(&hook, vector.now()), Ok(()), "{}", vector.name);
+        for demand in &mut hook.verify.must {
+            demand.values = vec![TOPIC.replace("products", "others")];
+        }
+        let refused = Err(Unbelieved::Demand("$.TopicArn".to_owned()));
+        assert_eq!(vector.check(&hook, vector.now()), refused, "{}", vector.name);
     }
 }
 

@@ -129,6 +129,7 @@ mod tests {
 
     use crate::admin::testing::{Admin, Answer, accepted, article_changed, changed, durable};
     use crate::dispatch::DeferredSettings;
+    use crate::dispatch::testing::unreadable;
     use crate::invalidation::rule::{Action, Dispatcher, Rule, TargetTemplate};
 
     /// Refreshes, and where it works.
@@ -163,20 +164,16 @@ mod tests {
     #[tokio::test]
     async fn what_fails_is_tried_again_then_kept_and_replayed_when_it_can_be_done() {
         let scratch = tempfile::tempdir().unwrap();
-        let (rule, durable) = refreshing(&scratch.path().join("queue"));
+        let path = scratch.path().join("queue");
+        unreadable(&path, 1..3);
+        let (rule, durable) = refreshing(&path);
         let admin = Admin::with(rule, &[durable]);
-        admin.state.0.warmer.stop();
-        let said = accepted(&admin.deliver("msg_1", &changed(&json!({"slugs": ["a"]}))).await);
-        assert_eq!((&said["rules"][0]["queued"], &said["matched"]), (&json!(true), &json!(0)));
-        accepted(&admin.deliver("msg_2", &changed(&json!({"slugs": ["b"]}))).await);
         let dead = until_dead(&admin, 2).await;
         let first = &dead[0];
-        assert_eq!((&first["attempts"], &first["delivery"]), (&json!(3), &json!("msg_1")), "{dead}");
-        assert_eq!((&first["rule"], &first["webhook"]), (&json!("article changed"), &json!("app")));
-        assert!(first["why"].as_str().unwrap().contains("shutting down"), "{dead}");
+        assert_eq!((&first["attempts"], &first["delivery"]), (&json!(3), &Value::Null), "{dead}");
+        assert!(first["why"].as_str().unwrap().contains("cannot be read"), "{dead}");
         let metrics = admin.metrics().await;
         assert!(metrics.contains("staleproof_dead_letters{dispatcher=\"kept\"} 2"), "{metrics}");
-        assert!(metrics.contains("outcome=\"queued\"} 2") && metrics.contains("outcome=\"incomplete\"} 6"));
 
         let of_first = json!({"dispatcher": "kept", "numbers": [first["number"]]}).to_string();
         let said = ask(&admin, Method::POST, "/v1/dead-letters/replay", &of_first).await.json();
@@ -189,6 +186,24 @@ mod tests {
         until_dead(&admin, 1).await;
         ask(&admin, Method::POST, "/v1/dead-letters/discard", r#"{"all": true}"#).await;
         assert_eq!(self::dead(&admin).await, json!([]));
+    }
+
+    #[tokio::test]
+    async fn a_refresh_that_cannot_begin_is_a_purge_and_nothing_is_left_to_try_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (rule, durable) = refreshing(&scratch.path().join("queue"));
+        let admin = Admin::with(rule, &[durable]);
+        admin.state.0.warmer.stop();
+        let said = accepted(&admin.deliver("msg_1", &changed(&json!({"slugs": ["a"]}))).await);
+        assert_eq!((&said["rules"][0]["queued"], &said["matched"]), (&json!(true), &json!(0)));
+        let done = async {
+            while !admin.metrics().await.contains("outcome=\"purged-instead\"} 1") {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), done).await.unwrap();
+        assert!(!admin.has("/articles/a") && !admin.has("/articles/b"));
+        assert_eq!(dead(&admin).await, json!([]));
     }
 
     #[tokio::test]

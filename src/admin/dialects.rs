@@ -1,5 +1,7 @@
 //! Purges as other systems ask for them, on the admin listener: by method whatever the path, and by the paths of their APIs.
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::HOST;
@@ -56,8 +58,8 @@ async fn carry_out(state: &AdminState, head: &request::Parts, body: Body) -> Res
 
 /// Fetches again what is stored; what is not is fetched once, to be stored.
 fn refresh(state: &AdminState, targets: &[Target], by: &str) -> Result<Response, Problem> {
-    let (requests, others) = state.0.rooms.invalidator.requests(targets)?;
-    let progress = if requests.is_empty() && others == 0 {
+    let requests = state.0.rooms.invalidator.requests(targets, Duration::MAX)?;
+    let progress = if requests.again.is_empty() && requests.others.is_empty() {
         let url = |target: &Target| match target {
             Target::Url(url) => Some(url.clone()),
             _ => None,
@@ -65,7 +67,7 @@ fn refresh(state: &AdminState, targets: &[Target], by: &str) -> Result<Response,
         let urls = targets.iter().filter_map(url).collect();
         state.0.warmer.start(Wanted { urls, ..Wanted::default() }, by)?
     } else {
-        state.0.warmer.refresh(requests, others, None, by)?
+        state.0.warmer.refresh(requests.again, requests.others.len() as u64, None, by)?
     };
     Ok(accepted(&progress))
 }

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -13,12 +14,12 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::api::answered;
 use super::problem::Problem;
 use super::{AdminState, Inner, Peer};
 use crate::clock::Stopwatch;
-use crate::dispatch::Report;
 use crate::exchange::RequestBody;
 use crate::webhooks::{Accepted, Intake, Raw, Refused};
 
@@ -36,14 +37,25 @@ pub(super) async fn deliver(State(state): State<AdminState>, request: Request) -
     receive(&state, intake, request).await
 }
 
-/// A delivery to one of them.
+/// A delivery to one of them. In a task of its own: a sender that hangs up ends neither what is being done nor the account of it.
 async fn receive(state: &AdminState, intake: &Arc<Intake>, request: Request) -> Response {
-    let (at, stopwatch) = (state.0.clock.now(), Stopwatch::start());
-    let Taken { outcome, told, response } = take(state, Arc::clone(intake), request).await;
-    let told = told.as_ref().map_err(String::as_str);
-    intake.remember(at, stopwatch.elapsed(), outcome, told);
-    state.0.metrics.webhook(&intake.hook.name, outcome);
-    response
+    let (state, intake) = (state.clone(), Arc::clone(intake));
+    let received = tokio::spawn(async move {
+        let (at, stopwatch) = (state.0.clock.now(), Stopwatch::start());
+        let Taken { outcome, told, response } = take(&state, Arc::clone(&intake), request).await;
+        let told = told.as_ref().map_err(String::as_str);
+        intake.remember(at, stopwatch.elapsed(), outcome, told);
+        state.0.metrics.webhook(&intake.hook.name, outcome);
+        response
+    });
+    received.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a delivery was cut off");
+        cut_off().into_response()
+    })
+}
+
+fn cut_off() -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "please try again")
 }
 
 /// Where deliveries that come by the public listener go. Nobody is there before the admin listener is, or after it.
@@ -76,12 +88,27 @@ impl Reception {
     }
 }
 
-/// How many deliveries are read and carried out at once: each may be as large as its webhook allows.
-const MAX_AT_ONCE: usize = 256;
+/// How many deliveries are read at once, each for [`READING`] at most and as large as its webhook allows. Anybody can begin
+/// one: those who are slow take no place from those whose deliveries are there.
+const MAX_READ: usize = 1024;
+
+/// How many are carried out at once.
+const MAX_DONE: usize = 256;
+
+/// How long a sender has for its body, all of it.
+const READING: Duration = Duration::from_secs(10);
 
 /// The places for them.
-pub(super) fn places() -> Semaphore {
-    Semaphore::new(MAX_AT_ONCE)
+#[derive(Debug)]
+pub(super) struct Places {
+    reading: Semaphore,
+    doing: Semaphore,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { reading: Semaphore::new(MAX_READ), doing: Semaphore::new(MAX_DONE) }
+    }
 }
 
 /// What became of a delivery.
@@ -101,26 +128,12 @@ impl Taken {
 
 async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> Taken {
     let hook = intake.hook.name.clone();
-    let Ok(_place) = state.0.delivery_places.try_acquire() else {
-        tracing::warn!(%hook, "a delivery is one too many at once");
-        let why = Refused::TryAgain;
-        let response = refused(&why);
-        return Taken::refused("failed", why, response);
-    };
     let (head, body): (_, Body) = request.into_parts();
-    let body = match to_bytes(body, intake.hook.max_body_bytes).await {
+    let body = match read(state, &intake, body).await {
         Ok(body) => body,
-        Err(error) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
-            tracing::warn!(%hook, limit = intake.hook.max_body_bytes, "a delivery was too large");
-            let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
-            return Taken::refused("too-large", "the body is too large", problem.into_response());
-        }
-        Err(error) => {
-            tracing::warn!(%hook, %error, "a delivery broke off");
-            let problem = Problem::new(StatusCode::BAD_REQUEST, "the body could not be read to its end");
-            return Taken::refused("malformed", error, problem.into_response());
-        }
+        Err(taken) => return taken,
     };
+    let Ok(_place) = state.0.delivery_places.doing.try_acquire() else { return too_many(&hook) };
     let client = head.extensions.get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |Peer(address)| *address);
     let inner = Arc::clone(&state.0);
     let now = inner.clock.now();
@@ -150,10 +163,42 @@ async fn take(state: &AdminState, intake: Arc<Intake>, request: Request) -> Take
         }
         Err(error) => {
             tracing::error!(%hook, %error, "a delivery's work was cut off");
-            let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "please try again");
-            Taken::refused("failed", error, problem.into_response())
+            Taken::refused("failed", error, cut_off().into_response())
         }
     }
+}
+
+/// All of its body, or what is answered.
+async fn read(state: &AdminState, intake: &Intake, body: Body) -> Result<Bytes, Taken> {
+    let hook = &intake.hook.name;
+    let Ok(_place) = state.0.delivery_places.reading.try_acquire() else { return Err(too_many(hook)) };
+    let limit = intake.hook.max_body_bytes;
+    match timeout(READING, to_bytes(body, limit)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
+            tracing::warn!(%hook, limit, "a delivery was too large");
+            let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+            Err(Taken::refused("too-large", "the body is too large", problem.into_response()))
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(%hook, %error, "a delivery broke off");
+            let problem = Problem::new(StatusCode::BAD_REQUEST, "the body could not be read to its end");
+            Err(Taken::refused("malformed", error, problem.into_response()))
+        }
+        Err(_) => {
+            tracing::warn!(%hook, limit = ?READING, "a delivery took too long to come");
+            let why = "the body took too long to come";
+            let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, why);
+            Err(Taken::refused("too-slow", why, problem.into_response()))
+        }
+    }
+}
+
+fn too_many(hook: &str) -> Taken {
+    tracing::warn!(%hook, "a delivery is one too many at once");
+    let why = Refused::TryAgain;
+    let response = refused(&why);
+    Taken::refused("failed", why, response)
 }
 
 /// What is told of a delivery that was believed, and refused.
@@ -176,7 +221,7 @@ fn outcome(accepted: &Accepted) -> &'static str {
         "handshake"
     } else if accepted.duplicate {
         "duplicate"
-    } else if accepted.rules.iter().any(Report::is_incomplete) {
+    } else if accepted.is_incomplete {
         "incomplete"
     } else {
         "accepted"
@@ -185,13 +230,21 @@ fn outcome(accepted: &Accepted) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use crate::admin::testing::{Admin, accepted, changed};
+    use super::{MAX_DONE, READING};
+    use crate::admin::router;
+    use crate::admin::testing::{Admin, accepted, article_changed, changed};
+    use crate::invalidation::rule::{Action, Rule, TargetTemplate};
+    use crate::routes::Template;
     use axum::body::Body;
-    use axum::http::{HeaderValue, Request};
+    use axum::http::{HeaderValue, Request, StatusCode};
     use serde_json::json;
+    use std::future::poll_fn;
     use std::pin::Pin;
     use std::task::{Context, Poll};
     use std::time::Duration;
+    use tokio::task::JoinSet;
+    use tokio::time::Interval;
+    use tower::ServiceExt;
 
     #[tokio::test]
     async fn a_delivery_purges_what_its_event_names_and_says_so() {
@@ -208,6 +261,26 @@ mod tests {
             "{metrics}"
         );
         assert!(metrics.contains("staleproof_purged_total{source=\"webhook\"} 1"), "{metrics}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_fetched_again_is_purged_and_the_answer_says_so() {
+        for is_stopped in [false, true] {
+            let refresh = Action::Refresh(TargetTemplate::Tag(Template::parse("article:{slug}").unwrap()));
+            let admin = Admin::with(Rule { actions: vec![refresh], ..article_changed() }, &[]);
+            if is_stopped {
+                admin.state.0.warmer.stop();
+            }
+            // Its client alone can ask for it.
+            let said = accepted(&admin.deliver("msg_1", &changed(&json!({"slugs": ["a"]}))).await);
+            let rule = &said["rules"][0];
+            assert_eq!((&said["matched"], &rule["not_refreshed"]), (&json!(1), &json!(1)), "{said}");
+            assert_eq!(rule["refresh"].is_null(), is_stopped, "{said}");
+            let because = rule["not_refreshed_because"].to_string();
+            assert!(because.contains("their own clients"), "{said}");
+            assert_eq!(because.contains("shutting down"), is_stopped, "{said}");
+            assert!(!admin.has("/articles/a") && admin.has("/articles/b"));
+        }
     }
 
     #[tokio::test]
@@ -339,11 +412,97 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_many_reports_the_first_are_told_and_the_others_counted() {
+        let admin = Admin::new();
+        let events: Vec<_> = (0..150)
+            .map(|number| {
+                let url = if number == 140 { "/nowhere" } else { "http://a.test/articles/b" };
+                json!({"type": "article.updated", "data": {"slugs": [number], "url": url}})
+            })
+            .collect();
+        let said = accepted(&admin.deliver("msg_1", &json!(events).to_string()).await);
+        assert_eq!((said["rules"].as_array().unwrap().len(), &said["more_rules"]), (100, &json!(50)));
+        let intake = &admin.state.0.intakes["/hooks/app"];
+        let seen = intake.seen().remove(0);
+        assert_eq!((seen.rules.len(), seen.more_rules, seen.outcome), (100, 50, "incomplete"));
+    }
+
+    #[tokio::test]
+    async fn what_a_report_tells_of_a_value_is_cut() {
+        let admin = Admin::new();
+        let data = json!({"slugs": ["a"], "url": format!("/{}", "x".repeat(50_000))});
+        let said = accepted(&admin.deliver("msg_1", &changed(&data)).await);
+        let error = said["rules"][0]["errors"][0].as_str().unwrap();
+        assert!(error.len() < 1000 && error.ends_with('…'), "{error}");
+    }
+
+    #[tokio::test]
     async fn a_body_that_breaks_off_is_no_body() {
         let admin = Admin::new();
         let mut request = admin.delivery("msg_1", "");
         *request.body_mut() = Body::new(BreaksOff);
         admin.send(request).await.problem(400);
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_hangs_up_ends_nothing() {
+        let admin = Admin::new();
+        let body = changed(&json!({"slugs": ["a"]}));
+        {
+            let mut delivering = Box::pin(admin.deliver("msg_1", &body));
+            let polled = poll_fn(|context| Poll::Ready(delivering.as_mut().poll(context))).await;
+            assert!(polled.is_pending(), "it is not done yet");
+        }
+        let intake = &admin.state.0.intakes["/hooks/app"];
+        let told = async {
+            while intake.seen().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), told).await.unwrap();
+        assert_eq!((intake.seen()[0].outcome, intake.seen()[0].matched), ("accepted", 1));
+        assert!(admin.metrics().await.contains("outcome=\"accepted\"} 1"));
+        assert!(!admin.has("/articles/a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_slowly_is_not_waited_for_and_takes_no_place_from_others() {
+        let admin = Admin::new();
+        let mut slow = JoinSet::new();
+        for _ in 0..MAX_DONE + 10 {
+            let request = Request::post("/hooks/app").body(Body::new(Trickles::new())).unwrap();
+            slow.spawn(router(admin.state.clone()).oneshot(request));
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(accepted(&admin.deliver("msg_1", &changed(&json!({"slugs": ["a"]}))).await)["matched"], 1);
+        tokio::time::sleep(READING).await;
+        while let Some(response) = slow.join_next().await {
+            assert_eq!(response.unwrap().unwrap().status(), StatusCode::REQUEST_TIMEOUT);
+        }
+        assert!(admin.metrics().await.contains("outcome=\"too-slow\"} 266"));
+    }
+
+    /// The body of a sender that never ends, and never stalls.
+    struct Trickles(Interval);
+
+    impl Trickles {
+        fn new() -> Self {
+            Self(tokio::time::interval(Duration::from_secs(1)))
+        }
+    }
+
+    impl http_body::Body for Trickles {
+        type Data = bytes::Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+            self.0
+                .poll_tick(context)
+                .map(|_| Some(Ok(http_body::Frame::data(bytes::Bytes::from_static(b" ")))))
+        }
     }
 
     /// The body of a connection that is gone.

@@ -60,7 +60,7 @@ struct Inner {
     dispatchers: Dispatchers,
     desk: Desk,
     places: Semaphore,
-    delivery_places: Semaphore,
+    delivery_places: hooks::Places,
     purge_from: Vec<IpNet>,
     rooms: Arc<Rooms>,
     warmer: Arc<Warmer>,
@@ -94,7 +94,7 @@ impl AdminState {
         Ok(Self(Arc::new(Inner {
             desk,
             places: Semaphore::new(MAX_AT_ONCE),
-            delivery_places: hooks::places(),
+            delivery_places: hooks::Places::default(),
             purge_from: plan.admin.purge_from,
             tokens: plan.admin.tokens,
             max_body_bytes: plan.admin.max_body_bytes,

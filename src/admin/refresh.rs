@@ -1,5 +1,7 @@
 //! `/v1/refresh`: what is stored is fetched again, by the requests that led to it.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -39,16 +41,16 @@ pub(super) async fn start(
     let targets = targets(body)?;
     let invalidator = state.0.rooms.invalidator.clone();
     let who = by.clone();
-    let (requests, others, matched) = blocking(move || {
+    let (requests, matched) = blocking(move || {
         // Before the purge: it takes away what it names.
-        let (requests, others) = invalidator.requests(&targets)?;
+        let requests = invalidator.requests(&targets, Duration::MAX)?;
         let purged = purge.then(|| invalidator.purge(&who, &targets, Strength::Hard)).transpose()?;
-        Ok::<_, PurgeError>((requests, others, purged.map(|purged| purged.matched)))
+        Ok::<_, PurgeError>((requests, purged.map(|purged| purged.matched)))
     })
     .await??;
     if let Some(matched) = matched {
         state.0.metrics.purge("api", matched);
     }
-    let progress = state.0.warmer.refresh(requests, others, concurrency, &by)?;
+    let progress = state.0.warmer.refresh(requests.again, requests.others.len() as u64, concurrency, &by)?;
     Ok(accepted(&progress))
 }

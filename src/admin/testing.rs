@@ -115,7 +115,7 @@ impl Admin {
             state: AdminState(Arc::new(Inner {
                 desk: Desk::new(tokens(), Arc::clone(&rooms.invalidator), Arc::clone(&metrics)),
                 places: Semaphore::new(super::MAX_AT_ONCE),
-                delivery_places: super::hooks::places(),
+                delivery_places: super::hooks::Places::default(),
                 purge_from: Vec::new(),
                 tokens: tokens(),
                 max_body_bytes: 1024,

@@ -3,18 +3,22 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Means, Report};
-use crate::invalidation::Target;
+use super::{Means, Report, cut};
+use crate::clock::Patience;
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::{Named, OnError, Rule};
+use crate::invalidation::{PurgeError, Requests, Target};
 use crate::store::Asked;
 
 /// How many targets are named in one go, about.
 const MAX_AT_ONCE: usize = 10_000;
 
+/// How many responses that are not fetched again are purged one by one; of more, all that was to be fetched again is.
+const MAX_ONE_BY_ONE: usize = 1000;
+
 /// Does it, tells the log, and reports of each event. Of several that are done in one go, the first that names anything has
-/// what was purged for all.
-pub(super) fn run(rule: &Rule, events: &[&Event], means: &Means) -> Vec<Report> {
+/// what was purged for all. `patience`: how long counts are waited for.
+pub(super) fn run(rule: &Rule, events: &[&Event], means: &Means, patience: &Patience) -> Vec<Report> {
     let mut reports: Vec<_> = events.iter().map(|_| Report::of(rule)).collect();
     let mut from = 0;
     let mut all = Together::default();
@@ -25,7 +29,8 @@ pub(super) fn run(rule: &Rule, events: &[&Event], means: &Means) -> Vec<Report> 
         }
         if all.len() >= MAX_AT_ONCE || index + 1 == events.len() {
             let all = std::mem::take(&mut all);
-            all.finish(rule, &events[from..=index], &mut reports[from..=index], means);
+            let (events, reports) = (&events[from..=index], &mut reports[from..=index]);
+            all.finish(&Deed { rule, by: &by(rule, events), means, patience }, reports);
             from = index + 1;
         }
     }
@@ -47,7 +52,8 @@ struct Together {
 
 impl Together {
     fn add(&mut self, named: Named, report: &mut Report, means: &Means) {
-        let Named { targets, refreshed, unnamed, widened } = named;
+        let Named { targets, refreshed, unnamed, widened, expression_failed } = named;
+        report.expression_failed = expression_failed.map(cut);
         report.targets = targets.len() + refreshed.len() + unnamed.len();
         unnamed.into_iter().for_each(|why| report.fail(why));
         report.widened = widened;
@@ -67,52 +73,113 @@ impl Together {
         self.targets.len() + self.refreshed.len()
     }
 
-    fn finish(self, rule: &Rule, events: &[&Event], reports: &mut [Report], means: &Means) {
+    fn finish(self, deed: &Deed<'_>, reports: &mut [Report]) {
         let Some(first) = reports.iter_mut().find(|report| report.names_anything()) else { return };
-        let done = self.carry_out(rule, &by(rule, events), means);
+        let done = self.carry_out(deed);
         (first.matched, first.at_least) = (done.matched, done.at_least);
         first.refresh = done.refresh;
         first.not_refreshed = done.not_refreshed;
+        first.not_refreshed_because = done.not_refreshed_because;
         for report in reports.iter_mut().filter(|report| report.names_anything()) {
-            report.is_temporary |= done.is_temporary;
             done.errors.iter().for_each(|error| report.fail(error.clone()));
         }
     }
 
-    fn carry_out(&self, rule: &Rule, by: &str, means: &Means) -> Report {
-        let mut report = Report::of(rule);
+    fn carry_out(&self, deed: &Deed<'_>) -> Report {
+        let mut report = Report::of(deed.rule);
         // Before the purge: it takes away what it names.
-        let requests = (!self.refreshed.is_empty()).then(|| means.invalidator.requests(&self.refreshed));
-        if !self.targets.is_empty() {
-            match means.invalidator.purge(by, &self.targets, rule.strength) {
-                Ok(purged) => (report.matched, report.at_least) = (purged.matched, purged.at_least),
-                Err(error) => report.fail(error.to_string()),
-            }
-            means.metrics.purge("webhook", report.matched);
-        }
+        let requests = (!self.refreshed.is_empty()).then(|| deed.requests(&self.refreshed));
+        deed.purge(&self.targets, &mut report);
         match requests {
-            Some(Ok((mut requests, others))) => {
-                // The most popular come first.
-                let limit = rule.refresh_limit.unwrap_or(usize::MAX);
-                report.not_refreshed = requests.len().saturating_sub(limit);
-                requests.truncate(limit);
-                self.refresh(requests, others, by, &mut report, means);
-            }
+            Some(Ok(requests)) => self.refresh(requests, deed, &mut report),
             Some(Err(error)) => report.fail(error.to_string()),
             None => {}
         }
         report
     }
 
-    fn refresh(&self, requests: Vec<Arc<Asked>>, others: u64, by: &str, report: &mut Report, means: &Means) {
-        match means.warmer.refresh(requests, others, None, by) {
+    /// Has fetched again what can be, and purges the rest: the event says that it is old.
+    fn refresh(&self, requests: Requests, deed: &Deed<'_>, report: &mut Report) {
+        let Requests { mut again, others, at_least } = requests;
+        let number_of_others = others.len();
+        let max = deed.means.warmer.max_requests();
+        let limit = deed.rule.refresh_limit.map_or(max, |limit| limit.min(max));
+        // The most popular come first.
+        let mut left = again.split_off(again.len().min(limit));
+        if !left.is_empty() {
+            report.not_refreshed_because.push(format!("no more than {limit} requests are made again"));
+        }
+        if !others.is_empty() {
+            report.not_refreshed_because.push("only their own clients can ask for some".to_owned());
+        }
+        left.extend(others);
+        report.not_refreshed = left.len();
+        // Before the rest is fetched: what is fetched after a purge is not struck by it.
+        if at_least {
+            report.not_refreshed_because.push("there is more than could be found in time".to_owned());
+            deed.purge(&self.only_refreshed(), report);
+        } else {
+            self.purge_instead(&left, deed, report);
+        }
+        let number = again.len();
+        match deed.means.warmer.refresh(again, number_of_others as u64, None, deed.by) {
             Ok(progress) => report.refresh = Some(progress.id),
             Err(refusal) => {
-                report.fail(format!("nothing is fetched again: {refusal}"));
-                // What was purged is not there to be fetched again later.
-                report.is_temporary = self.targets.is_empty();
+                report.not_refreshed_because.push(refusal.to_string());
+                report.not_refreshed += number;
+                deed.purge(&self.only_refreshed(), report);
             }
         }
+    }
+
+    fn purge_instead(&self, left: &[Arc<Asked>], deed: &Deed<'_>, report: &mut Report) {
+        let whole = self.only_refreshed();
+        if left.is_empty() || whole.is_empty() {
+            return;
+        }
+        let urls: HashSet<String> =
+            left.iter().take(MAX_ONE_BY_ONE + 1).map(|asked| asked.to_string()).collect();
+        let urls: Vec<_> = urls.into_iter().map(Target::Url).collect();
+        let are_urls = urls.iter().all(|url| deed.means.invalidator.check(url).is_ok());
+        let by_url = left.len() <= MAX_ONE_BY_ONE && are_urls;
+        deed.purge(if by_url { &urls } else { &whole }, report);
+    }
+
+    /// What is to be fetched again and is not purged anyway.
+    fn only_refreshed(&self) -> Vec<Target> {
+        let is_purged = |target: &&Target| self.known.contains(&(false, target.to_string()));
+        self.refreshed.iter().filter(|target| !is_purged(target)).cloned().collect()
+    }
+}
+
+/// Who does it, for which rule, by what means.
+struct Deed<'d> {
+    rule: &'d Rule,
+    by: &'d str,
+    means: &'d Means,
+    patience: &'d Patience,
+}
+
+impl Deed<'_> {
+    fn requests(&self, targets: &[Target]) -> Result<Requests, PurgeError> {
+        self.means.invalidator.requests(targets, self.patience.left())
+    }
+
+    fn purge(&self, targets: &[Target], report: &mut Report) {
+        if targets.is_empty() {
+            return;
+        }
+        let mut matched = 0;
+        let Self { rule, by, means, patience } = self;
+        match means.invalidator.purge_within(patience.left(), by, targets, rule.strength) {
+            Ok(purged) => {
+                matched = purged.matched;
+                report.matched += matched;
+                report.at_least |= purged.at_least;
+            }
+            Err(error) => report.fail(error.to_string()),
+        }
+        means.metrics.purge("webhook", matched);
     }
 }
 
@@ -135,6 +202,19 @@ fn tell(rule: &Rule, event: &Event, report: &Report) {
             "a rule could not do all that an event asks for"
         );
         return;
+    }
+    if let Some(why) = &report.expression_failed {
+        tracing::warn!(
+            rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name, why,
+            "a rule's expression cannot be evaluated: the rule ran as if it held"
+        );
+    }
+    if !report.not_refreshed_because.is_empty() {
+        tracing::warn!(
+            rule = %rule.name, webhook = %event.webhook, delivery = event.delivery, event = event.name,
+            number = report.not_refreshed, because = ?report.not_refreshed_because,
+            "what an event wants fetched again was purged instead"
+        );
     }
     if report.widened {
         tracing::warn!(

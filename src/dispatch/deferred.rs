@@ -15,8 +15,11 @@ use tokio::task::JoinSet;
 use super::journal::{DeadLetter, JournalError, Which};
 use super::queue::{Bounds, Delay, NotQueued, Queue, Settled, Ticket, Work};
 use super::{Means, Report, act};
-use crate::clock::Clock;
+use crate::clock::{Clock, Patience};
 use crate::invalidation::rule::Rule;
+
+/// How long counts are waited for where no sender waits for the answer.
+const UNHURRIED: Duration = Duration::from_secs(10);
 
 /// One entry of `dispatchers:` that is not `inline`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,7 +215,10 @@ impl Inner {
     /// `Err`: it was cut off. One that is cut off takes no others with it.
     fn run(&self, rule: &Rule, works: &[(Ticket, Work)], indices: &[usize]) -> Vec<Result<Report, ()>> {
         let events: Vec<_> = indices.iter().map(|index| &*works[*index].1.event).collect();
-        let run = |events: &[_]| catch_unwind(AssertUnwindSafe(|| act::run(rule, events, &self.means)));
+        let run = |events: &[_]| {
+            let patience = Patience::of(UNHURRIED);
+            catch_unwind(AssertUnwindSafe(|| act::run(rule, events, &self.means, &patience)))
+        };
         match run(&events) {
             Ok(reports) => reports.into_iter().map(Ok).collect(),
             Err(_) if events.len() == 1 => vec![Err(())],
@@ -228,7 +234,6 @@ impl Inner {
     fn verdict(&self, ticket: &Ticket, report: Result<Report, ()>) -> Settled {
         match report {
             Ok(report) if !report.is_incomplete() => Settled::Done,
-            Ok(report) if report.is_temporary => self.again(ticket, report.errors.join("; ")),
             Ok(report) => self.dead(report.errors.join("; ")),
             Err(()) => self.again(ticket, "it was cut off by a fault in this program".to_owned()),
         }

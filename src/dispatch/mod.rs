@@ -6,16 +6,18 @@ mod deferred;
 mod journal;
 mod queue;
 mod repair;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::clock::Clock;
-use crate::invalidation::Invalidator;
+use crate::clock::{Clock, Patience};
 use crate::invalidation::event::Event;
 use crate::invalidation::rule::{Dispatcher, Rule, Skipped};
+use crate::invalidation::{Invalidator, PATIENCE};
 use crate::telemetry::Metrics;
 use crate::warm::Warmer;
 
@@ -43,21 +45,24 @@ pub struct Report {
     /// Under which number `/v1/warm` tells how fetching again goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh: Option<u64>,
-    /// How many requests are not made again because there may not be so many.
+    /// How many stored responses were to be fetched again and were purged instead.
     #[serde(skip_serializing_if = "is_zero")]
     pub not_refreshed: usize,
+    /// Why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_refreshed_because: Vec<String>,
     /// It is done later.
     #[serde(skip_serializing_if = "is_false")]
     pub queued: bool,
     /// The sender is to try again.
     #[serde(skip)]
     pub refused: bool,
-    /// What failed may succeed later.
-    #[serde(skip)]
-    pub is_temporary: bool,
     /// Why nothing was done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Skipped>,
+    /// Why nobody knows whether the rule's expression holds: it ran as if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expression_failed: Option<String>,
     /// Whether the event named so much that more than that was purged.
     #[serde(skip_serializing_if = "is_false")]
     pub widened: bool,
@@ -84,6 +89,8 @@ impl Report {
             _ if self.queued => "queued",
             _ if self.skipped.is_some() => "skipped",
             _ if self.is_incomplete() => "incomplete",
+            _ if self.expression_failed.is_some() => "expression-failed",
+            _ if self.refresh.is_none() && self.not_refreshed > 0 => "purged-instead",
             _ => "done",
         }
     }
@@ -96,9 +103,20 @@ impl Report {
     fn fail(&mut self, error: String) {
         self.failed += 1;
         if self.errors.len() < TOLD {
-            self.errors.push(error);
+            self.errors.push(cut(error));
         }
     }
+}
+
+/// How long they may be, in characters: they show values, which are the sender's.
+const MAX_CHARACTERS: usize = 500;
+
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_CHARACTERS) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// What it takes to do what rules say.
@@ -187,10 +205,12 @@ impl Dispatchers {
             self.means.metrics.rule(&rule.webhook, &rule.name, if queued { "queued" } else { "refused" });
             reports.push((at, Report { queued, refused: !queued, ..Report::of(rule) }));
         }
+        // Whoever sent it waits for all of them.
+        let patience = Patience::of(PATIENCE);
         for (rule, heard) in inline {
             let events: Vec<_> = heard.iter().map(|(_, event)| &***event).collect();
             let places = heard.iter().map(|(at, _)| *at);
-            reports.extend(places.zip(act::run(rule, &events, &self.means)));
+            reports.extend(places.zip(act::run(rule, &events, &self.means, &patience)));
         }
         // Event by event, and of each in the order of the rules.
         reports.sort_by_key(|(at, _)| *at);

@@ -3,6 +3,7 @@
 //! Bounded in number and in bytes. What is taken is the caller's to settle; a journal keeps it until then.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -166,8 +167,8 @@ impl Queue {
         Ok(())
     }
 
-    /// What is due, `max` pieces at most, in the order they came; and with what was to be collected, all that is to be collected with
-    /// it. Waits until there is something; `linger`: and then for more. `None`: it is over.
+    /// What is due, `max` pieces at most, in the order they came; and with what was to be collected, what is to be collected with
+    /// it, of which the rest is due at once if it is too much. Waits until there is something; `linger`: and then for more. `None`: it is over.
     pub(super) async fn next(&self, max: usize, linger: Duration) -> Option<Vec<Ticket>> {
         /// Clocks can be set: nobody sleeps for longer without looking at it.
         const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -325,21 +326,36 @@ impl Waiting {
         let mut taken = Vec::new();
         while taken.len() < max && self.wait(now, longest) == Some(Duration::ZERO) {
             let Some((at, line)) = self.by_due.pop_first() else { break };
-            let mates = if line.debounced { self.mates(&line.rule) } else { Vec::new() };
+            let collected = line.debounced.then(|| Arc::clone(&line.rule));
             taken.push(self.ticket(at, line));
-            for at in mates {
+            let Some(rule) = collected else { continue };
+            for at in self.mates(&rule, max - taken.len()) {
                 if let Some(line) = self.by_due.remove(&at) {
                     taken.push(self.ticket(at, line));
                 }
+            }
+            if taken.len() == max {
+                self.hasten(&rule, at.0);
             }
         }
         taken
     }
 
-    /// What else is collected for a rule.
-    fn mates(&self, rule: &str) -> Vec<(Timestamp, u64)> {
+    /// What else is collected for a rule, so much at most.
+    fn mates(&self, rule: &str, max: usize) -> Vec<(Timestamp, u64)> {
         let mates = self.by_due.iter().filter(|(_, line)| line.debounced && *line.rule == *rule);
-        mates.map(|(at, _)| *at).collect()
+        mates.map(|(at, _)| *at).take(max).collect()
+    }
+
+    /// What is collected for a rule and was too much to be taken is due with what was.
+    fn hasten(&mut self, rule: &str, due: Timestamp) {
+        let later = (Bound::Excluded((due, u64::MAX)), Bound::Unbounded);
+        let mates = self.by_due.range(later).filter(|(_, line)| line.debounced && *line.rule == *rule);
+        for at in mates.map(|(at, _)| *at).collect::<Vec<_>>() {
+            if let Some(line) = self.by_due.remove(&at) {
+                self.by_due.insert((due, at.1), line);
+            }
+        }
     }
 
     fn ticket(&mut self, (_, number): (Timestamp, u64), line: Line) -> Ticket {
@@ -450,6 +466,22 @@ mod tests {
         assert_eq!(take(&queue, 9).await.0, ["a", "b"]);
         clock.advance(Duration::from_secs(1));
         assert_eq!(take(&queue, 9).await.0, ["c"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_what_is_collected_no_more_is_taken_at_once_than_may_be_and_the_rest_is_due() {
+        let clock = Clock::stopped();
+        let queue = in_memory(&clock);
+        let collected = Delay { debounce: Duration::from_secs(2) };
+        for name in ["a", "b", "c", "d", "e"] {
+            queue.add(vec![(work("r", name), collected)]).unwrap();
+            clock.advance(Duration::from_millis(100));
+        }
+        queue.add(vec![(work("other", "x"), collected)]).unwrap();
+        clock.advance(Duration::from_millis(1500));
+        assert_eq!(take(&queue, 2).await.0, ["a", "b"]);
+        assert_eq!(take(&queue, 2).await.0, ["c", "d"]);
+        assert_eq!(take(&queue, 2).await.0, ["e"], "the other rule's are not due yet");
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 //! carry the tag. What follows only finds out how many that were, and [removes](super::reclaim) them.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::log::lock;
 use super::naming::{self, Named};
 use super::reclaim::{Count, Known, Reclaimer};
 use super::{Appended, Log, Position, Standing, Strength, Tag, Target};
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::{Clock, Patience, Stopwatch};
 use crate::routes::Table;
 use crate::store::{Asked, Memory, Stored};
 
@@ -49,7 +50,7 @@ pub struct Purged {
 }
 
 /// How long whoever purges waits for the count. Senders of webhooks give up after a few seconds; it has happened long before.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How many a preview names.
 const EXAMPLES: usize = 10;
@@ -67,6 +68,17 @@ pub struct Preview {
     pub examples: Vec<String>,
 }
 
+/// The requests that led to what is stored.
+#[derive(Debug, Default)]
+pub struct Requests {
+    /// Those that can be made again, the most popular first.
+    pub again: Vec<Arc<Asked>>,
+    /// Those that only their own clients can make.
+    pub others: Vec<Arc<Asked>>,
+    /// There may be more: looking took too long.
+    pub at_least: bool,
+}
+
 impl Invalidator {
     /// Invalidates what is in `store`, by `log`; `routes` says what names mean.
     pub fn new(log: Arc<Log>, store: Arc<Memory>, routes: Arc<Table>, clock: Clock) -> Self {
@@ -82,7 +94,21 @@ impl Invalidator {
     /// # Errors
     /// A target that names nothing the configuration has. Then nothing has been purged.
     pub fn purge(&self, by: &str, targets: &[Target], strength: Strength) -> Result<Purged, PurgeError> {
-        let purged = self.carry_out(&self.named(targets)?, strength);
+        self.purge_within(PATIENCE, by, targets, strength)
+    }
+
+    /// The same; its count is waited for no longer than `patience`.
+    ///
+    /// # Errors
+    /// As [`purge`](Self::purge).
+    pub fn purge_within(
+        &self,
+        patience: Duration,
+        by: &str,
+        targets: &[Target],
+        strength: Strength,
+    ) -> Result<Purged, PurgeError> {
+        let purged = self.carry_out(&self.named(targets)?, strength, patience);
         self.history.add(self.clock.now(), by, targets, strength, &purged);
         Ok(purged)
     }
@@ -124,33 +150,63 @@ impl Invalidator {
         Ok(preview)
     }
 
-    /// The requests that led to what the targets name and is usable, the most popular first; and how many stored responses
-    /// there are that only their own clients can ask for.
+    /// The requests that led to what the targets name and is usable, as far as they are found within `patience`.
     ///
     /// # Errors
     /// As [`purge`](Self::purge).
-    pub fn requests(&self, targets: &[Target]) -> Result<(Vec<Arc<Asked>>, u64), PurgeError> {
+    pub fn requests(&self, targets: &[Target], patience: Duration) -> Result<Requests, PurgeError> {
         let known: Vec<_> = self.named(targets)?.into_iter().map(|named| self.known(named)).collect();
-        let (mut requests, mut others) = (Vec::new(), 0);
-        for stored in self.matched(&known) {
-            match stored.asked.again {
-                Some(_) => requests.push((stored.popularity(), Arc::clone(&stored.asked))),
-                None => others += 1,
-            }
-        }
-        requests.sort_by_key(|(popularity, _)| std::cmp::Reverse(*popularity));
-        Ok((requests.into_iter().map(|(_, asked)| asked).collect(), others))
+        let (mut again, mut others) = (Vec::new(), Vec::new());
+        let at_least = self.each_matched(&known, patience, |stored| match stored.asked.again {
+            Some(_) => again.push((stored.popularity(), Arc::clone(&stored.asked))),
+            None => others.push(Arc::clone(&stored.asked)),
+        });
+        again.sort_by_key(|(popularity, _)| std::cmp::Reverse(*popularity));
+        Ok(Requests {
+            again: again.into_iter().map(|(_, asked)| asked).collect(),
+            others,
+            at_least: at_least.is_break(),
+        })
     }
 
     /// What is stored, is not dead, and is named by any of these.
     fn matched(&self, known: &[Known]) -> Vec<Arc<Stored>> {
-        let keys: HashSet<_> = known.iter().flat_map(|known| known.keys(&self.store)).collect();
-        let variants = keys.iter().filter_map(|key| self.store.peek(key));
-        let stored = variants.flat_map(|variants| variants.stored.clone());
-        let is_named = |stored: &Arc<Stored>| {
-            known.iter().any(|known| known.names(stored)) && stored.standing(&self.log) != Standing::Dead
-        };
-        stored.filter(is_named).collect()
+        let mut matched = Vec::new();
+        // Whoever asks waits for all of it.
+        let _ = self.each_matched(known, Duration::MAX, |stored| matched.push(Arc::clone(stored)));
+        matched
+    }
+
+    /// The same, one by one; ends early if it takes longer than `patience`.
+    fn each_matched(
+        &self,
+        known: &[Known],
+        patience: Duration,
+        mut found: impl FnMut(&Arc<Stored>),
+    ) -> ControlFlow<()> {
+        /// How many keys are looked at between two looks at the time.
+        const AT_ONCE: usize = 64;
+        let patience = Patience::of(patience);
+        let mut seen = HashSet::new();
+        known.iter().try_for_each(|names| {
+            names.each_key(&self.store, |key| {
+                if seen.len() % AT_ONCE == 0 && patience.left().is_zero() {
+                    return ControlFlow::Break(());
+                }
+                if !seen.insert(Arc::clone(&key)) {
+                    return ControlFlow::Continue(());
+                }
+                let variants = self.store.peek(&key);
+                for stored in variants.iter().flat_map(|variants| &variants.stored) {
+                    if known.iter().any(|known| known.names(stored))
+                        && stored.standing(&self.log) != Standing::Dead
+                    {
+                        found(stored);
+                    }
+                }
+                ControlFlow::Continue(())
+            })
+        })
     }
 
     /// Checks a target without purging anything.
@@ -182,7 +238,7 @@ impl Invalidator {
 
     /// Invalidates what carries any of these tags.
     pub fn purge_tags(&self, tags: &[Tag]) -> Purged {
-        self.carry_out(&[Named::Tags(tags.to_vec())], Strength::Hard)
+        self.carry_out(&[Named::Tags(tags.to_vec())], Strength::Hard, PATIENCE)
     }
 
     /// Invalidates what an unsafe request may have changed (RFC 9111 §4.4).
@@ -217,7 +273,7 @@ impl Invalidator {
     }
 
     /// Appends and counts.
-    fn carry_out(&self, named: &[Named], strength: Strength) -> Purged {
+    fn carry_out(&self, named: &[Named], strength: Strength, patience: Duration) -> Purged {
         let stopwatch = Stopwatch::start();
         let order = lock(&self.order);
         // What is still to be noted of earlier ones is in no tally.
@@ -230,7 +286,7 @@ impl Invalidator {
         drop(order);
         let (count, is_whole) = match tallied {
             Some(count) => (count, true),
-            None => self.reclaimer.count(&counted, PATIENCE),
+            None => self.reclaimer.count(&counted, patience),
         };
         let Count { matched, bytes, each } = count;
         Purged { position, matched, at_least: !is_whole, bytes, each, took: stopwatch.elapsed() }
@@ -361,7 +417,8 @@ mod tests {
         for number in 0..3000 {
             rooms.fetch_and_store(&number.to_string(), "a b");
         }
-        let purged = rooms.invalidator.purge_tags(&tags("a b"));
+        // However slow the machine is.
+        let purged = rooms.invalidator.carry_out(&[Named::Tags(tags("a b"))], Hard, Duration::MAX);
         assert_eq!((purged.matched, purged.at_least), (3000, false));
         for number in 0..3000 {
             rooms.fetch_and_store(&number.to_string(), "a b");
@@ -373,6 +430,23 @@ mod tests {
         assert_eq!(rooms.left(), 0);
         let (whole, is_whole) = reclaimer.count(&counted, Duration::ZERO);
         assert_eq!((whole.matched, whole.each, is_whole), (3000, vec![3000], true));
+    }
+
+    #[test]
+    fn who_has_no_patience_left_is_told_what_was_found_by_then_and_all_of_it_is_purged() {
+        let rooms = rooms();
+        for number in 0..3000 {
+            rooms.fetch_and_store(&number.to_string(), "a b");
+        }
+        let everything = [Target::Everything];
+        let requests = rooms.invalidator.requests(&everything, Duration::MAX).unwrap();
+        assert_eq!((requests.others.len(), requests.at_least), (3000, false));
+        let requests = rooms.invalidator.requests(&everything, Duration::ZERO).unwrap();
+        assert!(requests.others.len() < 3000 && requests.at_least);
+        let either = [Target::AnyTag(vec!["a".into(), "b".into()])];
+        let purged = rooms.invalidator.purge_within(Duration::ZERO, "test", &either, Hard).unwrap();
+        assert!(purged.matched < 3000 && purged.at_least, "{purged:?}");
+        assert_eq!(rooms.left(), 0);
     }
 
     #[test]

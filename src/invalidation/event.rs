@@ -59,7 +59,7 @@ impl Kind {
     fn of_name(name: &str) -> Option<Self> {
         let word = name.rsplit(|character: char| !character.is_alphanumeric()).next()?;
         match word.to_ascii_lowercase().as_str() {
-            "create" | "created" | "insert" | "inserted" => Some(Self::Create),
+            "create" | "created" | "insert" | "inserted" | "added" => Some(Self::Create),
             "update" | "updated" | "edited" | "changed" => Some(Self::Update),
             "delete" | "deleted" | "remove" | "removed" | "destroy" | "destroyed" => Some(Self::Delete),
             _ => None,
@@ -84,8 +84,8 @@ impl Event {
         let first = |selectors: &[Selector]| {
             selectors.iter().find_map(|selector| selector.find(&body).first().copied())
         };
-        let names: Vec<_> = mapping.name.iter().filter_map(|source| source.text(raw, Some(&body))).collect();
-        let name = names.join(".");
+        let names = mapping.name.iter().filter_map(|source| source.text(raw, Some(&body)));
+        let name = names.take(if mapping.joins_names { usize::MAX } else { 1 }).collect::<Vec<_>>().join(".");
         let (before, after) = (first(&mapping.before).cloned(), first(&mapping.after).cloned());
         let changed = mapping.changed.iter().find_map(|selector| names_in(selector.find(&body).first()?));
         let word = mapping.kind.as_ref().and_then(|kind| kind.of(raw, &body));
@@ -101,9 +101,12 @@ impl Event {
 
     /// Whether what `selector` selects in the record has changed; `None` if the sender does not say.
     ///
-    /// Two records say it best, if one of them has what is selected: senders leave fields out of both. Next comes the
-    /// sender's own list. A record that was created or deleted has changed in every way.
+    /// A record that was created or deleted has changed in every way. Else two records say it best, if one of them has what is
+    /// selected: senders leave fields out of both. Next comes the sender's own list.
     pub fn has_changed(&self, selector: &Selector) -> Option<bool> {
+        if matches!(self.kind, Some(Kind::Create | Kind::Delete)) {
+            return Some(true);
+        }
         if let (Some(before), Some(after)) = (&self.before, &self.after) {
             if before.is_null() != after.is_null() {
                 return Some(true);
@@ -128,10 +131,12 @@ fn said<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(from).map(Some)
 }
 
-/// The names in a list, or those of an object's members.
+/// The names in a list, or those of an object's members. A list says that nothing changed if it is empty; an object of earlier
+/// values is also empty where there were none, or none are told.
 fn names_in(value: &Value) -> Option<BTreeSet<String>> {
     match value {
-        Value::Array(names) => Some(names.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+        Value::Array(names) => names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
+        Value::Object(members) if members.is_empty() => None,
         Value::Object(members) => Some(members.keys().cloned().collect()),
         _ => None,
     }
@@ -248,10 +253,37 @@ mod tests {
     }
 
     #[test]
+    fn what_an_event_calls_created_or_deleted_has_changed_whatever_its_list_says() {
+        for (name, expected) in [
+            ("page.added", Some(true)),
+            ("page.deleted", Some(true)),
+            ("page.updated", Some(false)),
+            ("page", Some(false)),
+        ] {
+            let event = event(json!({"type": name, "data": {"changed": []}}));
+            assert_eq!(event.has_changed(&Selector::parse("$.slug").unwrap()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_several_names_the_first_may_be_meant() {
+        let (headers, octets) = (HeaderMap::new(), Bytes::from_static(b"{}"));
+        let raw = Raw::new(&Method::POST, "/hook", &headers, &octets);
+        let name = |joins_names| {
+            let name = ["$.none", "$.type", "$.action"].map(|path| Source::parse(path).unwrap()).into();
+            let mapping = EventMapping { name, joins_names, ..EventMapping::default() };
+            let body = json!({"type": "issue", "action": "edited"});
+            Event::all(&"app".into(), "1", &mapping, &raw, &body).remove(0).name
+        };
+        assert_eq!((name(true), name(false)), ("issue.edited".to_owned(), "issue".to_owned()));
+    }
+
+    #[test]
     fn the_senders_list_serves_where_the_records_do_not_say() {
         check("$.email", json!({"changed": ["email"]}), Some(true));
         check("$.email", json!({"changed": ["name"]}), Some(false));
         check("$.email", json!({"changed": []}), Some(false));
+        check("$.email", json!({"changed": {"name": "a"}}), Some(false));
         check("$.email", json!({"after": {"email": "a"}, "changed": ["name"]}), Some(false));
         check("$.email", json!({"before": {"id": 1}, "after": {"id": 1}, "changed": ["email"]}), Some(true));
         check("$.email", json!({"before": null, "after": null, "changed": ["email"]}), Some(true));
@@ -266,6 +298,8 @@ mod tests {
             json!({}),
             json!({"changed": null}),
             json!({"changed": "email"}),
+            json!({"changed": {}}),
+            json!({"changed": [{"field": "email"}]}),
             json!({"after": {"email": "a"}}),
             json!({"before": {"id": 1}, "after": {"id": 1}}),
             json!({"before": null, "after": null}),

@@ -20,7 +20,7 @@ pub mod tag;
 pub mod target;
 mod target_template;
 
-pub use apply::{Invalidator, Preview, PurgeError, Purged};
+pub use apply::{Invalidator, PATIENCE, Preview, PurgeError, Purged, Requests};
 pub use ban::{Ban, Pattern, ResponsePattern, Subject, UrlPattern};
 pub use log::{Appended, Fetch, Log, Marks, Position, Strength};
 pub use members::Tally;

@@ -4,6 +4,7 @@
 //! A response is struck by the first that names it: by then it is not yet noted to be as bad, and from then on it is.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -91,6 +92,22 @@ impl Known {
             Self::Cells(cells) => members(cells),
             Self::Like(Pattern { groups, .. }) if let Some(group) = groups.first() => members(group),
             Self::Like(_) | Self::Everything => store.iter().map(|(key, _)| key).collect(),
+        }
+    }
+
+    /// The same, one by one, until `each` has enough.
+    pub(super) fn each_key(
+        &self,
+        store: &Memory,
+        mut each: impl FnMut(Arc<str>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        match self {
+            Self::Cells(_) => self.keys(store).into_iter().try_for_each(each),
+            Self::Like(Pattern { groups, .. }) if !groups.is_empty() => {
+                self.keys(store).into_iter().try_for_each(each)
+            }
+            // All that is stored: it is not collected first.
+            Self::Like(_) | Self::Everything => store.iter().map(|(key, _)| key).try_for_each(&mut each),
         }
     }
 }

@@ -112,9 +112,6 @@ pub enum Skipped {
     /// `when` does not hold.
     #[error("a condition does not hold")]
     Condition,
-    /// Nobody can say whether the expression of `when` holds.
-    #[error("the expression cannot be evaluated: {0}")]
-    Expression(String),
     /// Something was created, and the rule is not about that.
     #[error("something was created: `on_create` is false")]
     Create,
@@ -137,6 +134,8 @@ pub struct Named {
     pub unnamed: Vec<String>,
     /// Whether it names more than [`MAX_TARGETS`] things, so that what they belong to stands for them.
     pub widened: bool,
+    /// Why nobody knows whether the expression of `when` holds; it is taken to.
+    pub expression_failed: Option<String>,
 }
 
 impl Rule {
@@ -154,11 +153,12 @@ impl Rule {
         if !self.when.iter().all(|condition| condition.holds(&event.body)) {
             return Err(Skipped::Condition);
         }
-        match self.expression.as_ref().map(|expression| expression.holds(event)) {
+        let expression_failed = match self.expression.as_ref().map(|expression| expression.holds(event)) {
             Some(Ok(false)) => return Err(Skipped::Condition),
-            Some(Err(why)) => return Err(Skipped::Expression(why)),
-            Some(Ok(true)) | None => {}
-        }
+            // Nobody knows whether it holds. Forgetting too much is allowed; keeping what is old is not.
+            Some(Err(why)) => Some(why),
+            Some(Ok(true)) | None => None,
+        };
         let is_named = || self.events.iter().any(|name| **name == *event.name);
         if event.kind == Some(Kind::Create) && !self.on_create && !is_named() {
             return Err(Skipped::Create);
@@ -167,7 +167,7 @@ impl Rule {
             return Err(Skipped::NothingWatched);
         }
         let values = self.values(event)?;
-        let mut named = Named::default();
+        let mut named = Named { expression_failed, ..Named::default() };
         let mut left = MAX_TARGETS;
         for action in &self.actions {
             let (template, into) = match action {
@@ -387,6 +387,21 @@ mod tests {
         assert_eq!(targets("live", "b"), Ok(vec![Target::Everything]));
         assert_eq!(targets("live", "a"), Err(Skipped::NothingWatched));
         assert_eq!(targets("draft", "b"), Err(Skipped::Condition));
+    }
+
+    #[test]
+    fn an_expression_that_cannot_be_evaluated_is_taken_to_hold() {
+        let mut rule = rule(vec![TargetTemplate::Everything]);
+        rule.expression = Some(Expression::parse("body.data.price > 10").unwrap());
+        let named = |rule: &Rule, data: Value| rule.named(&event("x", data));
+        let failed = named(&rule, json!({})).unwrap();
+        assert_eq!(failed.targets, [Target::Everything]);
+        assert!(failed.expression_failed.is_some_and(|why| why.contains("price")));
+        assert_eq!(named(&rule, json!({"price": 11})).unwrap().expression_failed, None);
+        assert_eq!(named(&rule, json!({"price": 9})), Err(Skipped::Condition));
+        // What else is asked for is asked for all the same.
+        rule.when = vec![Condition::new("$.data.status", &json!("live")).unwrap()];
+        assert_eq!(named(&rule, json!({})), Err(Skipped::Condition));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub enum TargetTemplate {
     },
     /// All of a namespace.
     Namespace(String),
+    /// What carries one of these application tags.
+    AnyTag(Vec<Template>),
     /// What carries all of these application tags.
     AllTags(Vec<Template>),
     /// URLs that begin so: absolute, or of any host.
@@ -64,7 +66,7 @@ impl TargetTemplate {
             | Self::Host(template)
             | Self::Prefix(template)
             | Self::Glob(template) => vec![template],
-            Self::AllTags(templates) => templates.iter().collect(),
+            Self::AnyTag(templates) | Self::AllTags(templates) => templates.iter().collect(),
             Self::Where(target, _) => target.templates(),
             Self::RoutePartition { values, .. } | Self::KeyPartition { values, .. } => {
                 values.values().collect()
@@ -114,7 +116,9 @@ impl TargetTemplate {
             Self::Route(route) | Self::RoutePartition { route, .. } => Target::Route(route.clone()),
             Self::Key(key) | Self::KeyPartition { key, .. } => Target::Key(key.clone()),
             Self::Namespace(namespace) => Target::Namespace(namespace.clone()),
-            Self::Tag(_) | Self::AllTags(_) | Self::Host(_) | Self::Everything => Target::Everything,
+            Self::Tag(_) | Self::AnyTag(_) | Self::AllTags(_) | Self::Host(_) | Self::Everything => {
+                Target::Everything
+            }
         }
     }
 
@@ -147,6 +151,7 @@ impl TargetTemplate {
         Some(match self {
             // These can be written in several ways, or are made of others.
             Self::Url(_) | Self::Prefix(_) | Self::Glob(_) | Self::Where(..) => return None,
+            Self::AnyTag(templates) => Target::AnyTag(templates.iter().map(filled).collect::<Option<_>>()?),
             Self::AllTags(templates) => Target::AllTags(templates.iter().map(filled).collect::<Option<_>>()?),
             Self::Tag(template) => Target::Tag(filled(template)?),
             Self::Host(template) => Target::Host(filled(template)?),
@@ -196,6 +201,8 @@ mod tests {
         check(&TargetTemplate::Glob(hole("/*/{v}")), "*", &[Target::Glob("/*/%2A".into())]);
         let tags = TargetTemplate::AllTags(vec![hole("news"), hole("author:{v}")]);
         check(&tags, "a*", &[Target::AllTags(vec!["news".into(), "author:a*".into()])]);
+        let tags = TargetTemplate::AnyTag(vec![hole("news"), hole("author:{v}")]);
+        check(&tags, "a", &[Target::AnyTag(vec!["news".into(), "author:a".into()])]);
         let like: Where = serde_json::from_value(json!({ "status": 404 })).unwrap();
         let restricted = TargetTemplate::Where(Box::new(TargetTemplate::Tag(hole("{v}"))), like.clone());
         check(&restricted, "x", &[Target::Where(Box::new(Target::Tag("x".into())), like.clone())]);

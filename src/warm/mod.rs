@@ -113,6 +113,11 @@ impl Warmer {
         self.begin(run::What::Urls { urls, sitemap, fields }, concurrency, by)
     }
 
+    /// The most requests of one warm-up.
+    pub fn max_requests(&self) -> usize {
+        self.limits.max_urls
+    }
+
     /// Makes requests again that have led to stored responses, in this order: the origin is asked, whatever is stored.
     /// `others`: how many stored responses nobody but their clients can ask for.
     ///

@@ -15,13 +15,13 @@ use std::time::Duration;
 use crate::config::Secret;
 use crate::selector::Selector;
 
-pub use intake::{Accepted, Intake, Refused};
+pub use intake::{Accepted, DeliveryId, Intake, Refused};
 pub use proof::{Algorithm, Encoding, KeyFormat, Proof, SecretError};
 pub use raw::{NoSource, Raw, Source};
 pub use seen::{Seen, newest};
 pub use sign::{Delivery, Draft, Unsigned};
 pub use signed::{Missing, Signed};
-pub use verify::{JwtDemands, Scheme, SignedAt, TimeSource, TimeUnit, Unbelieved, Verify};
+pub use verify::{Demand, JwtDemands, Scheme, SignedAt, TimeSource, TimeUnit, Unbelieved, Verify};
 
 /// What is known of senders: the YAML of all presets.
 pub const PRESETS: &str = include_str!("presets.yaml");
@@ -37,8 +37,10 @@ pub struct Hook {
     pub verify: Verify,
     /// Any of them may have signed (rotation).
     pub secrets: Vec<Secret>,
-    /// By what a delivery is known again, the first that is there; else by its body.
+    /// By what a delivery is known again, the first that is there; else by its body and when that was signed.
     pub delivery: Vec<Source>,
+    /// Whose ids those are, where only those of one are told apart; the first that is there.
+    pub delivery_source: Vec<Source>,
     /// The largest body, in bytes.
     pub max_body_bytes: usize,
     /// How long a delivery's id is remembered, so that it is not done twice.
@@ -58,8 +60,10 @@ pub struct EventMapping {
     pub inside: Option<Selector>,
     /// Its events, where a body has several; the other paths are of each.
     pub each: Option<Selector>,
-    /// The event's name: what is there of these, with points between.
+    /// The event's name: what is there of these.
     pub name: Vec<Source>,
+    /// All of it, with points between; else the first.
+    pub joins_names: bool,
     /// The record before the change: the first that is there.
     pub before: Vec<Selector>,
     /// The record after it.

@@ -29,7 +29,7 @@ pub struct Seen {
     order: Timestamp,
     /// The hook's name.
     pub webhook: String,
-    /// `accepted`, `incomplete`, `duplicate`, `replayed`, `handshake`, `bad-signature`, `malformed`, `too-large` or `failed`.
+    /// `accepted`, `incomplete`, `duplicate`, `replayed`, `handshake`, `bad-signature`, `malformed`, `too-large`, `too-slow` or `failed`.
     pub outcome: &'static str,
     /// Why it was not accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,8 +42,11 @@ pub struct Seen {
     pub event: Option<String>,
     /// How many stored responses were purged.
     pub matched: u64,
-    /// What each rule that listens to the event did, or why not.
+    /// What each rule that listens to the event did, or why not; the first of them.
     pub rules: Vec<Report>,
+    /// How many more there were.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_rules: usize,
     /// How long it took, in milliseconds.
     pub took_ms: f64,
     /// What it said, where that is kept.
@@ -92,6 +95,7 @@ impl Log {
             event: accepted.map(|accepted| cut(&accepted.event)),
             matched: accepted.map_or(0, |accepted| accepted.matched),
             rules: accepted.map(|accepted| accepted.rules.clone()).unwrap_or_default(),
+            more_rules: accepted.map_or(0, |accepted| accepted.more_rules),
             took_ms: took.as_secs_f64() * 1000.0,
             events,
             bytes,
@@ -131,6 +135,11 @@ pub fn newest(of_hooks: impl IntoIterator<Item = Vec<Seen>>, limit: usize) -> Ve
     all.sort_by_key(|seen| std::cmp::Reverse((seen.order, seen.number)));
     all.truncate(limit);
     all
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 fn cut(text: &str) -> String {

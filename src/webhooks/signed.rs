@@ -119,6 +119,16 @@ impl Signed {
         })
     }
 
+    /// Whether a field is covered, where the delivery itself says which are; else it is, as far as anybody says.
+    pub(super) fn may_cover(&self, raw: &Raw<'_>, field: &HeaderName) -> bool {
+        match self {
+            Self::Contentful => {
+                contentful_names(raw).is_ok_and(|names| names.iter().any(|name| *field == **name))
+            }
+            Self::Template(_) | Self::AwsSns => true,
+        }
+    }
+
     /// The octets. `member`: of the field that the signature is in.
     ///
     /// # Errors
@@ -233,12 +243,34 @@ impl Filter {
     }
 }
 
-/// As Contentful's own library writes it: the fields that `x-contentful-signed-headers` names, in order of their names.
+/// Which fields a delivery of Contentful says are signed.
+const CONTENTFUL_NAMES: HeaderName = HeaderName::from_static("x-contentful-signed-headers");
+
+/// What must be among them: which they are, and when that was.
+const CONTENTFUL_ALWAYS: [HeaderName; 2] =
+    [CONTENTFUL_NAMES, HeaderName::from_static("x-contentful-timestamp")];
+
+/// And what must be if it is there: what the event is.
+const CONTENTFUL_TOPIC: HeaderName = HeaderName::from_static("x-contentful-topic");
+
+fn contentful_names(raw: &Raw<'_>) -> Result<Vec<String>, Missing> {
+    let named =
+        raw.field(&CONTENTFUL_NAMES).ok_or_else(|| Missing(format!("the field {CONTENTFUL_NAMES}")))?;
+    Ok(named.split(',').map(|name| name.trim().to_ascii_lowercase()).collect())
+}
+
+/// As Contentful's own library writes it: the fields that `x-contentful-signed-headers` names, in order of their names. Who
+/// sends it names them: what the rest relies on must be there.
 fn contentful(raw: &Raw<'_>) -> Result<Vec<u8>, Missing> {
-    const NAMED: HeaderName = HeaderName::from_static("x-contentful-signed-headers");
-    let named = raw.field(&NAMED).ok_or_else(|| Missing(format!("the field {NAMED}")))?;
+    let names = contentful_names(raw)?;
+    let topic = raw.headers.contains_key(&CONTENTFUL_TOPIC).then_some(CONTENTFUL_TOPIC);
+    let unsigned =
+        CONTENTFUL_ALWAYS.into_iter().chain(topic).find(|field| !names.iter().any(|name| *field == **name));
+    if let Some(field) = unsigned {
+        return Err(Missing(format!("{field} among the fields that are signed")));
+    }
     let mut fields = Vec::new();
-    for name in named.split(',').map(|name| name.trim().to_ascii_lowercase()) {
+    for name in names {
         let missing = || Missing(format!("the field {name:?}"));
         let field = HeaderName::try_from(&name).ok().and_then(|field| raw.field(&field));
         let value = field.ok_or_else(missing)?.trim();
@@ -323,6 +355,39 @@ mod tests {
         }
         assert_eq!(octets("{header.x-none}{body}"), Err(Missing("the field x-none".into())));
         assert_eq!(octets("{sig.v}{body}"), Err(Missing("v in the signature".into())));
+    }
+
+    #[test]
+    fn contentful_signs_when_it_was_what_it_is_and_which_fields_say_so() {
+        let check = |names: &'static str| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [
+                ("x-contentful-signed-headers", names),
+                ("x-contentful-timestamp", "1700000000000"),
+                ("x-contentful-topic", "ContentManagement.Entry.publish"),
+                ("x-contentful-idempotency-key", "abc"),
+            ] {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+            let body = Bytes::from_static(b"{}");
+            let raw = Raw::new(&Method::POST, "/hook", &headers, &body);
+            let key = HeaderName::from_static("x-contentful-idempotency-key");
+            let told = Signed::Contentful.octets(&raw, |_| None).map_err(|Missing(what)| what);
+            (told.map(drop), Signed::Contentful.may_cover(&raw, &key))
+        };
+        let all = "x-contentful-topic, X-Contentful-Timestamp,x-contentful-signed-headers";
+        assert_eq!(check(all), (Ok(()), false));
+        let with_key = "x-contentful-idempotency-key,x-contentful-topic,x-contentful-timestamp,x-contentful-signed-headers";
+        assert_eq!(check(with_key), (Ok(()), true));
+        for (names, missing) in [
+            ("x-contentful-topic,x-contentful-signed-headers", "x-contentful-timestamp"),
+            ("x-contentful-topic,x-contentful-timestamp", "x-contentful-signed-headers"),
+            ("x-contentful-timestamp,x-contentful-signed-headers", "x-contentful-topic"),
+            ("", "x-contentful-signed-headers"),
+        ] {
+            let told = check(names).0.unwrap_err();
+            assert!(told.starts_with(missing), "{names}: {told}");
+        }
     }
 
     #[test]

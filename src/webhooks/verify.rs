@@ -2,12 +2,14 @@
 //!
 //! Whatever is compared is compared in constant time, and the sender learns nothing of why it was not believed.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -17,6 +19,7 @@ use super::signed::{Missing, Signed};
 use crate::clock::Timestamp;
 use crate::config::Secret;
 use crate::keys::{JwtTrust, JwtTrustError};
+use crate::selector::{Selector, text};
 
 /// How a delivery proves where it comes from.
 #[derive(Clone, Debug)]
@@ -27,6 +30,25 @@ pub struct Verify {
     pub allow_from: Vec<IpNet>,
     /// When it was signed, where that is said.
     pub timestamp: Option<SignedAt>,
+    /// What the body must say, all of it.
+    pub must: Vec<Demand>,
+}
+
+/// What a body must say for itself.
+#[derive(Clone, Debug)]
+pub struct Demand {
+    /// Where.
+    pub at: Selector,
+    /// One of these.
+    pub values: Vec<String>,
+}
+
+impl Demand {
+    /// Of several values nobody knows which was meant.
+    fn is_met(&self, json: &Value) -> bool {
+        let [found] = self.at.find(json)[..] else { return false };
+        text(found).is_some_and(|found| self.values.contains(&found))
+    }
 }
 
 /// What a proof is.
@@ -174,6 +196,9 @@ pub enum Unbelieved {
     /// It was signed in the future.
     #[error("it was signed {0:?} in the future")]
     TooNew(Duration),
+    /// The body says something else, or nothing.
+    #[error("what {0} selects is not what `must` asks for")]
+    Demand(String),
     /// No secret makes this proof.
     #[error("no signature matches")]
     Mismatch,
@@ -197,7 +222,16 @@ impl Verify {
         }
         self.check_proof(raw, secrets, now)?;
         // Of what is not believed the time says nothing.
-        self.check_time(raw, now)
+        self.check_time(raw, now)?;
+        self.check_body(raw)
+    }
+
+    fn check_body(&self, raw: &Raw<'_>) -> Result<(), Unbelieved> {
+        let is_met = |demand: &Demand| raw.json().is_ok_and(|json| demand.is_met(json));
+        match self.must.iter().find(|demand| !is_met(demand)) {
+            Some(demand) => Err(Unbelieved::Demand(demand.at.to_string())),
+            None => Ok(()),
+        }
     }
 
     fn check_proof(&self, raw: &Raw<'_>, secrets: &[Secret], now: Timestamp) -> Result<(), Unbelieved> {
@@ -260,16 +294,8 @@ impl Verify {
     }
 
     fn check_time(&self, raw: &Raw<'_>, now: Timestamp) -> Result<(), Unbelieved> {
-        let Some(SignedAt { from, unit, tolerance }) = &self.timestamp else { return Ok(()) };
-        let missing = || Missing("the timestamp".to_owned());
-        let text = match from {
-            TimeSource::Delivery(source) => source.text(raw, None).ok_or_else(missing)?,
-            TimeSource::Signature(name) => {
-                let proof = self.proof().ok_or_else(missing)?;
-                let field = proof.text(raw)?;
-                proof.member(&field, name).ok_or_else(missing)?.to_owned()
-            }
-        };
+        let Some(SignedAt { unit, tolerance, .. }) = &self.timestamp else { return Ok(()) };
+        let Some(text) = self.signed_at(raw).transpose()? else { return Ok(()) };
         let signed_at = unit.read(text.trim()).ok_or(Unbelieved::Timestamp)?;
         if now.since(signed_at) > *tolerance {
             return Err(Unbelieved::TooOld(now.since(signed_at)));
@@ -278,6 +304,42 @@ impl Verify {
             return Err(Unbelieved::TooNew(signed_at.since(now)));
         }
         Ok(())
+    }
+
+    /// When it was signed, as it says; `None`: such deliveries do not.
+    pub(super) fn signed_at(&self, raw: &Raw<'_>) -> Option<Result<String, Missing>> {
+        let missing = || Missing("the timestamp".to_owned());
+        Some(match &self.timestamp.as_ref()?.from {
+            TimeSource::Delivery(source) => source.text(raw, None).ok_or_else(missing),
+            TimeSource::Signature(name) => self.proof().ok_or_else(missing).and_then(|proof| {
+                let field = proof.text(raw)?;
+                proof.member(&field, name).map(str::to_owned).ok_or_else(missing)
+            }),
+        })
+    }
+
+    /// What may be shown and kept of a body: not the secret, where that is in it.
+    pub fn without_secret<'v>(&self, json: &'v Value) -> Cow<'v, Value> {
+        match &self.scheme {
+            Scheme::Token { proof } | Scheme::Jwt { proof, .. } => match &proof.from {
+                Source::Body(at) => Cow::Owned(at.blank(json)),
+                Source::Header(_) | Source::Query(_) => Cow::Borrowed(json),
+            },
+            // A signature is of this delivery only.
+            Scheme::Hmac { .. }
+            | Scheme::Ed25519 { .. }
+            | Scheme::Rsa { .. }
+            | Scheme::Basic
+            | Scheme::None => Cow::Borrowed(json),
+        }
+    }
+
+    /// Whether what is there is to be relied on: a delivery that says itself which fields are signed vouches for no others.
+    pub(super) fn vouches_for(&self, raw: &Raw<'_>, source: &Source) -> bool {
+        match (&self.scheme, source) {
+            (Scheme::Hmac { signed, .. }, Source::Header(name)) => signed.may_cover(raw, name),
+            _ => true,
+        }
     }
 
     fn proof(&self) -> Option<&Proof> {
@@ -553,6 +615,28 @@ mod tests {
     }
 
     #[test]
+    fn a_body_says_what_it_must() {
+        let must = r#"must: { $.topic: [products, prices], $.region: 7 }"#;
+        let hook = hook(&format!("verify: {{ scheme: token, from: header.x, {must} }}, secret: s"));
+        let at = |body: &str| check(&hook, Timestamp::default(), &[("x", "s")], "/hook", body.as_bytes());
+        assert_eq!(at(r#"{"topic": "prices", "region": 7}"#), Ok(()));
+        let unmet = |path: &str| Err(Unbelieved::Demand(path.to_owned()));
+        for body in [
+            r#"{"topic": "stocks", "region": 7}"#,
+            r#"{"topic": ["prices"], "region": 7}"#,
+            r#"{"region": 7}"#,
+            r#"[{"topic": "prices", "region": 7}]"#,
+            "topic",
+        ] {
+            assert_eq!(at(body), unmet("$.topic"), "{body}");
+        }
+        assert_eq!(at(r#"{"topic": "prices", "region": 8}"#), unmet("$.region"));
+        // Who has no proof learns nothing of it.
+        let checked = check(&hook, Timestamp::default(), &[("x", "t")], "/hook", b"{}");
+        assert_eq!(checked, Err(Unbelieved::Mismatch));
+    }
+
+    #[test]
     fn a_text_that_is_no_secret_is_refused() {
         let of = |says: &str| hook(says).verify;
         let standard = of(&format!("preset: standard-webhooks, secret: {SECRET}"));
@@ -572,7 +656,7 @@ mod tests {
         assert_eq!(public.check_secret("abcd"), Err(SecretError::NoPublicKey));
         assert_eq!(public.check_secret("xyz"), Err(SecretError::Hex));
         let key = include_str!("../../tests/webhooks/another_key.pem");
-        let rsa = of(&format!("preset: aws-sns, secret: {key:?}"));
+        let rsa = of(&format!("verify: {{ scheme: rsa, from: header.x }}, secret: {key:?}"));
         assert_eq!(rsa.check_secret(key), Ok(()));
         assert_eq!(rsa.check_secret("shared secret"), Err(SecretError::Pem));
     }

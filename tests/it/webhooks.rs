@@ -4,7 +4,7 @@ use base64::Engine as _;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Origin, Proxy, Reply, Response, send};
+use crate::support::{Client, Gate, Origin, Proxy, Reply, Response, send};
 
 const SECRET: &[u8] = b"a secret of sufficient length!!!";
 
@@ -132,6 +132,44 @@ async fn a_replay_is_accepted_and_does_nothing() {
     assert_eq!(origin.count(), asked);
 }
 
+/// As `YAML` has it.
+const STANDARD: &str =
+    r#"preset: standard-webhooks, secret: "whsec_YSBzZWNyZXQgb2Ygc3VmZmljaWVudCBsZW5ndGghISE=""#;
+
+#[tokio::test]
+async fn a_secret_that_comes_in_a_body_is_not_shown() {
+    let origin = Origin::start().await;
+    let by_token = "verify: { scheme: token, from: $.token }, secret: s3cret, keep_bodies: 1KiB";
+    let proxy = Proxy::with_yaml(&origin, &YAML.replace(STANDARD, by_token)).await;
+    let body = json!({"type": "article.updated", "token": "s3cret", "data": {}}).to_string();
+    let request =
+        format!("POST /hooks/app HTTP/1.1\r\nHost: admin\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    answer(&send(proxy.admin, &request).await);
+    let list = proxy.admin("GET", "/v1/deliveries", "").await.body;
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let shown =
+        proxy.admin("GET", &format!("/v1/deliveries/{}", list["deliveries"][0]["number"]), "").await.body;
+    assert!(shown.contains("article.updated") && !shown.contains("s3cret"), "{shown}");
+}
+
+#[tokio::test]
+async fn an_event_like_an_earlier_one_is_another_where_its_sender_does_not_say_which_it_is() {
+    let origin = Origin::start().await;
+    let yaml = YAML.replace(STANDARD, "verify: { scheme: token, from: header.x-token }, secret: s");
+    let proxy = Proxy::with_yaml(&origin, &yaml).await;
+    origin.on("/articles/a", ["draft", "final", "corrected"].map(|body| Reply::ok("", body)));
+    let body = changed(json!({"slug": "a"}), json!({"slug": "a"}));
+    for expected in ["draft", "final", "corrected"] {
+        assert_eq!(proxy.get("/articles/a").await.body, expected);
+        let request = format!(
+            "POST /hooks/app HTTP/1.1\r\nHost: admin\r\nX-Token: s\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let said = answer(&send(proxy.admin, &request).await);
+        assert_eq!((&said["duplicate"], &said["matched"]), (&Value::Null, &json!(1)), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn a_sender_that_stalls_is_not_waited_for() {
     let origin = Origin::start().await;
@@ -183,6 +221,30 @@ async fn a_change_has_what_shows_it_fetched_again() {
     assert_eq!((page.body.as_str(), page.x_cache().as_str()), ("new", "HIT"));
     assert_eq!(proxy.get("/articles/c").await.body, "old");
     assert_eq!(origin.count(), fetched);
+}
+
+#[tokio::test]
+async fn what_is_beyond_the_limit_of_a_refresh_is_purged() {
+    let origin = Origin::start().await;
+    let yaml = YAML.replace("- purge: { tag: \"article:{slug}\" }", "- refresh: { tag: \"article:{slug}\" }");
+    let proxy = Proxy::with_yaml(&origin, &format!("{yaml}    refresh_limit: 1\n")).await;
+    let gate = Gate::closed();
+    origin.on("/articles/a", [Reply::ok("", "old"), Reply::ok("", "new")]);
+    origin.on("/articles/b", [Reply::ok("", "old"), Reply::ok("", "new").after(&gate)]);
+    proxy.get("/articles/a").await;
+    // Of many hits one is counted.
+    for _ in 0..300 {
+        assert_eq!(proxy.get("/articles/b").await.body, "old");
+    }
+    let body = changed(json!({"slug": "a", "title": "A"}), json!({"slug": "b", "title": "A"}));
+    let said = answer(&deliver(&proxy, "1", &body).await);
+    let rule = &said["rules"][0];
+    assert_eq!((&rule["matched"], &rule["not_refreshed"]), (&json!(1), &json!(1)), "{said}");
+    assert!(rule["not_refreshed_because"][0].as_str().unwrap().contains("no more than 1"), "{said}");
+    // The more popular one is served until the new is there.
+    assert_eq!(proxy.get("/articles/b").await.body, "old");
+    assert_eq!(proxy.get("/articles/a").await.body, "new");
+    gate.open();
 }
 
 fn with_dispatcher(more: &str) -> String {
@@ -242,6 +304,37 @@ async fn a_rule_may_name_whatever_the_api_purges() {
 }
 
 #[tokio::test]
+async fn a_rule_may_name_some_of_the_fields_of_a_partition() {
+    let origin = Origin::start().await;
+    let key = r#"
+keys:
+  page: { fields: { site: { path: site, partition: true }, lang: { path: lang, partition: true }, slug: { path: slug, partition: true } } }
+routes:
+  - { name: page, match: { path: "/{site}/{lang}/{slug}" }, upstream: app, cache: { key: page, ttl: 1h } }
+"#;
+    let (_, webhooks) = YAML.split_once("webhooks:").unwrap();
+    let (webhooks, _) = webhooks.split_once("invalidation:").unwrap();
+    let rule = r#"
+  - name: page changed
+    on: { webhook: app }
+    fields: { site: $.data.site, slug: $.data.slug }
+    do: { purge: { route: page, partition: { site: "{site}", slug: "{slug}" } } }
+"#;
+    let proxy = Proxy::with_yaml(&origin, &format!("{key}webhooks:{webhooks}invalidation:{rule}")).await;
+    for path in ["/shop/en/tea", "/shop/fr/tea", "/shop/en/cake", "/blog/en/tea"] {
+        origin.on(path, [Reply::ok("", "old"), Reply::ok("", "new")]);
+        proxy.get(path).await;
+    }
+    let body = json!({"type": "page.updated", "data": {"site": "shop", "slug": "tea"}}).to_string();
+    assert_eq!(answer(&deliver(&proxy, "1", &body).await)["matched"], 2);
+    for (path, body) in
+        [("/shop/en/tea", "new"), ("/shop/fr/tea", "new"), ("/shop/en/cake", "old"), ("/blog/en/tea", "old")]
+    {
+        assert_eq!(proxy.get(path).await.body, body, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_sender_that_waits_two_seconds_is_answered_while_ten_thousand_pages_are_fetched_again() {
     const PAGES: usize = 10_000;
     let origin = Origin::start().await;
@@ -265,7 +358,7 @@ async fn a_sender_that_waits_two_seconds_is_answered_while_ten_thousand_pages_ar
         done.unwrap();
     }
     let mut jobs = Vec::new();
-    let mut refused = 0;
+    let (mut refused, mut found_all) = (0, None);
     for number in 0..10 {
         let body = changed(json!({"slug": "a", "title": "A"}), json!({"slug": "a", "title": number}));
         let id = number.to_string();
@@ -274,12 +367,14 @@ async fn a_sender_that_waits_two_seconds_is_answered_while_ten_thousand_pages_ar
         let said = answer(&answered.expect("an answer within two seconds"));
         jobs.extend(said["rules"][0]["refresh"].as_u64());
         // Four at once are enough: the others say that they purge alone.
-        refused += said["rules"][0]["failed"].as_u64().unwrap_or(0);
+        refused += usize::from(said["rules"][0]["refresh"].is_null());
+        // On a slow machine not all of them may be found in time; those that are not are purged.
+        found_all.get_or_insert(said["rules"][0]["not_refreshed_because"].is_null());
     }
-    assert_eq!((jobs.len() + refused as usize, jobs.is_empty()), (10, false));
+    assert_eq!((jobs.len() + refused, jobs.is_empty()), (10, false));
     let path = format!("/v1/warm/{}", jobs[0]);
     let progress: Value = serde_json::from_str(&proxy.admin("GET", &path, "").await.body).unwrap();
-    assert_eq!(progress["total"], PAGES);
+    assert!(progress["total"] == PAGES || found_all == Some(false), "{progress}");
     assert_ne!(progress["state"], "done", "it goes on after the answers: {progress}");
 }
 

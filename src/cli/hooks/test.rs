@@ -86,11 +86,12 @@ impl Test {
             Err(why) => format!("not believed: {why}"),
         };
         let json = raw.json().map_err(|why| Failure::Failed(format!("the body is not JSON: {why}")))?;
-        let delivery = hook.delivery_id(&raw);
+        let delivery = hook.delivery_id(&raw).text;
         let log = Arc::new(Log::new(1));
         let store = Arc::new(Memory::new(plan.memory));
         let invalidator = Invalidator::new(log, store, Arc::clone(&plan.routes), clock);
-        let events = Event::all(&hook.name, &delivery, &hook.event, &raw, json);
+        let json = hook.verify.without_secret(json);
+        let events = Event::all(&hook.name, &delivery, &hook.event, &raw, &json);
         let events = events.iter().map(|event| EventLine::of(event, &plan.rules, &invalidator)).collect();
         Ok(Told { webhook: hook.name.to_string(), signature, delivery, events })
     }
@@ -131,6 +132,9 @@ struct RuleLine {
 struct ConditionLine {
     condition: String,
     holds: bool,
+    /// Why nobody knows; it is taken to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
 }
 
 impl EventLine {
@@ -151,10 +155,11 @@ impl RuleLine {
         let conditions = rule.when.iter().filter(|_| listens).map(|condition| ConditionLine {
             condition: condition.to_string(),
             holds: condition.holds(&event.body),
+            failed: None,
         });
-        let expression = rule.expression.iter().filter(|_| listens).map(|expression| ConditionLine {
-            condition: expression.to_string(),
-            holds: expression.holds(event) == Ok(true),
+        let expression = rule.expression.iter().filter(|_| listens).map(|expression| {
+            let (condition, held) = (expression.to_string(), expression.holds(event));
+            ConditionLine { condition, holds: held != Ok(false), failed: held.err() }
         });
         let mut line = Self {
             rule: rule.name.to_string(),
@@ -214,8 +219,11 @@ impl fmt::Display for RuleLine {
             (None, _) => "runs",
         };
         write!(f, "rule       {}: {verdict}", self.rule)?;
-        for ConditionLine { condition, holds } in &self.conditions {
+        for ConditionLine { condition, holds, failed } in &self.conditions {
             write!(f, "\n  when     {condition}: {}", if *holds { "holds" } else { "does not hold" })?;
+            if let Some(why) = failed {
+                write!(f, ", since it cannot be evaluated: {why}")?;
+            }
         }
         if self.widened {
             f.write_str("\n  widened  it names so much that what they all belong to is named")?;

@@ -1,9 +1,9 @@
 //! `webhooks:` and `invalidation:`.
 
 use super::super::Secret;
-use super::super::diagnostics::{Problems, Span, list, quote};
+use super::super::diagnostics::{Problems, Span, quote};
 use super::super::file::{self, ModeWord, OnErrorWord, PurgeTarget, RequireWord, Unknown};
-use super::super::read::{Any, Either, Entries, Given, Optional, OptionalExt, Text, Word};
+use super::super::read::{Any, Either, Entries, Given, List, Optional, OptionalExt, Text, Word};
 use super::dispatchers::INLINE;
 use super::keys::Keys;
 use super::presets;
@@ -21,7 +21,7 @@ use crate::invalidation::target::Where;
 use crate::routes::Template;
 use crate::selector::Selector;
 use crate::webhooks::{Hook, Scheme, Verify};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub(super) fn webhooks(file: &file::File, problems: &mut Problems) -> Vec<Hook> 
         let known = presets.as_ref().and_then(|presets| presets::find(presets, &section.preset, problems));
         let verify = presets::verify(section, entry.name_span, known, problems);
         let delivery = presets::sources(&section.delivery, known.map(|preset| &preset.delivery));
+        let delivery_source =
+            presets::sources(&section.delivery_source, known.map(|preset| &preset.delivery_source));
         let event = presets::event(&section.event, known.and_then(|preset| preset.event.value()));
         let Some(verify) = verify else { continue };
         let secrets = secrets(section, &verify, entry.name_span, problems);
@@ -59,6 +61,7 @@ pub(super) fn webhooks(file: &file::File, problems: &mut Problems) -> Vec<Hook> 
             verify,
             secrets,
             delivery,
+            delivery_source,
             max_body_bytes: length(&section.max_body, MIB),
             remember_deliveries: duration(&section.remember_deliveries, Duration::from_secs(24 * 60 * 60)),
             challenge: section.challenge.value().map(|challenge| challenge.0.clone()),
@@ -297,14 +300,16 @@ impl RuleCompiler<'_, '_> {
     }
 
     fn debounce(&self, dispatcher: Dispatcher, problems: &mut Problems) -> Duration {
-        if let (Some(span), Dispatcher::Inline) = (self.section.debounce.span(), dispatcher)
-            && self.section.dispatcher.is_none()
-        {
+        let debounce = duration(&self.section.debounce, Duration::ZERO);
+        // A dispatcher that is not there has been told.
+        let is_inline = dispatcher == Dispatcher::Inline
+            && self.section.dispatcher.value().is_none_or(|name| **name == *INLINE);
+        if let Some(span) = self.section.debounce.span().filter(|_| is_inline && !debounce.is_zero()) {
             problems
                 .add(span, "what is done before the answer cannot be collected")
                 .help("give the rule a `dispatcher` that works after it");
         }
-        duration(&self.section.debounce, Duration::ZERO)
+        debounce
     }
 
     fn target(&self, target: &PurgeTarget, span: Span, problems: &mut Problems) -> Option<TargetTemplate> {
@@ -345,14 +350,8 @@ impl RuleCompiler<'_, '_> {
             "url" => Some(TargetTemplate::Url(self.url(&target.url, None, problems)?)),
             "prefix" => Some(TargetTemplate::Prefix(self.url(&target.prefix, Some('/'), problems)?)),
             "glob" => Some(TargetTemplate::Glob(self.url(&target.glob, Some('/'), problems)?)),
-            "all_tags" => {
-                let given = target.all_tags.value()?;
-                if given.is_empty() {
-                    problems.add(target.all_tags.span()?, "no tag is given");
-                }
-                let tags = given.iter().map(|tag| Some(self.template_of(tag, problems)?.0));
-                Some(TargetTemplate::AllTags(tags.collect::<Option<_>>()?))
-            }
+            "any_tag" => Some(TargetTemplate::AnyTag(self.tags(&target.any_tag, problems)?)),
+            "all_tags" => Some(TargetTemplate::AllTags(self.tags(&target.all_tags, problems)?)),
             "tag" => Some(TargetTemplate::Tag(self.template(&target.tag, problems)?.0)),
             "host" => Some(TargetTemplate::Host(self.template(&target.host, problems)?.0)),
             "route" => self.route(target, problems),
@@ -369,6 +368,14 @@ impl RuleCompiler<'_, '_> {
             }
             _ => Some(TargetTemplate::Everything),
         }
+    }
+
+    fn tags(&self, given: &Optional<List<Word<Template>>>, problems: &mut Problems) -> Option<Vec<Template>> {
+        let tags = given.value()?;
+        if tags.is_empty() {
+            problems.add(given.span()?, "no tag is given");
+        }
+        tags.iter().map(|tag| Some(self.template_of(tag, problems)?.0)).collect()
     }
 
     /// A URL, or what may begin otherwise for any host.
@@ -519,10 +526,11 @@ impl RuleCompiler<'_, '_> {
 
 impl PurgeTarget {
     /// What it can name, of which it names one.
-    fn members(&self) -> [(&'static str, Option<Span>); 10] {
+    fn members(&self) -> [(&'static str, Option<Span>); 11] {
         [
             ("url", self.url.span()),
             ("tag", self.tag.span()),
+            ("any_tag", self.any_tag.span()),
             ("all_tags", self.all_tags.span()),
             ("host", self.host.span()),
             ("route", self.route.span()),
@@ -535,7 +543,7 @@ impl PurgeTarget {
     }
 }
 
-/// A purge names one field of a partition, or all of them: that is what entries are filed under.
+/// A purge names one field of a partition, or several: what agrees in each of them is meant.
 fn check_partition(
     given: &Optional<Entries<Word<Template>>>,
     partitions: &[Vec<String>],
@@ -560,13 +568,13 @@ fn check_partition(
             problem.suggest(&entry.name, known.iter().copied());
         }
     }
-    let all = |partition: &Vec<String>| {
-        partition.len() == entries.len() && entries.iter().all(|entry| partition.contains(&entry.name))
-    };
-    if !unknown && entries.len() > 1 && !partitions.iter().any(all) {
+    let has_all = |partition: &Vec<String>| entries.iter().all(|entry| partition.contains(&entry.name));
+    if !unknown && !partitions.iter().any(has_all) {
+        let lists: BTreeSet<_> = partitions.iter().map(|fields| fields.join(" and ")).collect();
+        let lists: Vec<_> = lists.into_iter().collect();
         problems
-            .add(*span, "a purge takes one field of a partition, or all of them")
-            .help(format!("all of them are {}", list(&known, "and")));
+            .add(*span, "no partition has all of these fields")
+            .help(format!("there are: {}", lists.join(", or ")));
     }
 }
 

@@ -8,11 +8,11 @@ use super::super::file::{
 use super::super::read::{Entries, Given, OneOrMany, Optional, OptionalExt, Read, Text, Word};
 use super::super::tree;
 use super::field::algorithm_of;
-use super::{duration, flag, items, tell_unknown};
+use super::{duration, entries, flag, items, tell_unknown};
 use crate::selector::Selector;
 use crate::webhooks::{
-    self, Algorithm, Encoding, EventMapping, JwtDemands, KeyFormat, KindMapping, PRESETS, Proof, Scheme,
-    Signed, SignedAt, Source, Verify,
+    self, Algorithm, Demand, Encoding, EventMapping, JwtDemands, KeyFormat, KindMapping, PRESETS, Proof,
+    Scheme, Signed, SignedAt, Source, Verify,
 };
 use std::time::Duration;
 
@@ -105,8 +105,44 @@ pub(super) fn verify(
             tolerance: duration(&section.tolerance, known_tolerance),
         })
     });
-    Some(Verify { scheme, allow_from, timestamp })
+    let must = must(own, problems);
+    check_topic(&scheme, own, span, problems);
+    Some(Verify { scheme, allow_from, timestamp, must })
 }
+
+fn must(own: &VerifySection, problems: &mut Problems) -> Vec<Demand> {
+    let mut demands = Vec::new();
+    for (entry, values) in entries(&own.must) {
+        let at = Selector::parse(&entry.name).map_err(|error| {
+            problems.add(entry.name_span, error.message);
+        });
+        if values.is_empty() {
+            problems.add(entry.span, "no value is given, so none will do").help("give one, or a list");
+        }
+        let values = items(values).map(|(value, _)| value.to_string()).collect();
+        demands.extend(at.map(|at| Demand { at, values }));
+    }
+    demands
+}
+
+/// SNS signs for everybody who has an account.
+fn check_topic(scheme: &Scheme, own: &VerifySection, span: Span, problems: &mut Problems) {
+    if !matches!(scheme, Scheme::Rsa { signed: Signed::AwsSns, .. }) {
+        return;
+    }
+    let is_said = entries(&own.must).any(|(entry, _)| TOPIC.contains(&&*entry.name));
+    if !is_said {
+        problems
+            .add(
+                span,
+                "anybody with an AWS account can have SNS sign, and it is not said whose topic is believed",
+            )
+            .help("write `verify: { must: { $.TopicArn: \"arn:aws:sns:REGION:ACCOUNT:TOPIC\" } }`");
+    }
+}
+
+/// Where a delivery of SNS says its topic.
+const TOPIC: [&str; 3] = ["$.TopicArn", "$['TopicArn']", "$[\"TopicArn\"]"];
 
 fn algorithm(
     own: &VerifySection,
@@ -216,6 +252,7 @@ pub(super) fn event(own: &Optional<EventSection>, known: Option<&EventSection>) 
         inside: own.inside.value().or(known.inside.value()).map(|inside| inside.0.clone()),
         each: own.each.value().or(known.each.value()).map(|each| each.0.clone()),
         name,
+        joins_names: own.join_names.value().or(known.join_names.value()).is_none_or(|joins| joins.0),
         before: selectors(&own.before, &known.before),
         after: selectors(&own.after, &known.after),
         changed: selectors(&own.changed, &known.changed),

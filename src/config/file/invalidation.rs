@@ -28,8 +28,10 @@ section! {
         /// Addresses or networks that deliveries may come from. Default: any.
         allow_from: Optional<OneOrMany<Word<IpNet>>>,
         /// By what a delivery is known again: `header.NAME`, `query.NAME` or a JSONPath, the first that is there of a list. Default:
-        /// its body.
+        /// its body and when that was signed; without either, each is taken as a new one.
         delivery: Optional<OneOrMany<Word<Source>>>,
+        /// Whose ids those are, where several senders count by themselves. Default: there is one.
+        delivery_source: Optional<OneOrMany<Word<Source>>>,
         /// The largest body. Default: 1MiB.
         max_body: Optional<Word<Size>>,
         /// How long deliveries are remembered, so that none is taken twice. Default: 24h.
@@ -53,6 +55,8 @@ section! {
         tolerance: Optional<Word<Duration>>,
         /// By what its deliveries are known again.
         delivery: Optional<OneOrMany<Word<Source>>>,
+        /// Whose ids those are.
+        delivery_source: Optional<OneOrMany<Word<Source>>>,
         /// Where the parts of its events are.
         event: Optional<EventSection>,
     }
@@ -82,6 +86,9 @@ section! {
         key: Optional<KeyFormatWord>,
         /// When it was signed. Default: nobody says.
         timestamp: Optional<TimestampSection>,
+        /// What the body must say, beside the proof: by JSONPath, one value or a list of which one will do. For senders that sign for
+        /// many, such as `aws-sns`: `{ "$.TopicArn": "arn:aws:sns:…" }`.
+        must: Optional<Entries<OneOrMany<Text>>>,
         /// What a `jwt` may be signed by: one or a list. Default: HS256 by a shared secret; RS256, ES256 or EdDSA by a public key.
         algorithms: Optional<OneOrMany<JwtAlgorithm>>,
         /// Whom a `jwt` must be for: one or a list, of which one will do. A token for somebody is refused if it is not for one of
@@ -180,6 +187,8 @@ section! {
         each: Optional<Word<Selector>>,
         /// The event's name: `header.NAME`, `query.NAME` or a JSONPath; of a list, all that are there with points between.
         name: Optional<OneOrMany<Word<Source>>>,
+        /// `false`: of a list of names the first that is there. Default: true.
+        join_names: Optional<Word<bool>>,
         /// The record before the change: a JSONPath.
         before: Optional<OneOrMany<Word<Selector>>>,
         /// The record after it.
@@ -218,7 +227,7 @@ section! {
         /// Conditions on the body by JSONPath, all of which must hold; `!` before the path negates. What is expected:
         /// a value, a list (any of them), or a mapping with operators, all of which must hold: `in`, `not`, `exists`,
         /// `matches`, `gt`, `gte`, `lt`, `lte`. And `cel`: an expression of the Common Expression Language on `body`, `event` (its
-        /// name), `kind`, `before`, `after` and `changed`.
+        /// name), `kind`, `before`, `after` and `changed`; one that cannot be evaluated is taken to hold.
         when: Optional<Entries<Any>>,
         /// The rule runs only if one of these parts of the record changed: JSONPaths in the record, such as `$.name`,
         /// one or a list. Default: always.
@@ -229,7 +238,8 @@ section! {
         on_create: Optional<Word<bool>>,
         /// What its purges do. Default: hard.
         mode: Optional<ModeWord>,
-        /// How many requests a `refresh` makes again, the most popular first. Default: admin.warm.max_urls.
+        /// How many requests a `refresh` makes again, the most popular first; the rest is purged. Default, and most:
+        /// admin.warm.max_urls.
         refresh_limit: Optional<Word<Count>>,
         /// Which fields must have a value for the rule to run: `all`, `none`, or a list. Default: all.
         require: Optional<Either<RequireWord, List<Text>>>,
@@ -290,7 +300,7 @@ section! {
         /// Makes stored responses unusable.
         purge: Optional<PurgeTarget>,
         /// Fetches what is stored again, by the requests that led to it. Unless it is purged as well, it is served until the
-        /// new is there.
+        /// new is there. What cannot be fetched again is purged.
         refresh: Optional<PurgeTarget>,
     }
 }
@@ -302,6 +312,8 @@ section! {
         url: Optional<Word<Template>>,
         /// Everything with this tag.
         tag: Optional<Word<Template>>,
+        /// What has one of these tags.
+        any_tag: Optional<List<Word<Template>>>,
         /// What has all of these tags.
         all_tags: Optional<List<Word<Template>>>,
         /// Everything stored for a URL that begins so: absolute, or of any host if it begins with a slash.
@@ -314,7 +326,7 @@ section! {
         route: Optional<Text>,
         /// Everything under a key; with `partition` a part of it.
         key: Optional<Text>,
-        /// With `route` or `key`: values for one partition field, or for all of them.
+        /// With `route` or `key`: values for one partition field, or for several: what agrees in each.
         partition: Optional<Entries<Word<Template>>>,
         /// Everything of the keys of a namespace.
         namespace: Optional<Text>,
