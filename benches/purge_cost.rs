@@ -53,8 +53,12 @@ struct Town {
 impl Town {
     fn of(responses: usize) -> Self {
         let log = Arc::new(Log::new(250_000));
-        let limits =
-            MemoryLimits { capacity_bytes: 1 << 40, max_object_bytes: 1 << 20, filling_bytes: 1 << 20 };
+        let limits = MemoryLimits {
+            capacity_bytes: 1 << 40,
+            max_object_bytes: 1 << 20,
+            filling_bytes: 1 << 20,
+            sendfile_from_bytes: None,
+        };
         let store = Arc::new(Memory::new(limits));
         let routes = Arc::new(Table::new(Vec::new()));
         let invalidator = Invalidator::new(Arc::clone(&log), Arc::clone(&store), routes, Clock::system());

@@ -52,6 +52,7 @@ pub mod cache;
 pub mod explain;
 pub mod inspect;
 pub mod store;
+pub mod sealed;
 pub mod origin;
 pub mod respond;
 

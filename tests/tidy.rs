@@ -144,6 +144,17 @@ fn nothing_on_the_way_of_a_request_can_panic_by_its_own_words() {
 }
 
 #[test]
+fn only_sealed_memory_is_unsafe() {
+    let words = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "unsafe_code"];
+    let found = mentions(&["src"], &words, &["src/sealed/memory.rs"]);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("unsafe_code = \"deny\""));
+    let sealed = mentions(&["src/sealed/memory.rs"], &words[..4], &[]);
+    assert_eq!(sealed.len(), 1, "{}", sealed.join("\n"));
+}
+
+#[test]
 fn every_module_says_what_it_is() {
     for path in sources("src") {
         let text = fs::read_to_string(&path).unwrap();

@@ -85,8 +85,12 @@ impl Admin {
     pub(super) fn with(rule: Rule, deferred: &[DeferredSettings]) -> Self {
         let routes = Arc::new(Table::new(vec![Arc::new(article_route())]));
         let log = Arc::new(Log::new(1000));
-        let limits =
-            MemoryLimits { capacity_bytes: 1 << 20, max_object_bytes: 1 << 16, filling_bytes: 1 << 20 };
+        let limits = MemoryLimits {
+            capacity_bytes: 1 << 20,
+            max_object_bytes: 1 << 16,
+            filling_bytes: 1 << 20,
+            sendfile_from_bytes: None,
+        };
         let store = Arc::new(Memory::new(limits));
         let invalidator =
             Arc::new(Invalidator::new(log.clone(), store.clone(), routes.clone(), Clock::system()));

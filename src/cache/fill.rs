@@ -28,6 +28,7 @@ use super::pending::Pending;
 use super::{Rooms, body_tags};
 use crate::exchange::{AnswerBody, BodyError, Routed};
 use crate::origin::OriginBody;
+use crate::store::Memory;
 
 /// How many bytes a fill that passes on runs ahead of its slowest reader.
 const WINDOW_BYTES: u64 = 256 * 1024;
@@ -218,16 +219,12 @@ impl Fill {
         state.frames.push_back(data);
     }
 
-    /// All that came.
-    fn body(&self) -> Bytes {
+    /// All that came, to be stored. A frame keeps alive the whole buffer that the connection read it into; a stored body takes
+    /// what it weighs.
+    fn body(&self, store: &Memory) -> Bytes {
         // Put together without the lock: readers need it meanwhile.
         let frames: Vec<Bytes> = self.lock().frames.iter().cloned().collect();
-        let mut body = Vec::with_capacity(frames.iter().map(Bytes::len).sum());
-        for frame in &frames {
-            body.extend_from_slice(frame);
-        }
-        // A frame keeps alive the whole buffer that the connection read it into; a stored body takes what it weighs.
-        Bytes::from(body.into_boxed_slice())
+        store.gathered(&frames)
     }
 
     /// From now on the frames are parts of a body that is stored, and cost nothing of their own.
@@ -497,7 +494,7 @@ impl Pump {
                 false => None,
             };
             let store = move || {
-                let body = fill.body();
+                let body = fill.body(&pending.rooms.store);
                 fill.share(&body);
                 pending.store(body, trailers);
             };

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, IF_RANGE, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use tower::{Service, ServiceExt};
@@ -12,7 +13,7 @@ use tower::{Service, ServiceExt};
 use super::fetch::{
     self, Quest, Received, answer, fetched, leave_out_what_the_key_does, origin_failed, outbound,
 };
-use super::fill::{Audience, Pump};
+use super::fill::{Audience, Pump, cut};
 use super::landing::{Kept, Outcome};
 use super::pending::Pending;
 use super::service::Candidates;
@@ -214,13 +215,7 @@ pub(super) fn joined(rooms: &Rooms, part: Stored, other: Option<&Stored>) -> Opt
             let Stored { key, response, carried, asked, .. } = part;
             let mut fields = with_content_range(&response.headers(), &has);
             fields.insert(CONTENT_LENGTH, body.len().into());
-            Stored::new(
-                key,
-                response.with_headers(&fields),
-                body.into(),
-                carried.joined(&other.carried),
-                asked,
-            )
+            Stored::new(key, response.with_headers(&fields), body, carried.joined(&other.carried), asked)
         }
     };
     let is_complete = ContentRange::of(&joined.response.headers())?.is_complete();
@@ -228,7 +223,7 @@ pub(super) fn joined(rooms: &Rooms, part: Stored, other: Option<&Stored>) -> Opt
 }
 
 /// The bytes of both together, if they are of the same representation and nothing is missing between them.
-fn join(rooms: &Rooms, new: &Stored, old: &Stored) -> Option<(ContentRange, Vec<u8>)> {
+fn join(rooms: &Rooms, new: &Stored, old: &Stored) -> Option<(ContentRange, Bytes)> {
     let stands = old.standing(&rooms.log) != Standing::Dead;
     if !stands || !range::is_same_representation(&old.response, &new.response.headers()) {
         return None;
@@ -240,12 +235,12 @@ fn join(rooms: &Rooms, new: &Stored, old: &Stored) -> Option<(ContentRange, Vec<
     if length > rooms.store.limits().max_object_bytes {
         return None;
     }
-    let mut body = vec![0; usize::try_from(length).ok()?];
-    for (part, range) in [(old, &old_has), (new, &new_has)] {
-        let start = usize::try_from(range.bytes.start - has.bytes.start).ok()?;
-        body.get_mut(start..start.checked_add(part.body.len())?)?.copy_from_slice(&part.body);
-    }
-    Some((has, body))
+    // Where both have bytes, the new ones count.
+    let before = cut(&old.body, old_has.bytes.start, &(old_has.bytes.start..new_has.bytes.start));
+    let after = cut(&old.body, old_has.bytes.start, &(new_has.bytes.end..old_has.bytes.end));
+    let pieces = [before.unwrap_or_default(), new.body.clone(), after.unwrap_or_default()];
+    let body = rooms.store.gathered(&pieces);
+    (body.len() as u64 == length).then_some((has, body))
 }
 
 fn as_whole(stored: Stored) -> Stored {

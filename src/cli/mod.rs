@@ -32,6 +32,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{self, Plan};
 use crate::exchange::Routed;
 use crate::inspect::{self, Asked, NoAnswer};
+use crate::sealed;
 
 /// An HTTP caching reverse proxy whose purges can be trusted.
 ///
@@ -242,6 +243,7 @@ fn print(text: impl fmt::Display) -> Result<(), Failure> {
 
 /// A runtime for commands that serve.
 fn serve(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    sealed::raise_descriptor_limit();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
 }
 

@@ -71,6 +71,30 @@ fn not_a_size() -> Refusal {
     Refusal::new("this is not a size").help("write it like 1024, 512KiB, 64MiB or 2GB")
 }
 
+/// From which size on, or never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Threshold {
+    Size(Size),
+    Off,
+}
+
+impl Parse for Threshold {
+    const EXPECTED: &'static str = "a size such as 64KiB, or off";
+
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        match text {
+            "off" => Ok(Self::Off),
+            _ => Size::parse(text).map(Self::Size).map_err(|_| {
+                Refusal::new("this is neither a size nor `off`").help("write it like 64KiB, or off")
+            }),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": ["string", "integer"] })
+    }
+}
+
 /// A part of a whole, or a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Capacity {

@@ -442,6 +442,16 @@ mod meaning {
     }
 
     #[test]
+    fn bodies_are_sealed_from_some_size_on_or_never() {
+        let from = |memory: &str| {
+            with_route("off", &format!("store: {{ memory: {memory} }}\n")).memory.sendfile_from_bytes
+        };
+        assert_eq!(from("{ sendfile_from: off }"), None);
+        assert_eq!(from("{ sendfile_from: 1MiB }"), Some(1 << 20));
+        assert_eq!(from("{}"), Some(64 << 10));
+    }
+
+    #[test]
     fn status_classes_are_all_their_codes() {
         let plan = with_route("{ store_unless: { status: [404, 5xx], content_type: text/html } }", "");
         let unless = plan.routes.routes()[0].cache.as_ref().unwrap().store_unless.as_ref().unwrap();

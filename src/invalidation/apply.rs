@@ -333,8 +333,12 @@ mod tests {
 
     fn rooms() -> Rooms {
         let log = Arc::new(Log::new(1000));
-        let limits =
-            MemoryLimits { capacity_bytes: 1 << 30, max_object_bytes: 1 << 20, filling_bytes: 1 << 20 };
+        let limits = MemoryLimits {
+            capacity_bytes: 1 << 30,
+            max_object_bytes: 1 << 20,
+            filling_bytes: 1 << 20,
+            sendfile_from_bytes: None,
+        };
         let store = Arc::new(Memory::new(limits));
         let routes = Arc::new(Table::new(Vec::new()));
         let invalidator = Invalidator::new(Arc::clone(&log), Arc::clone(&store), routes, Clock::stopped());

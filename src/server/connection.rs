@@ -23,6 +23,7 @@ use tokio::time::Sleep;
 
 use crate::config;
 use crate::exchange::{Mark, Outlet};
+use crate::sealed::Socket;
 
 /// Serves one connection until it ends or the server drains.
 ///
@@ -39,7 +40,7 @@ where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
-    let io = TokioIo::new(Patient::new(stream, settings.write_stall_timeout, outlet));
+    let io = TokioIo::new(Patient::new(Socket::new(stream), settings.write_stall_timeout, outlet));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // Runs from the moment the connection is idle, so it bounds that, too.

@@ -17,6 +17,7 @@ use moka::sync::Cache;
 use super::Asked;
 use crate::invalidation::{Carried, Log, Standing, Subject};
 use crate::keys::Key;
+use crate::sealed;
 use crate::semantics::StoredResponse;
 use crate::semantics::stored_response::fields_byte_size;
 
@@ -29,6 +30,8 @@ pub struct MemoryLimits {
     pub max_object_bytes: u64,
     /// What is still coming, all together, in bytes.
     pub filling_bytes: u64,
+    /// Bodies from so many bytes on are sealed; `None`: none are.
+    pub sendfile_from_bytes: Option<u64>,
 }
 
 /// A stored response with its body and what the invalidation log knows it by.
@@ -61,7 +64,7 @@ impl Stored {
         let bytes = ENTRY_OVERHEAD_BYTES
             + key.text.len()
             + response.byte_size()
-            + body.len()
+            + sealed::weight(&body)
             + carried.byte_size()
             // Those who replace each other share one; each counts it, which is too much rather than too little.
             + asked.byte_size()
@@ -191,6 +194,17 @@ impl Memory {
     /// The limits it was made with.
     pub fn limits(&self) -> MemoryLimits {
         self.limits
+    }
+
+    /// The pieces of a body together, in the memory it is to be stored in.
+    pub fn gathered(&self, pieces: &[Bytes]) -> Bytes {
+        let length = pieces.iter().map(Bytes::len).sum::<usize>();
+        let is_large = self.limits.sendfile_from_bytes.is_some_and(|from| from <= length as u64);
+        is_large.then(|| sealed::gathered(pieces)).flatten().unwrap_or_else(|| {
+            let mut body = Vec::with_capacity(length);
+            pieces.iter().for_each(|piece| body.extend_from_slice(piece));
+            Bytes::from(body.into_boxed_slice())
+        })
     }
 
     /// All variants under a key, whatever their standing.

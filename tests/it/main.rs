@@ -22,6 +22,7 @@ mod groups;
 mod hit_path;
 mod interim;
 mod invalidation;
+mod large_bodies;
 mod no_vary_search;
 mod post;
 mod query;

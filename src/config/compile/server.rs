@@ -2,7 +2,7 @@
 
 use super::super::diagnostics::quote;
 use super::super::read::{Either, Given, OneOrMany, Optional, OptionalExt, Text, Word};
-use super::super::scalars::{Capacity, Count, Number, Percent, Share, Size};
+use super::super::scalars::{Capacity, Count, Number, Percent, Share, Size, Threshold};
 use super::super::{
     AccessLog, Admin, HostRewrite, Retries, Scheduling, Scope, Secret, Server, Token, Upstream, WarmLimits,
     file, machine,
@@ -358,5 +358,9 @@ pub(super) fn memory(file: &file::File, problems: &mut Problems) -> Option<Memor
         Capacity::Size(Size(bytes)) => bytes,
         Capacity::Percent(percent) => capacity_bytes / 100 * u64::from(percent),
     };
-    Some(MemoryLimits { capacity_bytes, max_object_bytes, filling_bytes })
+    let sendfile_from_bytes = match memory.sendfile_from.value_or(Word(Threshold::Size(Size(64 * KIB)))).0 {
+        Threshold::Size(Size(bytes)) => Some(bytes),
+        Threshold::Off => None,
+    };
+    Some(MemoryLimits { capacity_bytes, max_object_bytes, filling_bytes, sendfile_from_bytes })
 }

@@ -2,7 +2,7 @@
 
 use crate::config::RetryOn;
 use crate::config::read::{Either, List, OneOrMany, Optional, Required, Text, Word, choice, section};
-use crate::config::scalars::{Capacity, Count, OriginUrl, Percent, Share, Size, Timeout};
+use crate::config::scalars::{Capacity, Count, OriginUrl, Percent, Share, Size, Threshold, Timeout};
 use http::HeaderName;
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -228,5 +228,8 @@ section! {
         /// How much responses that are still coming may take, all together, beside what is stored; what goes beyond it is
         /// passed on, not stored. A percentage is of the capacity. Default: 25%.
         filling: Optional<Word<Capacity>>,
+        /// Bodies from this size on are kept where the kernel sends them from without copying them (Linux: memfd, sendfile), or
+        /// `off`. Default: 64KiB.
+        sendfile_from: Optional<Word<Threshold>>,
     }
 }
