@@ -2,6 +2,9 @@
 
 mod accept;
 mod connection;
+mod http2;
+mod patient;
+mod preface;
 mod start;
 
 pub use start::{Assembled, Bound, StartError, Started, assemble, bind, run};

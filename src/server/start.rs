@@ -10,7 +10,6 @@ use std::time::Duration;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -113,8 +112,6 @@ pub struct Started {
     ready: Arc<AtomicBool>,
     warmer: Arc<Warmer>,
     rooms: Arc<Rooms>,
-    public: Vec<JoinHandle<GracefulShutdown>>,
-    admin: JoinHandle<GracefulShutdown>,
     state: AdminState,
     housekeeping: [JoinHandle<()>; 2],
     grace: Duration,
@@ -200,7 +197,7 @@ impl Bound {
 
         let (stop_public, stopping) = watch::channel(false);
         let free = permits(settings.max_connections);
-        let public = self.listeners.into_iter().map(|listener| {
+        for listener in self.listeners {
             let stack = stack.clone();
             let service = move |peer, outlet: &Arc<Outlet>| {
                 let (stack, outlet) = (stack.clone(), Arc::clone(outlet));
@@ -214,10 +211,9 @@ impl Bound {
             };
             let observer = Arc::clone(&observer);
             let unread = move |peer, status| observer.unread(peer, status);
-            let (settings, free) = (Arc::clone(&settings), Arc::clone(&free));
-            tokio::spawn(Accept { listener, settings, free, service, unread }.run(stopping.clone()))
-        });
-        let public = public.collect();
+            let (settings, free, http2) = (Arc::clone(&settings), Arc::clone(&free), settings.http2);
+            tokio::spawn(Accept { listener, settings, http2, free, service, unread }.run(stopping.clone()));
+        }
 
         let (stop_admin, stopping) = watch::channel(false);
         let warmer = Arc::new(Warmer::new(stack, &plan, clock.clone()));
@@ -235,9 +231,9 @@ impl Bound {
             })
         };
         let free = permits(MAX_ADMIN_CONNECTIONS);
-        let admin = tokio::spawn(
-            Accept { listener: self.admin, settings, free, service, unread: |_, _| () }.run(stopping),
-        );
+        let listener = self.admin;
+        let accept = Accept { listener, settings, http2: false, free, service, unread: |_, _| () };
+        tokio::spawn(accept.run(stopping));
 
         let invalidator = Arc::clone(&rooms.invalidator);
         let reclaiming = tokio::spawn(async move {
@@ -266,8 +262,6 @@ impl Bound {
             ready,
             warmer,
             rooms,
-            public,
-            admin,
             state,
             housekeeping: [reclaiming, housekeeping],
             grace,
@@ -287,13 +281,10 @@ impl Started {
     pub async fn stop(self) {
         self.ready.store(false, Ordering::Release);
         self.warmer.stop();
-        // That nobody is left to be told is as good as told.
-        let _ = self.stop_public.send(true);
-        drain(self.public, self.grace).await;
+        drain(&self.stop_public, self.grace).await;
         // What is still fetched is for nobody.
         self.rooms.flights.stop();
-        let _ = self.stop_admin.send(true);
-        drain(vec![self.admin], self.grace).await;
+        drain(&self.stop_admin, self.grace).await;
         if timeout(self.grace, self.state.drain()).await.is_err() {
             tracing::warn!(grace = ?self.grace, "some of what webhooks have queued was not done in time");
         }
@@ -301,17 +292,12 @@ impl Started {
     }
 }
 
-/// Waits until every connection of these listeners has finished its exchange, at most `grace`.
-async fn drain(listeners: Vec<JoinHandle<GracefulShutdown>>, grace: Duration) {
-    let finished = async {
-        for accepting in listeners {
-            if let Ok(connections) = accepting.await {
-                // Told to all at once, by the task that accepted them; waited for one after the other.
-                connections.shutdown().await;
-            }
-        }
-    };
-    if timeout(grace, finished).await.is_err() {
+/// Tells listeners and their connections to stop, and waits until every exchange has finished, at most `grace`.
+async fn drain(stop: &watch::Sender<bool>, grace: Duration) {
+    // That nobody is left to be told is as good as told.
+    let _ = stop.send(true);
+    // Who has not heard it yet, or has an exchange to finish, still listens.
+    if timeout(grace, stop.closed()).await.is_err() {
         tracing::warn!(?grace, "some exchanges did not finish in time and were cut off");
     }
 }

@@ -32,6 +32,8 @@ section! {
         timeouts: Optional<ServerTimeouts>,
         /// How long a shutdown waits for requests in flight. Default: 30s.
         shutdown_grace: Optional<Word<Duration>>,
+        /// Whether clients may speak HTTP/2: in cleartext, and knowing that they can. Default: on.
+        http2: Optional<Switch>,
         /// One line per request on standard output. Default: text.
         access_log: Optional<AccessLogFormat>,
     }
@@ -46,6 +48,16 @@ section! {
         body_idle: Optional<Word<Timeout>>,
         /// To take the next piece of a response. Default: 30s.
         write_stall: Optional<Word<Timeout>>,
+    }
+}
+
+choice! {
+    /// Whether there is something.
+    enum Switch {
+        /// There is.
+        On = "on",
+        /// There is not.
+        Off = "off",
     }
 }
 
