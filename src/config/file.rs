@@ -23,7 +23,7 @@ pub(super) use routes::{
 };
 pub(super) use server::{
     AccessLogFormat, Admin, FixedHost, HostWord, MemorySection, PurgeRequests, RetriesOff, SchedulingKind,
-    Server, ServerTimeouts, Store, TokenScope, Upstream, UpstreamTimeouts, WarmSection,
+    Server, ServerTimeouts, Store, Switch, TokenScope, Upstream, UpstreamTimeouts, WarmSection,
 };
 
 use super::read::{Entries, List, OneOrMany, Optional, Required, Word, section};

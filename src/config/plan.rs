@@ -68,6 +68,8 @@ pub struct Server {
     pub write_stall_timeout: Duration,
     /// How long a shutdown waits for exchanges in flight.
     pub shutdown_grace: Duration,
+    /// Whether clients may speak HTTP/2.
+    pub http2: bool,
     /// How requests are logged.
     pub access_log: AccessLog,
 }

@@ -115,8 +115,8 @@ impl Outlet {
     /// Begins the turn of the next request. It lasts until the answer given to [`Interims::before`] is ready.
     pub fn begin(self: &Arc<Self>, version: Version) -> Interims {
         // "Since HTTP/1.0 did not define any 1xx status codes, a server MUST NOT send a 1xx response to an HTTP/1.0
-        // client."
-        if version < Version::HTTP_11 {
+        // client." And what is written here is HTTP/1.1.
+        if version != Version::HTTP_11 {
             return Interims::none();
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) + 1;
@@ -461,9 +461,11 @@ mod tests {
     }
 
     #[test]
-    fn an_old_client_gets_none() {
+    fn a_client_of_another_version_gets_none() {
         let outlet = Arc::new(Outlet::default());
-        outlet.begin(Version::HTTP_10).send(StatusCode::EARLY_HINTS, &HeaderMap::new());
-        assert_eq!(outlet.take(), None);
+        for version in [Version::HTTP_10, Version::HTTP_2] {
+            outlet.begin(version).send(StatusCode::EARLY_HINTS, &HeaderMap::new());
+            assert_eq!(outlet.take(), None);
+        }
     }
 }

@@ -116,7 +116,11 @@ fn via(request: &Normalized, fields: &mut HeaderMap) {
 
 /// This proxy's member of `Via`, for a message received in `version`.
 pub(crate) fn via_value(version: Version) -> HeaderValue {
-    HeaderValue::from_static(if version == Version::HTTP_10 { "1.0 staleproof" } else { "1.1 staleproof" })
+    HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 staleproof",
+        Version::HTTP_2 => "2.0 staleproof",
+        _ => "1.1 staleproof",
+    })
 }
 
 /// RFC 7239, and the older fields for the same: host and scheme as the key has them, and the way as far as it is known

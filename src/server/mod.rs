@@ -2,6 +2,10 @@
 
 mod accept;
 mod connection;
+mod gather;
+mod http2;
+mod patient;
+mod preface;
 mod start;
 mod workers;
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -19,7 +18,7 @@ use tokio::time::timeout;
 use tower::Service;
 
 use super::accept::Accept;
-use super::workers::{self, Work, Workers};
+use super::workers::{self, Workers};
 use crate::admin::{self, AdminState, Desk, Reception};
 use crate::cache::{CacheLayer, FillRoom, Flights, Rooms};
 use crate::clock::Clock;
@@ -126,8 +125,7 @@ pub struct Started {
     ready: Arc<AtomicBool>,
     warmer: Arc<Warmer>,
     rooms: Arc<Rooms>,
-    public: Serving,
-    admin: Accepting,
+    workers: Option<Workers>,
     state: AdminState,
     housekeeping: [JoinHandle<()>; 2],
     grace: Duration,
@@ -231,11 +229,16 @@ impl Bound {
             let (settings, free, stopping) = (Arc::clone(&settings), Arc::clone(&free), stopping.clone());
             async move {
                 // It was listened on, and does not block.
-                let listener = TcpListener::from_std(listener)?;
-                Ok(Accept { listener, settings, free, service, unread }.run(stopping).await)
+                match TcpListener::from_std(listener) {
+                    Ok(listener) => {
+                        let http2 = settings.http2;
+                        Accept { listener, settings, http2, free, service, unread }.run(stopping).await;
+                    }
+                    Err(error) => tracing::error!(%error, "a listener cannot be waited for"),
+                }
             }
         };
-        let public = Serving::start(&plan.server, self.listeners, accept).map_err(StartError::Workers)?;
+        let workers = serve(&plan.server, self.listeners, accept).map_err(StartError::Workers)?;
 
         let (stop_admin, stopping) = watch::channel(false);
         let warmer = Arc::new(Warmer::new(stack, &plan, clock.clone()));
@@ -253,8 +256,9 @@ impl Bound {
             })
         };
         let free = permits(MAX_ADMIN_CONNECTIONS);
-        let admin = Accept { listener: self.admin, settings, free, service, unread: |_, _| () };
-        let admin = tokio::spawn(async move { Ok(admin.run(stopping).await) });
+        let listener = self.admin;
+        let accept = Accept { listener, settings, http2: false, free, service, unread: |_, _| () };
+        tokio::spawn(accept.run(stopping));
 
         let invalidator = Arc::clone(&rooms.invalidator);
         let reclaiming = tokio::spawn(async move {
@@ -283,8 +287,7 @@ impl Bound {
             ready,
             warmer,
             rooms,
-            public,
-            admin,
+            workers,
             state,
             housekeeping: [reclaiming, housekeeping],
             grace,
@@ -304,85 +307,50 @@ impl Started {
     pub async fn stop(self) {
         self.ready.store(false, Ordering::Release);
         self.warmer.stop();
-        // That nobody is left to be told is as good as told.
-        let _ = self.stop_public.send(true);
-        let mut public = self.public;
-        within(self.grace, public.drained()).await;
+        drain(&self.stop_public, self.grace).await;
         // What is still fetched is for nobody.
         self.rooms.flights.stop();
-        let _ = self.stop_admin.send(true);
-        within(self.grace, drained(vec![self.admin])).await;
+        drain(&self.stop_admin, self.grace).await;
         if timeout(self.grace, self.state.drain()).await.is_err() {
             tracing::warn!(grace = ?self.grace, "some of what webhooks have queued was not done in time");
         }
+        // Last: what one of them has opened, others may be using.
+        drop(self.workers);
         self.housekeeping.iter().for_each(JoinHandle::abort);
     }
 }
 
-/// A listener's accept loop, which ends with what is still being served.
-type Accepting = JoinHandle<io::Result<GracefulShutdown>>;
-
-/// Who serves the public.
-#[derive(Debug)]
-enum Serving {
-    Shared(Vec<Accepting>),
-    PerCore(Workers),
-}
-
-impl Serving {
-    /// `accept` makes the accept loop of a socket. `sockets`: for each address one for each worker.
-    fn start<F, A>(
-        settings: &config::Server,
-        sockets: Vec<Vec<std::net::TcpListener>>,
-        accept: F,
-    ) -> io::Result<Self>
-    where
-        F: Fn(std::net::TcpListener) -> A,
-        A: Future<Output = io::Result<GracefulShutdown>> + Send + 'static,
-    {
-        match settings.scheduling {
-            Scheduling::Shared => Ok(Self::Shared(
-                sockets.into_iter().flatten().map(|socket| tokio::spawn(accept(socket))).collect(),
-            )),
-            Scheduling::PerCore => {
-                let mut work: Vec<Vec<A>> = (0..settings.workers).map(|_| Vec::new()).collect();
-                for sockets in sockets {
-                    work.iter_mut().zip(sockets).for_each(|(work, socket)| work.push(accept(socket)));
-                }
-                let work = work.into_iter().map(|accepting| -> Work {
-                    Box::new(|| {
-                        Box::pin(async { drained(accepting.into_iter().map(tokio::spawn).collect()).await })
-                    })
-                });
-                Ok(Self::PerCore(Workers::start(work.collect())?))
+/// Has the loops that `accept` makes of sockets run where the settings say. `sockets`: for each address one for each worker.
+fn serve<F, A>(
+    settings: &config::Server,
+    sockets: Vec<Vec<std::net::TcpListener>>,
+    accept: F,
+) -> io::Result<Option<Workers>>
+where
+    F: Fn(std::net::TcpListener) -> A,
+    A: Future<Output = ()> + Send + 'static,
+{
+    match settings.scheduling {
+        Scheduling::Shared => {
+            sockets.into_iter().flatten().for_each(|socket| drop(tokio::spawn(accept(socket))));
+            Ok(None)
+        }
+        Scheduling::PerCore => {
+            let mut work: Vec<Vec<A>> = (0..settings.workers).map(|_| Vec::new()).collect();
+            for sockets in sockets {
+                work.iter_mut().zip(sockets).for_each(|(work, socket)| work.push(accept(socket)));
             }
-        }
-    }
-
-    /// Returns once every connection has finished its exchange. To be asked after all were told to stop.
-    async fn drained(&mut self) {
-        match self {
-            Self::Shared(accepting) => drained(std::mem::take(accepting)).await,
-            Self::PerCore(workers) => workers.drained().await,
+            Workers::start(work).map(Some)
         }
     }
 }
 
-/// Waits until every connection of these listeners has finished its exchange.
-async fn drained(listeners: Vec<Accepting>) {
-    for accepting in listeners {
-        match accepting.await {
-            // Told to all at once, by the task that accepted them; waited for one after the other.
-            Ok(Ok(connections)) => connections.shutdown().await,
-            Ok(Err(error)) => tracing::error!(%error, "a listener cannot be waited for"),
-            // One that panicked has said so itself.
-            Err(_) => {}
-        }
-    }
-}
-
-async fn within(grace: Duration, finished: impl Future<Output = ()>) {
-    if timeout(grace, finished).await.is_err() {
+/// Tells listeners and their connections to stop, and waits until every exchange has finished, at most `grace`.
+async fn drain(stop: &watch::Sender<bool>, grace: Duration) {
+    // That nobody is left to be told is as good as told.
+    let _ = stop.send(true);
+    // Who has not heard it yet, or has an exchange to finish, still listens.
+    if timeout(grace, stop.closed()).await.is_err() {
         tracing::warn!(?grace, "some exchanges did not finish in time and were cut off");
     }
 }

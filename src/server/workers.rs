@@ -6,11 +6,10 @@
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::pin::Pin;
 use std::thread::JoinHandle;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// How many connections may wait to be accepted. The system may allow fewer.
 const BACKLOG: i32 = 4096;
@@ -60,53 +59,32 @@ fn socket(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
 pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
     over: watch::Sender<bool>,
-    /// Hears of each worker that has nothing left to do.
-    drained: mpsc::Receiver<()>,
 }
 
-/// What a worker does until there is nothing left to do.
-pub(super) type Work = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
-
 impl Workers {
-    /// Starts a thread for each.
+    /// Starts a thread for each: it does all of that at the same time, and whatever comes of it, until it is ended.
     ///
     /// # Errors
     /// The system gives no thread, or no way to wait for its sockets.
-    pub(super) fn start(work: Vec<Work>) -> io::Result<Self> {
-        let (over, _) = watch::channel(false);
-        let (done, drained) = mpsc::channel(work.len().max(1));
-        let mut threads = Vec::with_capacity(work.len());
+    pub(super) fn start<W>(work: Vec<Vec<W>>) -> io::Result<Self>
+    where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let mut workers = Self { threads: Vec::with_capacity(work.len()), over: watch::Sender::new(false) };
         for (number, work) in work.into_iter().enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let (done, mut over) = (done.clone(), over.subscribe());
+            let mut over = workers.over.subscribe();
             let work = move || {
                 runtime.block_on(async {
-                    let work = async {
-                        work().await;
-                        // Nobody is left to hear it only once all is over.
-                        let _ = done.send(()).await;
-                        // What it has opened, others may be using.
-                        std::future::pending::<()>().await;
-                    };
-                    tokio::select! {
-                        () = work => {}
-                        _ = over.wait_for(|over| *over) => {}
-                    }
+                    work.into_iter().for_each(|work| drop(tokio::spawn(work)));
+                    // That nobody is left to say so says it, too.
+                    let _ = over.wait_for(|over| *over).await;
                 });
                 runtime.shutdown_background();
             };
-            threads.push(std::thread::Builder::new().name(format!("worker-{number}")).spawn(work)?);
+            workers.threads.push(std::thread::Builder::new().name(format!("worker-{number}")).spawn(work)?);
         }
-        Ok(Self { threads, over, drained })
-    }
-
-    /// Returns once all have nothing left to do.
-    pub(super) async fn drained(&mut self) {
-        for _ in 0..self.threads.len() {
-            if self.drained.recv().await.is_none() {
-                return;
-            }
-        }
+        Ok(workers)
     }
 }
 

@@ -20,6 +20,7 @@ mod framing;
 mod forwarding;
 mod groups;
 mod hit_path;
+mod http2;
 mod interim;
 mod invalidation;
 mod large_bodies;

@@ -114,6 +114,7 @@ fn server(section: &file::Server, problems: &mut Problems) -> Server {
         body_idle_timeout: timeout(&timeouts.body_idle, Duration::from_secs(30)),
         write_stall_timeout: timeout(&timeouts.write_stall, Duration::from_secs(30)),
         shutdown_grace: duration(&section.shutdown_grace, Duration::from_secs(30)),
+        http2: section.http2.value_or(file::Switch::On) == file::Switch::On,
         access_log: match section.access_log.value_or(file::AccessLogFormat::Text) {
             file::AccessLogFormat::Off => AccessLog::Off,
             file::AccessLogFormat::Text => AccessLog::Text,

@@ -36,6 +36,8 @@ section! {
         timeouts: Optional<ServerTimeouts>,
         /// How long a shutdown waits for requests in flight. Default: 30s.
         shutdown_grace: Optional<Word<Duration>>,
+        /// Whether clients may speak HTTP/2: in cleartext, and knowing that they can. Default: on.
+        http2: Optional<Switch>,
         /// One line per request on standard output. Default: text.
         access_log: Optional<AccessLogFormat>,
     }
@@ -60,6 +62,16 @@ choice! {
         PerCore = "per_core",
         /// Whoever has nothing else to do.
         Shared = "shared",
+    }
+}
+
+choice! {
+    /// Whether there is something.
+    enum Switch {
+        /// There is.
+        On = "on",
+        /// There is not.
+        Off = "off",
     }
 }
 
