@@ -58,6 +58,7 @@ demo:
 
 # What a hit costs, in instructions; fails if it is 5 % more than benches/hit_path.txt says.
 bench:
+	command -v valgrind >/dev/null || { apt-get update && apt-get install -y --no-install-recommends valgrind; } || true
 	$(CARGO) bench --bench hit_path
 
 # What a full store keeps, by policy.

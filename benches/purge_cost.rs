@@ -58,6 +58,7 @@ impl Town {
             max_object_bytes: 1 << 20,
             filling_bytes: 1 << 20,
             sendfile_from_bytes: None,
+            eviction: Default::default(),
         };
         let store = Arc::new(Memory::new(limits));
         let routes = Arc::new(Table::new(Vec::new()));

@@ -31,7 +31,7 @@ use crate::semantics::fields::is_plain;
 use crate::semantics::range::Slice;
 use crate::store::Stored;
 
-pub use interim::{Answering, Interims, MARKED, Mark, Outlet, Unmarked};
+pub use interim::{Answering, Interims, MARKED, Mark, NextLines, Outlet, Unmarked};
 pub(crate) use request_body::onward;
 pub use request_body::{Demand, Refused, RequestBody};
 

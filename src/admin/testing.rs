@@ -90,6 +90,7 @@ impl Admin {
             max_object_bytes: 1 << 16,
             filling_bytes: 1 << 20,
             sendfile_from_bytes: None,
+            eviction: Default::default(),
         };
         let store = Arc::new(Memory::new(limits));
         let invalidator =

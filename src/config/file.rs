@@ -22,8 +22,9 @@ pub(super) use routes::{
     Route, RouteMatch, SetCookieWord, ShowTo, StatusFieldsSection, StoreConditionSection, TagFieldsWord, Ttl,
 };
 pub(super) use server::{
-    AccessLogFormat, Admin, FixedHost, HostWord, MemorySection, PurgeRequests, RetriesOff, SchedulingKind,
-    Server, ServerTimeouts, Store, Switch, TokenScope, Upstream, UpstreamTimeouts, WarmSection,
+    AccessLogFormat, Admin, EvictionKind, FixedHost, HostWord, MemorySection, PurgeRequests, RetriesOff,
+    SchedulingKind, Server, ServerTimeouts, Store, Switch, TokenScope, Upstream, UpstreamTimeouts,
+    WarmSection,
 };
 
 use super::read::{Entries, List, OneOrMany, Optional, Required, Word, section};

@@ -30,6 +30,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use memchr::memmem;
 use pin_project_lite::pin_project;
 
 use crate::semantics::fields::end_to_end;
@@ -66,20 +67,37 @@ struct Heads {
 /// How many marks there are. So many responses at once do not wait on one connection.
 const MARKS: usize = 8;
 
-/// What stands for lines in a head, one after the other. Nobody can guess them, and no client ever sees one: a body that says
-/// the same is no head.
-static MARK: LazyLock<[&str; MARKS]> = LazyLock::new(|| {
+/// The beginning of a line that stands for others, before the number of the mark. Nobody can guess it, and no client ever sees one:
+/// a body that says the same is no head.
+static MARKED_LINE: LazyLock<String> = LazyLock::new(|| {
     let random = || RandomState::new().hash_one(0);
-    let secret = format!("{:016x}{:016x}", random(), random());
-    // Kept for ever, once: a value that is not shared is cheaper to copy.
-    std::array::from_fn(|number| &*Box::leak(format!("{secret}{number}").into_boxed_str()))
+    format!("{MARKED}: {:016x}{:016x}-", random(), random())
 });
+
+/// The values of these lines, one after the other.
+static MARK: LazyLock<[&str; MARKS]> = LazyLock::new(|| {
+    let value = MARKED_LINE.split_once(": ").map_or("", |(_, value)| value);
+    // Kept for ever, once: a value that is not shared is cheaper to copy.
+    std::array::from_fn(|number| &*Box::leak(format!("{value}{number}").into_boxed_str()))
+});
+
+/// In how many bytes a mark is looked for at once.
+const MAX_SEARCHED: usize = 64 * 1024;
 
 /// How long the first line of a head is at most, in bytes.
 const MAX_STATUS_LINE: usize = 128;
 
 /// The field that is marked. hyper adds one of its own unless there is one, and the lines have it.
 pub const MARKED: HeaderName = http::header::DATE;
+
+/// Where the next lines belong, in what hyper writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextLines {
+    /// In the place of this.
+    At(Mark),
+    /// Behind so many bytes, if not behind all of them.
+    After(usize),
+}
 
 /// Where a mark is in what hyper writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,29 +156,38 @@ impl Outlet {
 
     /// Whether lines wait for the head they belong to.
     pub fn has_lines(&self) -> bool {
-        self.heads_waiting.load(Ordering::Relaxed) > 0
+        self.lines_waiting() > 0
     }
 
-    /// The mark of the next lines, if `bytes` begin with a head that has one, or with what is left of it.
+    /// For how many heads lines wait, the one that is being written included.
+    pub fn lines_waiting(&self) -> usize {
+        self.heads_waiting.load(Ordering::Relaxed)
+    }
+
+    /// What `bytes`, of which hyper wants as much written as can be, have of the next lines.
     ///
     /// # Errors
-    /// It is not the next one's.
-    pub fn mark(&self, bytes: &[u8]) -> Result<Option<Mark>, Unmarked> {
-        // The marked line is the first of the head: before it is nothing but the rest of the status line.
-        let Some(end) = bytes.iter().take(MAX_STATUS_LINE).position(|&byte| byte == b'\n') else {
-            return Ok(None);
+    /// They have a mark that is not the next one's.
+    pub fn next_lines(&self, bytes: &[u8]) -> Result<NextLines, Unmarked> {
+        // Mostly they begin with the head, and the marked line is its first. But other heads may wait before it.
+        let first = bytes.iter().take(MAX_STATUS_LINE).position(|&byte| byte == b'\n').map(|end| end + 1);
+        let is_marked = |start: &usize| bytes[*start..].starts_with(MARKED_LINE.as_bytes());
+        let searched = &bytes[..bytes.len().min(MAX_SEARCHED)];
+        let Some(start) = first.filter(is_marked).or_else(|| memmem::find(searched, MARKED_LINE.as_bytes()))
+        else {
+            // What is not searched may have it, or the rest of it.
+            let certain =
+                if searched.len() < bytes.len() { searched.len() - MARKED_LINE.len() } else { bytes.len() };
+            return Ok(NextLines::After(certain));
         };
-        let start = end + 1;
-        let line = bytes[start..].strip_prefix(MARKED.as_str().as_bytes());
-        let Some(value) = line.and_then(|line| line.strip_prefix(b": ")) else { return Ok(None) };
-        let mut marks = MARK.iter().enumerate();
-        let found = marks.find_map(|(number, mark)| Some((number, value.strip_prefix(mark.as_bytes())?)));
-        let Some((number, rest)) = found else { return Ok(None) };
-        let rest = rest.strip_prefix(b"\r\n").ok_or(Unmarked)?;
-        if number != self.heads().written % MARKS {
-            return Err(Unmarked);
+        let rest = &bytes[start + MARKED_LINE.len()..];
+        let number = self.heads().written % MARKS;
+        match rest {
+            [digit, b'\r', b'\n', ..] if usize::from(digit.wrapping_sub(b'0')) == number => {
+                Ok(NextLines::At(Mark { start, end: start + MARKED_LINE.len() + 3 }))
+            }
+            _ => Err(Unmarked),
         }
-        Ok(Some(Mark { start, end: bytes.len() - rest.len() }))
     }
 
     /// The lines that belong to the mark that was found.
@@ -467,5 +494,42 @@ mod tests {
             outlet.begin(version).send(StatusCode::EARLY_HINTS, &HeaderMap::new());
             assert_eq!(outlet.take(), None);
         }
+    }
+
+    #[test]
+    fn lines_belong_where_their_mark_is() {
+        let outlet = Arc::new(Outlet::default());
+        let interims = outlet.begin(Version::HTTP_11);
+        let mark = |outlet: &Arc<Outlet>| {
+            let value =
+                outlet.begin(Version::HTTP_11).lines(|lines| lines.extend_from_slice(b"a: 1\r\n")).unwrap();
+            format!("{MARKED}: {}\r\n", value.to_str().unwrap())
+        };
+        assert!(interims.take_lines() && !outlet.has_lines());
+        let (first, second) = (mark(&outlet), mark(&outlet));
+        assert_eq!(outlet.lines_waiting(), 2);
+        let status = "HTTP/1.1 200 OK\r\n";
+        let check =
+            |bytes: &str, expected| assert_eq!(outlet.next_lines(bytes.as_bytes()), expected, "{bytes}");
+        let at = |start: usize| Ok(NextLines::At(Mark { start, end: start + first.len() }));
+        check(&format!("{status}{first}content-length: 5\r\n\r\nhello"), at(status.len()));
+        // What is left of a status line, and another head before it.
+        check(&format!(" OK\r\n{first}\r\n"), at(5));
+        let other = format!("{status}content-length: 0\r\n\r\n");
+        check(&format!("{other}{status}{first}\r\n"), at(other.len() + status.len()));
+        check(&other, Ok(NextLines::After(other.len())));
+        // A large body is written up to where a mark could begin.
+        let body = "x\n".repeat(100_000);
+        let Ok(NextLines::After(plain)) = outlet.next_lines(body.as_bytes()) else { panic!("there is none") };
+        assert!(0 < plain && plain + first.len() < MAX_SEARCHED + 10, "{plain}");
+        check(&format!("{}{first}", "x".repeat(plain)), at(plain));
+        // Not the next one's, and what anybody could have written.
+        check(&format!("{status}{second}\r\n"), Err(Unmarked));
+        check(&format!("{status}{}x\r\n", first.trim_end()), Err(Unmarked));
+        let guessed = "HTTP/1.1 200 OK\r\ndate: 00000000000000000000000000000000-0\r\n";
+        check(guessed, Ok(NextLines::After(guessed.len())));
+        assert_eq!(outlet.take_lines(), b"a: 1\r\n");
+        outlet.lines_written();
+        check(&format!("{status}{second}\r\n"), at(status.len()));
     }
 }

@@ -86,10 +86,11 @@ impl<'a> Reader<'a> {
                 push_text(&field.name, None, text);
                 return true;
             }
-            Source::PathAll if field.is_spread() && input.captures.ranges.len() <= 1 => {
-                for (name, value) in input.captures.entries(input.path) {
-                    push_text(name, Some(value), text);
-                }
+            Source::PathAll if field.is_spread() => {
+                let mut captured: SmallVec<[(&Arc<str>, &str); 4]> =
+                    input.captures.entries(input.path).collect();
+                captured.sort_by_key(|&(name, _)| name);
+                captured.iter().for_each(|(name, value)| push_text(name, Some(value), text));
                 return true;
             }
             _ => return false,

@@ -39,7 +39,7 @@ pub fn transfer_is_understood(headers: &HeaderMap) -> bool {
 /// conditions and which part it wants, and what is to be done with what is stored. Hardly any request has one, and one look at
 /// its names spares a look for each.
 pub fn is_plain(request: &HeaderMap) -> bool {
-    const OTHERS: [HeaderName; 13] = [
+    static OTHERS: [HeaderName; 13] = [
         CACHE_CONTROL,
         CONTENT_LENGTH,
         EXPECT,

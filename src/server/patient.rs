@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use crate::exchange::{Mark, Outlet};
+use crate::exchange::{Mark, NextLines, Outlet};
 
 /// A stream whose writes may be held up for a while, and not for ever: a client that does not read would keep
 /// its response, and what that response holds. What comes out of its outlet is written between hyper's messages.
@@ -62,8 +62,12 @@ impl<S: AsyncWrite + Unpin> Patient<S> {
     ) -> Poll<io::Result<usize>> {
         let lines = self.lines.get_or_insert_with(|| self.outlet.take_lines());
         let mut slices: SmallVec<[io::IoSlice<'_>; 8]> = SmallVec::new();
-        slices.extend([&head[..mark.start], lines, &head[mark.end..]].map(io::IoSlice::new));
-        slices.extend(bodies.iter().map(|body| io::IoSlice::new(body)));
+        slices.extend([&head[..mark.start], lines].map(io::IoSlice::new));
+        // Behind it may be the mark of others.
+        if self.outlet.lines_waiting() <= 1 {
+            slices.push(io::IoSlice::new(&head[mark.end..]));
+            slices.extend(bodies.iter().map(|body| io::IoSlice::new(body)));
+        }
         let length = lines.len();
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, &slices);
         drop(slices);
@@ -107,10 +111,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
-        if self.outlet.has_lines()
-            && let Some(mark) = self.outlet.mark(bytes).map_err(io::Error::other)?
-        {
-            return self.poll_write_lines(cx, mark, bytes, &[]);
+        let mut bytes = bytes;
+        if self.outlet.has_lines() {
+            match self.outlet.next_lines(bytes).map_err(io::Error::other)? {
+                NextLines::At(mark) => return self.poll_write_lines(cx, mark, bytes, &[]),
+                NextLines::After(plain) => bytes = &bytes[..plain],
+            }
         }
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.watch(polled, cx)
@@ -122,11 +128,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
+        // Heads wait in the first of them, if any do.
         if self.outlet.has_lines()
-            && let Some((head, bodies)) = slices.split_first()
-            && let Some(mark) = self.outlet.mark(head).map_err(io::Error::other)?
+            && let Some((first, others)) = slices.split_first()
         {
-            return self.poll_write_lines(cx, mark, head, bodies);
+            match self.outlet.next_lines(first).map_err(io::Error::other)? {
+                NextLines::At(mark) => return self.poll_write_lines(cx, mark, first, others),
+                NextLines::After(plain) if plain < first.len() => {
+                    let polled = Pin::new(&mut self.stream).poll_write(cx, &first[..plain]);
+                    return self.watch(polled, cx);
+                }
+                NextLines::After(_) => {}
+            }
         }
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.watch(polled, cx)

@@ -1,6 +1,6 @@
 //! The memory tier: what is stored, under which key, and how many bytes it may take.
 //!
-//! Holds whatever it is given until the room runs out (moka, the least recently used goes first, weighed in bytes with all overhead
+//! Holds whatever it is given until the room runs out (moka, weighed in bytes with all overhead
 //! counted). It knows neither freshness nor the log's positions: whether a stored response may be used is asked
 //! of `semantics` and of its [`Carried`] by the caller. Expiry is not moka's business either, because a stale
 //! response is still worth validating.
@@ -32,6 +32,18 @@ pub struct MemoryLimits {
     pub filling_bytes: u64,
     /// Bodies from so many bytes on are sealed; `None`: none are.
     pub sendfile_from_bytes: Option<u64>,
+    /// What makes room for others.
+    pub eviction: Eviction,
+}
+
+/// Which responses a full store keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Eviction {
+    /// What was asked for last.
+    #[default]
+    Lru,
+    /// What is asked for most often for its size. A response much larger than most others is hardly ever among it.
+    TinyLfu,
 }
 
 /// A stored response with its body and what the invalidation log knows it by.
@@ -177,9 +189,10 @@ impl Memory {
         let variants = Cache::builder()
             .name("stored responses")
             .max_capacity(limits.capacity_bytes)
-            // Weighed in bytes, TinyLFU would hardly ever admit a large response into a full store: it would have to
-            // be asked for more often than all the small ones together that make room for it.
-            .eviction_policy(EvictionPolicy::lru())
+            .eviction_policy(match limits.eviction {
+                Eviction::Lru => EvictionPolicy::lru(),
+                Eviction::TinyLfu => EvictionPolicy::tiny_lfu(),
+            })
             .weigher(|_, variants: &Arc<Variants>| variants.weight())
             // What is replaced or removed by name has left already.
             .eviction_listener(|_, variants: Arc<Variants>, cause| {

@@ -6,6 +6,6 @@ mod searches;
 mod uses;
 
 pub use asked::{Again, Asked};
-pub use memory::{Memory, MemoryLimits, Stored, Variants};
+pub use memory::{Eviction, Memory, MemoryLimits, Stored, Variants};
 pub use searches::Searches;
 pub use uses::Uses;

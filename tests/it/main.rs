@@ -43,3 +43,4 @@ mod validation;
 mod vary;
 mod warm;
 mod webhooks;
+mod workers;

@@ -12,7 +12,7 @@ use super::{
     tell_repeated, timeout,
 };
 use crate::layers::claims;
-use crate::store::MemoryLimits;
+use crate::store::{Eviction, MemoryLimits};
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -363,5 +363,9 @@ pub(super) fn memory(file: &file::File, problems: &mut Problems) -> Option<Memor
         Threshold::Size(Size(bytes)) => Some(bytes),
         Threshold::Off => None,
     };
-    Some(MemoryLimits { capacity_bytes, max_object_bytes, filling_bytes, sendfile_from_bytes })
+    let eviction = match memory.eviction.value_or(file::EvictionKind::Lru) {
+        file::EvictionKind::Lru => Eviction::Lru,
+        file::EvictionKind::TinyLfu => Eviction::TinyLfu,
+    };
+    Some(MemoryLimits { capacity_bytes, max_object_bytes, filling_bytes, sendfile_from_bytes, eviction })
 }

@@ -243,5 +243,17 @@ section! {
         /// Bodies from this size on are kept where the kernel sends them from without copying them (Linux: memfd, sendfile), or
         /// `off`. Default: 64KiB.
         sendfile_from: Optional<Word<Threshold>>,
+        /// Which responses a full store keeps. Default: lru.
+        eviction: Optional<EvictionKind>,
+    }
+}
+
+choice! {
+    /// Which responses a full store keeps.
+    enum EvictionKind {
+        /// What was asked for last.
+        Lru = "lru",
+        /// What is asked for most often for its size: better, where all are of a similar size.
+        TinyLfu = "tiny_lfu",
     }
 }
