@@ -4,6 +4,7 @@
 //!   other room need know of HTTP/2.
 //! - A response is handed over in pieces, as the client gives room for them. A client that gives none loses the stream, as one
 //!   that does not read loses the connection: else it would keep the response, and what that holds, for ever.
+//! - What one poll of the connection writes is written at once.
 //! - A connection without streams ends after a while; hyper would keep it.
 //!
 //! Interim responses are not passed on: hyper has no way to send them, and the outlet is HTTP/1's.
@@ -11,10 +12,11 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -32,6 +34,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
 use super::connection::Terms;
+use super::gather::Gathered;
 use super::patient::Patient;
 use crate::clock::Stopwatch;
 use crate::config;
@@ -73,11 +76,14 @@ where
     B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     let streams = Streams { open: Arc::default(), stall: terms.settings.write_stall_timeout };
+    let stream = Gathered::new(stream);
     let connection = builder(terms.settings, streams.clone())
-        .serve_connection(TokioIo::new(stream), Exchanges { service });
+        .serve_connection(TokioIo::new(stream.handle()), Exchanges { service });
     let idle = terms.settings.head_timeout;
     let connection = Connection {
         connection,
+        stream,
+        ended: None,
         streams,
         idle,
         timer: None,
@@ -117,7 +123,7 @@ trait Graceful: Future<Output = hyper::Result<()>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<T, S, B> Graceful for http2::Connection<TokioIo<Patient<T>>, Exchanges<S>, Streams>
+impl<T, S, B> Graceful for http2::Connection<TokioIo<Gathered<Patient<T>>>, Exchanges<S>, Streams>
 where
     T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send + 'static>,
@@ -130,9 +136,13 @@ where
 
 pin_project! {
     /// hyper's connection, which ends when it has had no streams for a while.
-    struct Connection<C> {
+    struct Connection<C, S> {
         #[pin]
         connection: C,
+        // What it writes to.
+        stream: Gathered<S>,
+        // How it has ended, while what it wrote last is sent.
+        ended: Option<hyper::Result<()>>,
         streams: Streams,
         // How long it may be without streams.
         idle: Duration,
@@ -145,7 +155,7 @@ pin_project! {
     }
 }
 
-impl<C: Graceful> Connection<C> {
+impl<C: Graceful, S> Connection<C, S> {
     /// Lets the streams there are come to their ends, and takes no more.
     fn leave(self: Pin<&mut Self>) {
         let this = self.project();
@@ -157,24 +167,35 @@ impl<C: Graceful> Connection<C> {
     }
 }
 
-impl<C: Graceful> Future for Connection<C> {
+impl<C: Graceful, S: AsyncWrite + Unpin> Future for Connection<C, S> {
     type Output = hyper::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
         loop {
             let this = self.as_mut().project();
-            if let Poll::Ready(ended) = this.connection.poll(cx) {
-                return Poll::Ready(ended);
+            if this.ended.is_none()
+                && let Poll::Ready(ended) = this.connection.poll(cx)
+            {
+                *this.ended = Some(ended);
+            }
+            let sent = this.stream.poll_send(cx);
+            if this.ended.is_some() {
+                ready!(sent);
+                return Poll::Ready(this.ended.take().unwrap_or(Ok(())));
             }
             // The last stream may have ended just now, or long after this was polled last.
             let busy = this.streams.any();
             if std::mem::replace(this.busy, busy) || busy {
                 *this.since = Stopwatch::start();
+            } else {
+                this.stream.release();
             }
             let limit = if *this.leaving { FAREWELL } else { *this.idle };
             let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
             ready!(timer.as_mut().poll(cx));
             let left = limit.saturating_sub(this.since.elapsed());
+            // The end of a last response may still be on its way.
+            let busy = busy || (*this.leaving && this.stream.progressed());
             if busy || !left.is_zero() {
                 timer.set(tokio::time::sleep(if busy { limit } else { left }));
             } else if *this.leaving {
@@ -186,7 +207,7 @@ impl<C: Graceful> Future for Connection<C> {
     }
 }
 
-/// Where hyper puts the futures of streams: each into a task of its own.
+/// Where hyper puts the futures of streams: those that are not done at once, each into a task of its own.
 #[derive(Clone, Debug)]
 struct Streams {
     open: Arc<AtomicUsize>,
@@ -204,7 +225,14 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, exchange: F) {
         self.open.fetch_add(1, Ordering::Relaxed);
         let open = Open(Arc::clone(&self.open));
-        tokio::spawn(Stream { exchange, limit: self.stall, stall: None, open });
+        let mut stream = Box::pin(Stream { exchange, limit: self.stall, stall: None, open });
+        // A hit waits for nothing, and needs no task. What waits is polled again by its own, which is then woken.
+        let mut unwoken = Context::from_waker(Waker::noop());
+        let first = AssertUnwindSafe(|| stream.as_mut().poll(&mut unwoken));
+        // As in a task: what panics here must not take the other streams with it.
+        if let Ok(Poll::Pending) = catch_unwind(first) {
+            tokio::spawn(stream);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod accept;
 mod connection;
+mod gather;
 mod http2;
 mod patient;
 mod preface;

@@ -266,7 +266,7 @@ async fn a_client_that_makes_no_room_is_not_waited_for() {
     let origin = Origin::start().await;
     origin.on("/a", [Reply::ok(FRESH, "hello")]);
     origin.on("/large", [Reply::ok(FRESH, &"x".repeat(300_000))]);
-    let proxy = proxy_with(&origin, "  timeouts: { write_stall: 50ms }\n").await;
+    let proxy = proxy_with(&origin, "  timeouts: { write_stall: 200ms }\n").await;
     for (room, target) in [(0, "/a"), (100_000, "/large")] {
         let client = Http2::with(proxy.address, Builder::new().initial_window_size(room)).await;
         let (head, mut body) = client.open(get(target), true).await.0.await.unwrap().into_parts();
@@ -282,15 +282,13 @@ async fn a_client_that_makes_no_room_is_not_waited_for() {
         assert!(error.is_reset() && error.is_remote(), "{target} {error}");
         assert_eq!(client.send(Request::head("http://a.test/a").body(()).unwrap()).await.status, 200);
     }
-    let client = Http2::connect(proxy.address).await;
-    assert_eq!(client.get("/large").await.body.len(), 300_000);
 }
 
 #[tokio::test]
 async fn a_reader_that_pauses_gets_it_all() {
     let origin = Origin::start().await;
     origin.on("/large", [Reply::ok(FRESH, &"x".repeat(300_000))]);
-    let proxy = proxy_with(&origin, "  timeouts: { write_stall: 500ms }\n").await;
+    let proxy = proxy_with(&origin, "  timeouts: { write_stall: 2s }\n").await;
     let client = Http2::with(proxy.address, Builder::new().initial_window_size(40_000)).await;
     let (_, mut body) = client.open(get("/large"), true).await.0.await.unwrap().into_parts();
     let mut read = 0;
