@@ -197,16 +197,18 @@ impl Bound {
 
         let (stop_public, stopping) = watch::channel(false);
         let free = permits(settings.max_connections);
+        // Each connection has a handle to it only, for most of them do nothing most of the time.
+        let shared = Arc::new(stack.clone());
         for listener in self.listeners {
-            let stack = stack.clone();
+            let stack = Arc::clone(&shared);
             let service = move |peer, outlet: &Arc<Outlet>| {
-                let (stack, outlet) = (stack.clone(), Arc::clone(outlet));
+                let (stack, outlet) = (Arc::clone(&stack), Arc::clone(outlet));
                 service_fn(move |request: Request<Incoming>| {
                     let interims = outlet.begin(request.version());
                     let request = request.map(|body| RequestBody::incoming(body, body_limit, body_idle));
                     // Cloning the stack clones a handful of `Arc`s. It is always ready: admission is decided below.
                     let arrival = Arrival::new(request, peer, interims.clone());
-                    interims.before(stack.clone().call(arrival))
+                    interims.before(Stack::clone(&stack).call(arrival))
                 })
             };
             let observer = Arc::clone(&observer);
