@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
 
 /// A moment of wall-clock time, in milliseconds since the Unix epoch.
 ///
@@ -150,7 +152,7 @@ impl Clock {
     }
 }
 
-/// Measures how long something took, on the monotonic clock.
+/// Measures how long something took, on the monotonic clock: the one that timers go by.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
 

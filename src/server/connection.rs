@@ -1,20 +1,17 @@
 //! One client connection: HTTP/1.1 or HTTP/2, over a stream that does not wait for ever for a reader.
 
 use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
 
+use super::http1::{self, Activity, Patience};
 use super::http2;
 use super::patient::Patient;
 use super::preface::{Peekable, Protocol};
@@ -55,49 +52,23 @@ where
     B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     let mut stream = Peekable::new(Socket::new(stream));
-    let mut protocol = Protocol::Http1;
-    if terms.http2 {
-        let limit = terms.settings.head_timeout;
-        tokio::select! {
-            decided = timeout(limit, stream.protocol()) => match decided {
-                Ok(Ok(decided)) => protocol = decided,
-                // It broke before it began, or nothing that could be answered came in time.
-                Ok(Err(_)) | Err(_) => return Ok(()),
-            },
-            () = terms.stopped() => return Ok(()),
-        }
-    }
-    let stream = Patient::new(stream, terms.settings.write_stall_timeout, outlet);
+    // Until the first byte is there, this is all that there is of a connection.
+    let mut patience = Patience::new(terms.settings.head_timeout);
+    let protocol = tokio::select! {
+        biased;
+        protocol = stream.protocol(terms.http2) => match protocol {
+            Ok(protocol) => protocol,
+            // It broke before it began.
+            Err(_) => return Ok(()),
+        },
+        () = patience.over() => return Ok(()),
+        () = terms.stopped() => return Ok(()),
+    };
+    let activity = Arc::<Activity>::default();
+    let stream = Patient::new(stream, terms.settings.write_stall_timeout, outlet, Arc::clone(&activity));
     match protocol {
-        Protocol::Http1 => serve_http1(stream, service, terms).await,
+        Protocol::Http1 => http1::serve(stream, service, activity, patience, terms).await,
         // Boxed, for it is large, and most connections are not of this kind.
         Protocol::Http2 => Box::pin(http2::serve(stream, service, terms)).await,
     }
-}
-
-async fn serve_http1<S, B>(
-    stream: Patient<Peekable<Socket>>,
-    service: S,
-    mut terms: Terms<'_>,
-) -> hyper::Result<()>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
-{
-    let settings = terms.settings;
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        // Runs from the moment the connection is idle, so it bounds that, too.
-        .header_read_timeout(settings.head_timeout)
-        .max_header_size(settings.max_head_bytes)
-        .max_buf_size(settings.max_head_bytes.max(64 * 1024))
-        // Not `pipeline_flush`: with it, hyper does not flush its answer to a head it cannot parse.
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    tokio::select! {
-        biased;
-        ended = connection.as_mut() => return ended,
-        () = terms.stopped() => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await
 }

@@ -3,6 +3,7 @@
 mod accept;
 mod connection;
 mod gather;
+mod http1;
 mod http2;
 mod patient;
 mod preface;

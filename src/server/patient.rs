@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::http1::Activity;
 use crate::exchange::{Mark, NextLines, Outlet};
 
 /// A stream whose writes may be held up for a while, and not for ever: a client that does not read would keep
@@ -20,6 +21,8 @@ use crate::exchange::{Mark, NextLines, Outlet};
 pub(super) struct Patient<S> {
     stream: S,
     outlet: Arc<Outlet>,
+    /// Hears when a write is held up, and that the connection is being closed.
+    activity: Arc<Activity>,
     /// What has been taken from the outlet and not been written: it goes before whatever hyper writes next.
     interim: Bytes,
     /// What has been taken to be written in the place of a mark, of which nothing has been written yet.
@@ -35,8 +38,22 @@ pub(super) struct Patient<S> {
 const LINGER: Duration = Duration::from_secs(1);
 
 impl<S: AsyncWrite + Unpin> Patient<S> {
-    pub(super) fn new(stream: S, limit: Duration, outlet: Arc<Outlet>) -> Self {
-        Self { stream, outlet, interim: Bytes::new(), lines: None, limit, stall: None, linger: None }
+    pub(super) fn new(stream: S, limit: Duration, outlet: Arc<Outlet>, activity: Arc<Activity>) -> Self {
+        Self {
+            stream,
+            outlet,
+            activity,
+            interim: Bytes::new(),
+            lines: None,
+            limit,
+            stall: None,
+            linger: None,
+        }
+    }
+
+    /// What is between two messages waited at.
+    pub(super) fn inner(&mut self) -> &mut S {
+        &mut self.stream
     }
 
     /// Writes what has been taken from the outlet, to its last byte.
@@ -89,11 +106,16 @@ impl<S: AsyncWrite + Unpin> Patient<S> {
 
     fn watch<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            self.stall = None;
+            if self.stall.take().is_some() {
+                self.activity.set_held_up(false);
+            }
             return polled;
         }
-        let limit = self.limit;
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        let (limit, activity) = (self.limit, &self.activity);
+        let stall = self.stall.get_or_insert_with(|| {
+            activity.set_held_up(true);
+            Box::pin(tokio::time::sleep(limit))
+        });
         stall.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -170,6 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
             None => {
                 ready!(this.poll_interim(cx))?;
                 ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                this.activity.set_held_up(true);
                 this.linger.insert(Box::pin(tokio::time::sleep(LINGER)))
             }
         };
@@ -207,7 +230,7 @@ mod tests {
     fn serve_through(capacity: usize, limit: Duration, vectored: bool) -> (DuplexStream, JoinHandle<bool>) {
         let (client, server) = duplex(capacity);
         let outlet = Arc::<Outlet>::default();
-        let io = TokioIo::new(Patient::new(server, limit, Arc::clone(&outlet)));
+        let io = TokioIo::new(Patient::new(server, limit, Arc::clone(&outlet), Arc::default()));
         let service = service_fn(move |request: Request<Incoming>| {
             let interims = outlet.begin(request.version());
             interims.clone().before(async move {

@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// "the client connection preface starts with a sequence of 24 octets" (RFC 9113 §3.4)
@@ -22,56 +23,59 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// A stream whose first bytes can be looked at before they are read.
+/// A stream whose next bytes can be looked at before they are read.
 #[derive(Debug)]
 pub(super) struct Peekable<S> {
     stream: S,
-    ahead: [u8; PREFACE.len()],
-    /// How many of these have been read from the stream.
-    filled: u8,
-    /// How many of these have been read from this.
-    taken: u8,
+    /// What was read of the stream to look at it.
+    ahead: BytesMut,
 }
 
 impl<S> Peekable<S> {
     /// Nothing of it has been looked at.
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, ahead: [0; PREFACE.len()], filled: 0, taken: 0 }
+        Self { stream, ahead: BytesMut::new() }
     }
 
-    fn ahead(&self) -> &[u8] {
-        self.ahead.get(usize::from(self.taken)..usize::from(self.filled)).unwrap_or_default()
+    /// Puts back what was read of it last. Only where nothing is ahead.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.ahead = BytesMut::from(bytes);
     }
 }
 
 impl<S: AsyncRead + Unpin> Peekable<S> {
-    /// Waits until it is certain what the client speaks.
+    /// Waits until there is something, and it is certain what the client speaks.
     ///
     /// # Errors
     /// The stream's.
-    pub(super) async fn protocol(&mut self) -> io::Result<Protocol> {
+    pub(super) async fn protocol(&mut self, may_be_http2: bool) -> io::Result<Protocol> {
         loop {
-            let more = poll_fn(|cx| self.poll_peek(cx)).await?;
-            if self.ahead() == PREFACE {
-                return Ok(Protocol::Http2);
-            }
-            if !more || !PREFACE.starts_with(self.ahead()) {
+            let more = self.peek().await?;
+            if !more || !may_be_http2 || !PREFACE.starts_with(&self.ahead) {
                 return Ok(Protocol::Http1);
+            }
+            if self.ahead == PREFACE[..] {
+                return Ok(Protocol::Http2);
             }
         }
     }
 
-    /// Looks at more of the first bytes; whether there were any.
+    /// Looks at more of what comes, some bytes at least; false at the end. Of what is ahead nothing is lost if this is given up.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub(super) async fn peek(&mut self) -> io::Result<bool> {
+        poll_fn(|cx| self.poll_peek(cx)).await
+    }
+
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let filled = usize::from(self.filled);
-        let Some(free) = self.ahead.get_mut(filled..).filter(|free| !free.is_empty()) else {
-            return Poll::Ready(Ok(false));
-        };
-        let mut free = ReadBuf::new(free);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut free))?;
-        let read = free.filled().len();
-        self.filled = u8::try_from(filled + read).unwrap_or(u8::MAX);
-        Poll::Ready(Ok(read > 0))
+        // Never more than the preface has, for what follows is not to be copied.
+        let mut bytes = [0; PREFACE.len()];
+        let free = PREFACE.len() - self.ahead.len().min(PREFACE.len() - 1);
+        let mut bytes = ReadBuf::new(bytes.get_mut(..free).unwrap_or_default());
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes))?;
+        self.ahead.extend_from_slice(bytes.filled());
+        Poll::Ready(Ok(!bytes.filled().is_empty()))
     }
 }
 
@@ -82,13 +86,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Peekable<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let ahead = this.ahead();
-        if ahead.is_empty() {
+        if this.ahead.is_empty() {
             return Pin::new(&mut this.stream).poll_read(cx, buffer);
         }
-        let fits = ahead.len().min(buffer.remaining());
-        buffer.put_slice(ahead.get(..fits).unwrap_or_default());
-        this.taken += u8::try_from(fits).unwrap_or_default();
+        let fits = this.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&this.ahead.split_to(fits));
+        if this.ahead.is_empty() {
+            // Gives its memory back.
+            this.ahead = BytesMut::new();
+        }
         if buffer.remaining() > 0 {
             // What lies behind them comes along. That there is nothing, or that the stream has ended, is found out next time.
             let _ = Pin::new(&mut this.stream).poll_read(cx, buffer);
@@ -137,7 +143,7 @@ mod tests {
                 client.shutdown().await.unwrap();
             };
             let read = async {
-                assert_eq!(server.protocol().await.unwrap(), protocol, "{first:?} {width}");
+                assert_eq!(server.protocol(true).await.unwrap(), protocol, "{first:?} {width}");
                 let mut read = Vec::new();
                 server.read_to_end(&mut read).await.unwrap();
                 assert_eq!(read, first, "{width}");
@@ -168,7 +174,7 @@ mod tests {
         for first in ["G", "PO", "PU", "PA", "PRO"] {
             let (mut client, server) = duplex(100);
             client.write_all(first.as_bytes()).await.unwrap();
-            assert_eq!(Peekable::new(server).protocol().await.unwrap(), Protocol::Http1);
+            assert_eq!(Peekable::new(server).protocol(true).await.unwrap(), Protocol::Http1);
         }
     }
 }
