@@ -4,7 +4,7 @@
 //! only if its own rule makes the queries equivalent ([`Search`](crate::semantics::Search)). Whatever is stored so carries
 //! [`Tag::any_query`](crate::invalidation::Tag::any_query), which every purge of a URL of its path names as well.
 
-use super::Rooms;
+use super::{Rooms, known_keys};
 use crate::clock::Timestamp;
 use crate::exchange::Routed;
 use crate::keys::{Key, KeyError, KeyInput};
@@ -31,6 +31,9 @@ impl Rooms {
         {
             text.push_str(&with_rest_of_query(rule, &input, &stated)?.text);
             return Ok(());
+        }
+        if !rule.no_vary_search && rule.key.is_of_url_alone() {
+            return known_keys::write(routed, text, |text| rule.key.write(&input, text));
         }
         rule.key.write(&input, text)
     }

@@ -190,6 +190,25 @@ impl Constructor {
         self.fields.iter().any(|field| field.partition && matches!(field.source, Source::PathAll))
     }
 
+    /// Whether nothing matters to it but the URL and the route.
+    pub fn is_of_url_alone(&self) -> bool {
+        self.fields.iter().all(|field| match field.source {
+            Source::Path(_)
+            | Source::PathAll
+            | Source::WholePath
+            | Source::Query(_)
+            | Source::Host
+            | Source::Scheme
+            | Source::Constant(_)
+            | Source::Fingerprint { .. } => true,
+            Source::Header(_)
+            | Source::Cookie(_)
+            | Source::Method
+            | Source::ClientPrefix { .. }
+            | Source::Jwt(_) => false,
+        })
+    }
+
     /// Whether the key tells schemes apart.
     pub fn has_scheme(&self) -> bool {
         self.fields.iter().any(|field| matches!(field.source, Source::Scheme) && field.normalize.is_empty())

@@ -22,7 +22,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::config::{Scope, Token};
 use crate::exchange::{Answer, AnswerBody, Arrival, AsStored, BodyError, MARKED, Note};
 use crate::routes::{StatusFields, StatusFieldsAudience};
-use crate::semantics::cache_status::{CACHE_STATUS, X_CACHE, X_CACHE_RESET_AT, X_CACHED_AT};
+use crate::semantics::cache_status::{CACHE_STATUS, REPLACED, X_CACHE, X_CACHE_RESET_AT, X_CACHED_AT};
 use crate::semantics::lines;
 use crate::telemetry::{AccessLog, Metrics, Record};
 
@@ -203,8 +203,8 @@ impl Exchange {
     fn show(&self, shown: StatusFields, note: &Note, fields: &mut HeaderMap) {
         let mut told = Vec::with_capacity(256);
         self.tell(shown, note, &mut told);
-        for (name, _) in lines::each(&told).filter(|(name, _)| *name != CACHE_STATUS.as_str().as_bytes()) {
-            if let Ok(name) = HeaderName::from_bytes(name) {
+        for (told, _) in lines::each(&told) {
+            if let Some(name) = REPLACED.iter().find(|name| name.as_str().as_bytes() == told) {
                 fields.remove(name);
             }
         }

@@ -15,7 +15,7 @@ pub const X_CACHE_RESET_AT: HeaderName = HeaderName::from_static("x-cache-reset-
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The fields of which only the last cache's word counts. (To `Cache-Status` each adds its own.)
-pub const REPLACED: [HeaderName; 3] = [X_CACHE, X_CACHED_AT, X_CACHE_RESET_AT];
+pub static REPLACED: [HeaderName; 3] = [X_CACHE, X_CACHED_AT, X_CACHE_RESET_AT];
 
 /// Why a request went to the origin (§2.2). One vocabulary for Cache-Status, logs, metrics and explain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,10 +4,12 @@
 //! whenever it is sent. Knows nothing of what the fields mean.
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use memchr::{memchr, memchr_iter};
 
 const COLON: &[u8] = b": ";
 const END: &[u8] = b"\r\n";
@@ -78,7 +80,7 @@ impl Lines {
 
     /// The same fields, to be changed.
     pub fn to_map(&self) -> HeaderMap {
-        let mut fields = HeaderMap::with_capacity(self.iter().count() + ROOM);
+        let mut fields = HeaderMap::with_capacity(memchr_iter(b'\n', &self.text).count() + ROOM);
         append(&self.text, &mut fields);
         fields
     }
@@ -107,10 +109,21 @@ pub fn push(name: &str, value: &[u8], lines: &mut Vec<u8>) {
 
 /// The names and values of lines.
 pub fn each(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let lines = lines.split_inclusive(|&byte| byte == b'\n').filter_map(|line| line.strip_suffix(END));
-    lines.filter_map(|line| {
-        let colon = line.iter().position(|&byte| byte == b':')?;
-        Some((&line[..colon], line.get(colon + COLON.len()..).unwrap_or_default()))
+    places(lines).map(|(name, value)| (&lines[name], &lines[value]))
+}
+
+/// Where the names and values of lines are.
+fn places(lines: &[u8]) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let line = &lines[start..];
+        let end = memchr(b'\n', line)?;
+        let colon = memchr(b':', &line[..end])?;
+        let value = colon + COLON.len();
+        let places =
+            (start..start + colon, start + value..start + (end + 1).saturating_sub(END.len()).max(value));
+        start += end + 1;
+        Some(places)
     })
 }
 
@@ -142,17 +155,12 @@ impl fmt::Write for Text<'_> {
 pub fn append(lines: &[u8], fields: &mut HeaderMap) {
     // All values lie in one piece of memory.
     let lines = Bytes::copy_from_slice(lines);
-    let mut start = 0;
-    while let Some(length) = lines[start..].iter().position(|&byte| byte == b'\n') {
-        let line = &lines[start..start + length];
-        if let Some(colon) = line.iter().position(|&byte| byte == b':')
-            && let Ok(name) = HeaderName::from_bytes(&line[..colon])
-            && let Some(value) = line.get(colon + COLON.len()..).and_then(|value| value.strip_suffix(b"\r"))
-            && let Ok(value) = HeaderValue::from_maybe_shared(lines.slice_ref(value))
+    for (name, value) in places(&lines) {
+        if let Ok(name) = HeaderName::from_bytes(&lines[name])
+            && let Ok(value) = HeaderValue::from_maybe_shared(lines.slice(value))
         {
             fields.append(name, value);
         }
-        start += length + 1;
     }
 }
 
