@@ -3,7 +3,7 @@
 use staleproof::clock::Clock;
 use staleproof::{config, server};
 
-use crate::support::{Origin, Proxy, Reply};
+use crate::support::{Origin, Proxy, Reply, send};
 
 #[tokio::test]
 async fn whoever_serves_a_connection_it_is_one_cache() {
@@ -44,4 +44,26 @@ async fn an_address_that_is_served_already_is_refused() {
     assert!(refused.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{refused}");
     started.stop().await;
     assert!(server::bind(&plan(port)).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_is_known_of_one_request_is_not_taken_for_another() {
+    let origin = Origin::start().await;
+    let fresh = "Cache-Control: max-age=60\r\n";
+    origin.on("/a?b=1", ["plain", "of another host", "by another route"].map(|body| Reply::ok(fresh, body)));
+    let routes = "routes:\n  - { name: app, match: { path: \"/{*rest}\", headers: { x-app: { present: true } } }, upstream: app }\n  \
+                  - { name: all, match: { path: \"/{*rest}\" }, upstream: app }\n";
+    let proxy = Proxy::with_sections(&origin, "  workers: 1\n  scheduling: per_core\n", "", routes).await;
+    for round in 0..3 {
+        let word = if round == 0 { "MISS" } else { "HIT" };
+        for (host, field, body) in [
+            ("a.test", "", "plain"),
+            ("b.test", "", "of another host"),
+            ("a.test", "X-App: 1\r\n", "by another route"),
+        ] {
+            let request = format!("GET /a?b=1 HTTP/1.1\r\nHost: {host}\r\n{field}\r\n");
+            let response = send(proxy.address, &request).await;
+            assert_eq!((&*response.body, &*response.x_cache()), (body, word), "{host} {field}");
+        }
+    }
 }

@@ -39,8 +39,10 @@ impl Proxy {
 
     /// The same with more lines in `server:` and in the upstream `app`, each `"  name: value\n"`.
     pub async fn with_sections(origin: &Origin, server: &str, upstream: &str, yaml: &str) -> Self {
+        // By the test's own thread, where nothing says otherwise: then what has been answered has also begun what follows from it.
+        let scheduling = if server.contains("scheduling") { "" } else { "  scheduling: shared\n" };
         let text = format!(
-            "server:\n  listen: 127.0.0.1:0\n  access_log: off\n{server}\
+            "server:\n  listen: 127.0.0.1:0\n  access_log: off\n{scheduling}{server}\
              admin:\n  listen: 127.0.0.1:0\n  tokens: [{{ name: test, secret: {TOKEN}, may: [purge, read, warm] }}]\n\
              upstreams:\n  app:\n    servers: [\"http://{origin}\"]\n{upstream}{yaml}",
             origin = origin.address,
