@@ -1,10 +1,11 @@
 //! What a hit costs, in instructions: the whole program over a real connection, with routes, keys, status fields, metrics and the
 //! access log, counted by callgrind. The same on every machine of one kind, whatever else it is doing.
 //!
-//!     cargo bench --bench hit_path                 counts, and fails if a count is 5 % above the recorded one
-//!     cargo bench --bench hit_path -- --record     writes the counts to benches/hit_path.txt
+//!     make bench                      counts, and fails if a count is 5 % above the recorded one
+//!     make bench ARGUMENTS=--record   writes the counts to benches/hit_path.txt
 //!
-//! A count is the difference between two runs, so that what begins and ends a run is in neither. It needs valgrind.
+//! A count is the difference between two runs, so that what begins and ends a run is in neither. It needs valgrind. The program is
+//! target/release/staleproof as it is shipped, without what tests need; hence this file needs nothing but the standard library.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,10 +19,11 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/hit_path.txt");
+const RECORD: &str = "benches/hit_path.txt";
+const PROGRAM: &str = "target/release/staleproof";
 
 /// How many requests the two runs make.
 const FEW: usize = 1000;
@@ -117,10 +119,9 @@ fn instructions(size: usize, fields: &str, requests: usize) -> u64 {
 }
 
 fn counted(file: &Path) -> Child {
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_staleproof"));
     Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(program)
+        .arg(PROGRAM)
         .args(["run", "--log", "error", "--config"])
         .arg(file)
         .stdout(Stdio::null())
