@@ -130,6 +130,7 @@ fn counted(file: &Path) -> Child {
         .expect("valgrind")
 }
 
+#[expect(clippy::disallowed_methods, reason = "a thread of its own waits for another process")]
 fn connect(port: u16, program: &mut Child) -> BufReader<TcpStream> {
     loop {
         if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
