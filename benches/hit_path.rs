@@ -89,7 +89,7 @@ fn instructions(size: usize, fields: &str, requests: usize) -> u64 {
     let origin = origin(size);
     let directory = std::env::temp_dir().join(format!("staleproof-hit-path-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
-    let (port, admin) = (free_port(), free_port());
+    let [port, admin] = free_ports();
     let file = directory.join("proxy.yaml");
     let yaml = format!(
         "server: {{ listen: \"127.0.0.1:{port}\", workers: 1 }}\nadmin: {{ listen: \"127.0.0.1:{admin}\" }}\n\
@@ -156,8 +156,10 @@ fn read_response(connection: &mut BufReader<TcpStream>) -> String {
     head
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port()
+/// All are held until the last is known: asked for one by one, two can be the same.
+fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let held = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    held.map(|listener| listener.local_addr().expect("an address").port())
 }
 
 /// Answers whatever is asked with a page of this size.

@@ -11,6 +11,7 @@ machines differ, and so do hours. The last table is the summary: how many times 
 """
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -53,10 +54,11 @@ STORED = 200_000
 CONNECTIONS = 10_000
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports(count):
+    """Ports nobody listens on. All are held until the last is known: asked for one by one, two can be the same."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def filled(name, directory, **values):
@@ -130,7 +132,7 @@ def start(name, binary, directory, origin):
     own = directory / f"{name.replace(' ', '-')}-{time.monotonic_ns()}"
     own.mkdir()
     own.chmod(0o777)
-    port, h2_port, admin_port = free_port(), free_port(), free_port()
+    port, h2_port, admin_port = free_ports(3)
     values = {"PORT": port, "ORIGIN_PORT": origin, "H2_PORT": h2_port, "ADMIN_PORT": admin_port}
     if name == "staleproof":
         if not binary.exists():
@@ -401,7 +403,7 @@ def main():
         for size in (1024, 16384, 131072, 1048576):
             (site / str(size)).write_bytes(os.urandom(size // 2).hex().encode())
         make_links(directory, site)
-        origin_port = free_port()
+        [origin_port] = free_ports(1)
         file = filled("origin.conf", directory, ORIGIN_PORT=origin_port)
         origin = Process("origin", origin_port, ["nginx", "-p", directory, "-c", file], cores, directory)
         comparison, running = Comparison(asked, cores, directory, origin_port), []

@@ -4,6 +4,7 @@ Needs STALEPROOF_BIN, the path of the binary, and an interpreter that has Django
 """
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -19,10 +20,11 @@ HERE = pathlib.Path(__file__).parent
 SECRET = "whsec_" + base64.b64encode(b"a secret of sufficient length!!!").decode()
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports(count):
+    """Ports nobody listens on. All are held until the last is known: asked for one by one, two can be the same."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def ask(port, method, target, headers=None, body=None):
@@ -54,14 +56,14 @@ class Case(unittest.TestCase):
     def setUp(self):
         self.files = tempfile.TemporaryDirectory()
         self.addCleanup(self.files.cleanup)
-        self.proxy_port, self.admin_port = free_port(), free_port()
+        self.proxy_port, self.admin_port, self.django_port = free_ports(3)
         hook = f"http://127.0.0.1:{self.admin_port}/hooks/django"
         database = os.path.join(self.files.name, "db.sqlite3")
         app = self.start(
-            [sys.executable, str(HERE / "app.py"), "0", database, hook, SECRET], stdout=subprocess.PIPE, text=True
+            [sys.executable, str(HERE / "app.py"), str(self.django_port), database, hook, SECRET], stdout=subprocess.PIPE
         )
         self.addCleanup(app.stdout.close)
-        self.django_port = int(app.stdout.readline())
+        app.stdout.readline()  # it listens
         environment = {
             **os.environ,
             "PROXY_PORT": str(self.proxy_port),
