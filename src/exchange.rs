@@ -278,7 +278,7 @@ pub enum AnswerBody {
     /// A stored or generated body; taken when sent.
     Whole(Option<Bytes>),
     /// Streamed from the origin.
-    Origin(OriginBody),
+    Origin(Box<OriginBody>),
     /// Read from a fill, by itself or with others.
     Fill(Box<Reader>),
     /// Put together from slices.
@@ -300,6 +300,11 @@ impl AnswerBody {
         if bytes.is_empty() { Self::Empty } else { Self::Whole(Some(bytes)) }
     }
 
+    /// A body that still comes from the origin.
+    pub fn origin(body: OriginBody) -> Self {
+        Self::Origin(Box::new(body))
+    }
+
     /// A body that is all there, and trailer fields after it. Has no length that could be announced: only a chunked
     /// message has room for trailers.
     pub fn trailed(bytes: Bytes, trailers: HeaderMap) -> Self {
@@ -319,7 +324,7 @@ impl Body for AnswerBody {
         match &mut *self {
             AnswerBody::Empty => Poll::Ready(None),
             AnswerBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            AnswerBody::Origin(body) => Pin::new(body).poll_frame(cx),
+            AnswerBody::Origin(body) => Pin::new(&mut **body).poll_frame(cx),
             AnswerBody::Fill(reader) => Pin::new(&mut **reader).poll_frame(cx),
             AnswerBody::Joined(joined) => Pin::new(&mut **joined).poll_frame(cx),
             AnswerBody::Trailed(trailed) => {

@@ -62,7 +62,7 @@ impl Asked {
             _ => return Err(invalid("is not absolute: write http://host/path")),
         };
         let authority = url.authority().ok_or_else(|| invalid("is not absolute: write http://host/path"))?;
-        let headers = end_to_end(&self.headers);
+        let headers = end_to_end(self.headers.clone());
         let named = headers.get(HOST).and_then(|host| host.to_str().ok());
         let named = named.unwrap_or(authority.as_str());
         let host =

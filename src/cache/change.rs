@@ -27,7 +27,7 @@ use crate::semantics::{ForwardReason, invalidation, method};
 use crate::uri;
 
 /// Forwards an unsafe request, whatever becomes of its client.
-pub(super) async fn run<F>(rooms: &Arc<Rooms>, forward: F, routed: Routed, reason: ForwardReason) -> Answer
+pub(super) async fn run<F>(rooms: Arc<Rooms>, forward: F, routed: Routed, reason: ForwardReason) -> Answer
 where
     F: Service<Outbound, Response = Response<OriginBody>, Error = OriginError> + Send + 'static,
     F::Future: Send,
@@ -35,7 +35,6 @@ where
     let Ok(place) = Arc::clone(&rooms.unsafe_exchanges).try_acquire_owned() else {
         return serve::failed(&Failure::Overloaded, &routed, CacheWord::Bypass, Some(reason));
     };
-    let rooms = Arc::clone(rooms);
     let exchange = tokio::spawn(async move {
         let answer = exchange(&rooms, forward, routed, reason).await;
         drop(place);
@@ -71,7 +70,7 @@ where
     };
     let exchanged = Exchanged { requested_at, received_at: rooms.clock.now() };
     let (head, body) = response.into_parts();
-    let fields = receive::fields(&head.headers, exchanged.received_at);
+    let fields = receive::fields(head.headers, exchanged.received_at);
     let candidate = storing.map(|(rule, fetch)| {
         Candidate::new(rooms, &routed, rule, head.status, &fields, &body, exchanged, fetch)
     });
@@ -84,7 +83,7 @@ where
         None => None,
     };
     let note = passed(reason, head.status, detail);
-    answer(&routed, head.status, fields, AnswerBody::Origin(body), note)
+    answer(&routed, head.status, fields, AnswerBody::origin(body), note)
 }
 
 /// Path and query, as normalised.

@@ -108,7 +108,7 @@ pub fn storing(routed: &Routed, status: StatusCode, from_origin: &HeaderMap, now
         tell("the request may be answered from the cache or fill it", false);
         return Storing { rules, verdict: Err(reason.to_string()) };
     }
-    let fields = receive::fields(from_origin, now);
+    let fields = receive::fields(from_origin.clone(), now);
     let request = &routed.request.head;
     let exchanged = Exchanged { requested_at: now, received_at: now };
     let heard = Statement::of(&fields, &rule.policy.targeted_fields).targeted;

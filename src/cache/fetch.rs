@@ -20,6 +20,7 @@ use crate::clock::Timestamp;
 use crate::exchange::{Answer, AnswerBody, CacheWord, Note, Outbound, RequestBody, Routed};
 use crate::invalidation::{Fetch, Standing};
 use crate::keys::Key;
+use crate::layers::Later;
 use crate::origin::{OriginBody, OriginError};
 use crate::respond::Failure;
 use crate::routes::CacheRule;
@@ -30,22 +31,27 @@ use crate::semantics::{
 };
 use crate::store::Stored;
 
-/// Runs an errand: there is always an answer.
-pub(super) async fn run<F>(rooms: &Arc<Rooms>, forward: F, routed: Routed, errand: Errand) -> Answer
+/// Runs an errand: there is always an answer. Each kind has a box that is as large as it needs.
+pub(super) fn run<F>(rooms: &Arc<Rooms>, forward: F, routed: Routed, errand: Errand) -> Later
 where
     F: Service<Outbound, Response = Response<OriginBody>, Error = OriginError> + Clone + Send + 'static,
     F::Future: Send,
 {
+    let rooms = Arc::clone(rooms);
     match errand {
         Errand::Pass { reason, .. } if !method::is_safe(&routed.request.head.method) => {
-            change::run(rooms, forward, routed, reason).await
+            Box::pin(change::run(rooms, forward, routed, reason))
         }
-        Errand::Pass { reason, detail } => pass(rooms, forward, routed, reason, detail).await,
-        Errand::Part { reason, key } => partial::fetch(rooms, forward, &routed, reason, key).await,
-        Errand::Slices { reason, size } => slices::run(rooms, forward, routed, reason, size).await,
+        Errand::Pass { reason, detail } => Box::pin(pass(rooms, forward, routed, reason, detail)),
+        Errand::Part { reason, key } => {
+            Box::pin(async move { partial::fetch(&rooms, forward, &routed, reason, key).await })
+        }
+        Errand::Slices { reason, size } => {
+            Box::pin(async move { slices::run(&rooms, forward, routed, reason, size).await })
+        }
         Errand::Fetch { reason, key, candidates, part } => {
-            let quest = Quest { reason, key, candidates, part };
-            carry_out(rooms, forward, &Arc::new(routed), quest).await
+            let (routed, quest) = (Arc::new(routed), Quest { reason, key, candidates, part });
+            Box::pin(async move { carry_out(&rooms, forward, &routed, quest).await })
         }
     }
 }
@@ -161,9 +167,9 @@ pub(super) fn own(
 }
 
 /// Forwards a request the cache takes no part in.
-pub(super) async fn pass<F>(
-    rooms: &Rooms,
-    forward: F,
+async fn pass<F>(
+    rooms: Arc<Rooms>,
+    mut forward: F,
     mut routed: Routed,
     reason: ForwardReason,
     detail: Option<NotStored>,
@@ -173,14 +179,18 @@ where
 {
     let body = std::mem::replace(&mut routed.request.body, RequestBody::empty());
     let outbound = outbound(&routed, routed.request.head.headers.clone(), body);
-    let response = match forward.oneshot(outbound).await {
+    let asked = match forward.ready().await {
+        Ok(ready) => ready.call(outbound).await,
+        Err(error) => Err(error),
+    };
+    let response = match asked {
         Ok(response) => response,
         Err(error) => return origin_failed(&error, &routed, CacheWord::Bypass, reason),
     };
     let (head, body) = response.into_parts();
-    let fields = receive::fields(&head.headers, rooms.clock.now());
+    let fields = receive::fields(head.headers, rooms.clock.now());
     let note = passed(reason, head.status, detail);
-    answer(&routed, head.status, fields, AnswerBody::Origin(body), note)
+    answer(&routed, head.status, fields, AnswerBody::origin(body), note)
 }
 
 /// What there is to say of a response that was passed on.
@@ -279,7 +289,7 @@ where
             }
         };
         let (head, body) = response.into_parts();
-        let fields = receive::fields(&head.headers, received_at);
+        let fields = receive::fields(head.headers, received_at);
         let exchanged = Exchanged { requested_at, received_at };
         let received = Received { status: head.status, fields, body, exchanged };
         if let Some(part) = part.take_if(|_| is_part_or_none(received.status)) {

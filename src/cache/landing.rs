@@ -187,7 +187,7 @@ impl Outcome {
             Self::Passed(passed) => {
                 let Passed { status, fields, body, why, received_at } = *passed;
                 let note = quest.note(status, Err(why), received_at);
-                (answer(routed, status, fields, AnswerBody::Origin(body), note), None)
+                (answer(routed, status, fields, AnswerBody::origin(body), note), None)
             }
             Self::Confirmed(confirmed) => (confirmed.own(routed, rule, quest), None),
             Self::Stale(stored, status) => {

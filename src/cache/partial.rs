@@ -83,7 +83,7 @@ where
     };
     let exchanged = Exchanged { requested_at, received_at: rooms.clock.now() };
     let (head, body) = response.into_parts();
-    let received_fields = receive::fields(&head.headers, exchanged.received_at);
+    let received_fields = receive::fields(head.headers, exchanged.received_at);
     let received = Received { status: head.status, fields: received_fields, body, exchanged };
     if received.status != StatusCode::PARTIAL_CONTENT {
         let quest = Quest { reason, key, candidates: Candidates::new(), part: None };
@@ -108,7 +108,7 @@ where
         }
         Err(why) => {
             let note = fetched(CacheWord::Miss, reason, head.status, Err(why), exchanged.received_at);
-            answer(routed, head.status, fields, AnswerBody::Origin(body), note)
+            answer(routed, head.status, fields, AnswerBody::origin(body), note)
         }
     }
 }

@@ -89,7 +89,7 @@ impl Candidate {
         let carried = own.and_then(|own| carried.since_own(&rooms.log, own));
         let (Some(carried), Some(rule)) = (carried, routed.rule()) else {
             let note = passed(reason, status, Some(NotStored::Purged));
-            return answer(routed, status, fields, AnswerBody::Origin(body), note);
+            return answer(routed, status, fields, AnswerBody::origin(body), note);
         };
         let received_at = response.terms.received_at;
         let note = fetched(CacheWord::Miss, reason, status, Ok(&response), received_at);

@@ -23,7 +23,7 @@ use crate::store::MemoryLimits;
 
 /// The fields that travel on: end-to-end, with `Via`, and with the `Date` of their receipt if they had none, or none
 /// that can be read (RFC 9110 §6.6.1), lest a later hit be dated as of its sending.
-pub(super) fn fields(from_origin: &HeaderMap, received_at: Timestamp) -> HeaderMap {
+pub(super) fn fields(from_origin: HeaderMap, received_at: Timestamp) -> HeaderMap {
     let mut fields = end_to_end(from_origin);
     fields.append(VIA, via_value(http::Version::HTTP_11));
     if dates::field(&fields, DATE, received_at).is_none() {

@@ -3,8 +3,6 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -98,7 +96,7 @@ where
     type Response = Answer;
     type Error = Infallible;
     // Only an errand is boxed, and it waits for the origin anyway.
-    type Future = Early<Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>>;
+    type Future = Early;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // Whether the origin is ready matters to errands only, and they ask it themselves.
@@ -121,12 +119,11 @@ where
                 Early::now(answer)
             }
             Look::Found(Found::Errand(errand)) => {
-                let (rooms, forward) = (Arc::clone(&self.rooms), self.forward.clone());
-                Early::later(Box::pin(async move { Ok(fetch::run(&rooms, forward, routed, errand).await) }))
+                Early::Later(fetch::run(&self.rooms, self.forward.clone(), routed, errand))
             }
             Look::Query(rule) => {
                 let (rooms, forward) = (Arc::clone(&self.rooms), self.forward.clone());
-                Early::later(Box::pin(async move { Ok(query::run(&rooms, forward, routed, rule).await) }))
+                Early::Later(Box::pin(async move { query::run(&rooms, forward, routed, rule).await }))
             }
         }
     }

@@ -51,7 +51,8 @@ where
     let is_own_range = asked.contains_key(RANGE) && !asked.contains_key(IF_RANGE);
     if answer.response.status() == StatusCode::RANGE_NOT_SATISFIABLE && !is_own_range {
         // The client has not asked for it: nothing is there, or less than there was.
-        return fetch::pass(rooms, forward, routed, reason, Some(NotStored::Partial)).await;
+        return fetch::run(rooms, forward, routed, Errand::Pass { reason, detail: Some(NotStored::Partial) })
+            .await;
     }
     if answer.response.status() != StatusCode::PARTIAL_CONTENT {
         // Not modified, gone, failed; or whole.
@@ -59,7 +60,13 @@ where
     }
     let Some(kind) = Kind::of(&answer, slice, rooms) else {
         // What has no validator cannot be put together, and what is not the slice cannot be used.
-        return fetch::pass(rooms, forward, routed, reason, Some(NotStored::NoValidator)).await;
+        return fetch::run(
+            rooms,
+            forward,
+            routed,
+            Errand::Pass { reason, detail: Some(NotStored::NoValidator) },
+        )
+        .await;
     };
     let (head, body) = std::mem::replace(&mut answer.response, Response::new(AnswerBody::Empty)).into_parts();
     let (headers, complete) = (&routed.request.head.headers, kind.complete);
@@ -142,11 +149,11 @@ where
             fetch::carry_out(rooms, forward, &Arc::new(routed), quest).await
         }
         Found::Errand(Errand::Pass { reason, detail }) => {
-            fetch::pass(rooms, forward, routed, reason, detail).await
+            fetch::run(rooms, forward, routed, Errand::Pass { reason, detail }).await
         }
         // What is looked for is a slice already.
         Found::Errand(Errand::Slices { reason, .. } | Errand::Part { reason, .. }) => {
-            fetch::pass(rooms, forward, routed, reason, None).await
+            fetch::run(rooms, forward, routed, Errand::Pass { reason, detail: None }).await
         }
     }
 }

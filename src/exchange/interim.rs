@@ -384,7 +384,7 @@ fn encode(status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
     for part in ["HTTP/1.1 ", status.as_str(), " ", status.canonical_reason().unwrap_or(""), "\r\n"] {
         bytes.extend_from_slice(part.as_bytes());
     }
-    for (name, value) in &end_to_end(fields) {
+    for (name, value) in &end_to_end(fields.clone()) {
         // "A server MUST NOT send a Content-Length header field in any response with a status code of 1xx" (§8.6)
         if name == CONTENT_LENGTH {
             continue;

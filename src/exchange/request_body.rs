@@ -19,9 +19,12 @@ use crate::semantics::fields::trailer_fields;
 /// How long an origin may take to ask for a body before it gets it unasked: it may not know of expectations.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// See the [module](self).
+/// See the [module](self). Hardly any request has one, and requests are handed on many times: hence the box.
 #[derive(Debug)]
-pub struct RequestBody {
+pub struct RequestBody(Option<Box<Content>>);
+
+#[derive(Debug)]
+struct Content {
     /// What was read of it before and goes first.
     ahead: VecDeque<Frame<Bytes>>,
     frames: Frames,
@@ -43,13 +46,15 @@ enum Frames {
 impl RequestBody {
     /// No body.
     pub fn empty() -> Self {
-        Self::of(Frames::Empty, u64::MAX, Duration::MAX)
+        Self(None)
     }
 
     /// A body that is all there; nothing bounds it but itself.
     pub fn whole(bytes: Bytes) -> Self {
-        let frames = if bytes.is_empty() { Frames::Empty } else { Frames::Whole(Some(bytes)) };
-        Self::of(frames, u64::MAX, Duration::MAX)
+        if bytes.is_empty() {
+            return Self::empty();
+        }
+        Self(Some(Content::of(Frames::Whole(Some(bytes)), u64::MAX, Duration::MAX)))
     }
 
     /// A body that a client sends: at most `limit` bytes, with pauses of at most `idle_timeout`.
@@ -57,19 +62,15 @@ impl RequestBody {
         if body.is_end_stream() {
             return Self::empty();
         }
-        Self::of(Frames::Incoming(body), limit, idle_timeout)
-    }
-
-    fn of(frames: Frames, limit: u64, idle_timeout: Duration) -> Self {
-        let idle = IdleTimer::new(idle_timeout);
-        Self { ahead: VecDeque::new(), frames, left: limit, limit, idle, unsent: None }
+        Self(Some(Content::of(Frames::Incoming(body), limit, idle_timeout)))
     }
 
     /// The same again, if it is all there.
     pub fn copy(&self) -> Option<Self> {
-        match &self.frames {
-            Frames::Empty if self.ahead.is_empty() => Some(Self::empty()),
-            Frames::Whole(bytes) if self.ahead.is_empty() => {
+        let Some(content) = &self.0 else { return Some(Self::empty()) };
+        match &content.frames {
+            Frames::Empty if content.ahead.is_empty() => Some(Self::empty()),
+            Frames::Whole(bytes) if content.ahead.is_empty() => {
                 Some(Self::whole(bytes.clone().unwrap_or_default()))
             }
             _ => None,
@@ -78,15 +79,17 @@ impl RequestBody {
 
     /// Its bytes, if it is all there and not empty.
     pub fn as_whole(&self) -> Option<&Bytes> {
-        match &self.frames {
-            Frames::Whole(bytes) if self.ahead.is_empty() => bytes.as_ref(),
+        match self.0.as_deref() {
+            Some(Content { frames: Frames::Whole(bytes), ahead, .. }) if ahead.is_empty() => bytes.as_ref(),
             _ => None,
         }
     }
 
     /// This body with what has been read of it already put back.
     pub fn preceded_by(self, read: impl IntoIterator<Item = Frame<Bytes>>) -> Self {
-        Self { ahead: read.into_iter().collect(), ..self }
+        let mut content = self.0.unwrap_or_else(|| Content::of(Frames::Empty, u64::MAX, Duration::MAX));
+        content.ahead = read.into_iter().collect();
+        Self(Some(content))
     }
 
     /// Ready once the body has been sent or given up; `None` if there is nothing to send.
@@ -95,7 +98,9 @@ impl RequestBody {
             return None;
         }
         let (unsent, sent) = oneshot::channel();
-        self.unsent = Some(unsent);
+        if let Some(content) = &mut self.0 {
+            content.unsent = Some(unsent);
+        }
         Some(async move {
             // It is never sent on: the end of the other side is the message.
             let _ = sent.await;
@@ -104,7 +109,7 @@ impl RequestBody {
 
     /// Whether the client has announced more than the limit.
     pub fn exceeds_limit(&self) -> bool {
-        matches!(&self.frames, Frames::Incoming(body) if body.size_hint().lower() > self.limit)
+        matches!(self.0.as_deref(), Some(Content { frames: Frames::Incoming(body), limit, .. }) if body.size_hint().lower() > *limit)
     }
 
     /// Does not read the body until it is asked for, or until nothing was heard for too long. `None` if there is none
@@ -112,27 +117,35 @@ impl RequestBody {
     ///
     /// Reading is what makes hyper's server say "100 Continue" to the client.
     pub fn wait_for_demand(&mut self) -> Option<Demand> {
-        match std::mem::replace(&mut self.frames, Frames::Empty) {
+        let Self(Some(content)) = self else { return None };
+        match std::mem::replace(&mut content.frames, Frames::Empty) {
             Frames::Incoming(incoming) => {
                 let size_hint = incoming.size_hint();
                 let state = Demand(Arc::new(Mutex::new(State::Undecided(incoming, None))));
                 let demand = state.clone();
                 let patience = Box::pin(tokio::time::sleep(PATIENCE));
-                self.frames = Frames::Awaited(Awaited { demand: state, size_hint, patience });
+                content.frames = Frames::Awaited(Awaited { demand: state, size_hint, patience });
                 Some(demand)
             }
             // Given back unsent by a connection that was closed.
             Frames::Awaited(mut awaited) => {
                 awaited.patience = Box::pin(tokio::time::sleep(PATIENCE));
                 let demand = awaited.demand.clone();
-                self.frames = Frames::Awaited(awaited);
+                content.frames = Frames::Awaited(awaited);
                 Some(demand)
             }
             other => {
-                self.frames = other;
+                content.frames = other;
                 None
             }
         }
+    }
+}
+
+impl Content {
+    fn of(frames: Frames, limit: u64, idle_timeout: Duration) -> Box<Self> {
+        let (ahead, idle) = (VecDeque::new(), IdleTimer::new(idle_timeout));
+        Box::new(Self { ahead, frames, left: limit, limit, idle, unsent: None })
     }
 }
 
@@ -144,7 +157,7 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
+        let Some(this) = self.0.as_deref_mut() else { return Poll::Ready(None) };
         if let Some(frame) = this.ahead.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
@@ -174,8 +187,9 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ahead.is_empty()
-            && match &self.frames {
+        let Some(content) = &self.0 else { return true };
+        content.ahead.is_empty()
+            && match &content.frames {
                 Frames::Empty => true,
                 Frames::Whole(bytes) => bytes.is_none(),
                 Frames::Incoming(incoming) => incoming.is_end_stream(),
@@ -184,9 +198,10 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let lengths = self.ahead.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64);
+        let Some(content) = &self.0 else { return SizeHint::with_exact(0) };
+        let lengths = content.ahead.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64);
         let ahead: u64 = lengths.sum();
-        let hint = match &self.frames {
+        let hint = match &content.frames {
             Frames::Empty => SizeHint::with_exact(0),
             Frames::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
@@ -206,7 +221,7 @@ impl Body for RequestBody {
 /// A frame as it travels on: of its trailer fields, those that may.
 pub(crate) fn onward(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
-        Ok(trailers) => Frame::trailers(trailer_fields(&trailers)),
+        Ok(trailers) => Frame::trailers(trailer_fields(trailers)),
         Err(frame) => frame,
     }
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use super::Early;
@@ -86,11 +85,11 @@ pub struct Admit<S> {
 
 impl<S> Service<Arrival> for Admit<S>
 where
-    S: Service<Arrival, Response = Answer, Error = Infallible>,
+    S: Service<Arrival, Response = Answer, Error = Infallible, Future = Early>,
 {
     type Response = Answer;
     type Error = Infallible;
-    type Future = Early<Admitted<S::Future>>;
+    type Future = Admitted;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -98,32 +97,29 @@ where
 
     fn call(&mut self, arrival: Arrival) -> Self::Future {
         match Permit::of(&self.gate) {
-            Some(permit) => Early::later(Admitted { answer: self.inner.call(arrival), permit: Some(permit) }),
+            Some(permit) => Admitted { answer: self.inner.call(arrival), permit: Some(permit) },
             None => {
                 let (head, _) = arrival.request.into_parts();
-                Early::now(Answer::refused(Failure::Overloaded.respond(&head.method, &head.headers)))
+                let refused = Failure::Overloaded.respond(&head.method, &head.headers);
+                Admitted { answer: Early::now(Answer::refused(refused)), permit: None }
             }
         }
     }
 }
 
-pin_project! {
-    /// An answer on its way, and the permit that goes with it.
-    #[derive(Debug)]
-    pub struct Admitted<F> {
-        #[pin]
-        answer: F,
-        permit: Option<Permit>,
-    }
+/// An answer on its way, and the permit that goes with it.
+#[derive(Debug)]
+pub struct Admitted {
+    answer: Early,
+    permit: Option<Permit>,
 }
 
-impl<F: Future<Output = Result<Answer, Infallible>>> Future for Admitted<F> {
+impl Future for Admitted {
     type Output = Result<Answer, Infallible>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Ok(mut answer) = ready!(this.answer.poll(cx));
-        answer.permit = this.permit.take();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Ok(mut answer) = ready!(Pin::new(&mut self.answer).poll(cx));
+        answer.permit = self.permit.take();
         Poll::Ready(Ok(answer))
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -54,14 +53,13 @@ pub struct Deliveries<S> {
     ground: Option<Arc<Ground>>,
 }
 
-impl<S, F> Service<Normalized> for Deliveries<S>
+impl<S> Service<Normalized> for Deliveries<S>
 where
-    S: Service<Normalized, Response = Answer, Error = Infallible, Future = Early<F>>,
-    F: Future<Output = Result<Answer, Infallible>>,
+    S: Service<Normalized, Response = Answer, Error = Infallible, Future = Early>,
 {
     type Response = Answer;
     type Error = Infallible;
-    type Future = Early<F>;
+    type Future = Early;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -72,7 +70,7 @@ where
             return self.inner.call(request);
         };
         let ground = Arc::clone(ground);
-        Early::aside(Box::pin(async move {
+        Early::Later(Box::pin(async move {
             let Normalized { head, body, client, .. } = request;
             let response: Response<Bytes> = ground.reception.deliver(head, body, client).await;
             let mut answer = Answer::refused(response.map(AnswerBody::whole));

@@ -10,4 +10,4 @@ pub mod observe;
 pub mod purges;
 pub mod route;
 
-pub use early::Early;
+pub use early::{Early, Later};

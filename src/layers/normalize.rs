@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -68,14 +67,13 @@ struct KnownHost {
     host: Arc<str>,
 }
 
-impl<S, F> Service<Arrival> for Normalize<S>
+impl<S> Service<Arrival> for Normalize<S>
 where
-    S: Service<Normalized, Response = Answer, Error = Infallible, Future = Early<F>>,
-    F: Future<Output = Result<Answer, Infallible>>,
+    S: Service<Normalized, Response = Answer, Error = Infallible, Future = Early>,
 {
     type Response = Answer;
     type Error = Infallible;
-    type Future = Early<F>;
+    type Future = Early;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -98,7 +96,7 @@ where
                 }
                 // What goes no further than here may not choose a variant either: the origin would never see it.
                 if names_fields(&head.headers) {
-                    head.headers = end_to_end(&head.headers);
+                    head.headers = end_to_end(head.headers);
                 }
                 write_host(&host, &mut head.headers);
                 if !self.last_host.as_ref().is_some_and(|last| Arc::ptr_eq(&last.host, &host)) {

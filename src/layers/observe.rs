@@ -22,8 +22,8 @@ use crate::clock::{Clock, Stopwatch};
 use crate::config::{Scope, Token};
 use crate::exchange::{Answer, AnswerBody, Arrival, AsStored, BodyError, MARKED, Note};
 use crate::routes::{StatusFields, StatusFieldsAudience};
-use crate::semantics::cache_status::{CACHE_STATUS, REPLACED, X_CACHE, X_CACHE_RESET_AT, X_CACHED_AT};
-use crate::semantics::lines;
+use crate::semantics::cache_status::{CACHE_STATUS, X_CACHE, X_CACHE_RESET_AT, X_CACHED_AT};
+use crate::semantics::{CacheStatus, lines};
 use crate::telemetry::{AccessLog, Metrics, Record};
 
 const TOKEN: HeaderName = HeaderName::from_static("staleproof-token");
@@ -175,7 +175,7 @@ impl<F: Future<Output = Result<Answer, Infallible>>> Future for Observed<F> {
                 }
                 None => {
                     if let Some((route, note)) = shown {
-                        exchange.show(route.status_fields, note, &mut head.headers);
+                        exchange.tell(route.status_fields, note, &mut head.headers);
                     }
                 }
             }
@@ -185,6 +185,49 @@ impl<F: Future<Output = Result<Answer, Infallible>>> Future for Observed<F> {
         }
         let body = ClientBody { body, exchange: this.exchange.take(), permit };
         Poll::Ready(Ok(Response::from_parts(head, body)))
+    }
+}
+
+/// What status fields are added to. Of all but `Cache-Status` the last cache's word counts.
+trait StatusSink {
+    /// Of a value that is always there.
+    fn constant(&mut self, name: HeaderName, value: &'static str);
+
+    /// Of a value that is made now: printable characters, all of them.
+    fn bytes(&mut self, name: HeaderName, value: &[u8]);
+
+    /// "each cache […] appends" (RFC 9211 §2): what caches nearer to the origin said stays.
+    fn cache_status(&mut self, status: &CacheStatus);
+}
+
+impl StatusSink for HeaderMap {
+    fn constant(&mut self, name: HeaderName, value: &'static str) {
+        self.insert(name, HeaderValue::from_static(value));
+    }
+
+    fn bytes(&mut self, name: HeaderName, value: &[u8]) {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            self.insert(name, value);
+        }
+    }
+
+    fn cache_status(&mut self, status: &CacheStatus) {
+        self.append(CACHE_STATUS, status.to_value());
+    }
+}
+
+/// Lines beside those of what is stored, of which none has such a name but `Cache-Status`.
+impl StatusSink for Vec<u8> {
+    fn constant(&mut self, name: HeaderName, value: &'static str) {
+        lines::push(name.as_str(), value.as_bytes(), self);
+    }
+
+    fn bytes(&mut self, name: HeaderName, value: &[u8]) {
+        lines::push(name.as_str(), value, self);
+    }
+
+    fn cache_status(&mut self, status: &CacheStatus) {
+        lines::push_text(&CACHE_STATUS, self, |text| status.write(text));
     }
 }
 
@@ -199,24 +242,11 @@ struct Exchange {
 }
 
 impl Exchange {
-    /// Says in the fields of a response what the cache did.
-    fn show(&self, shown: StatusFields, note: &Note, fields: &mut HeaderMap) {
-        let mut told = Vec::with_capacity(256);
-        self.tell(shown, note, &mut told);
-        for (told, _) in lines::each(&told) {
-            if let Some(name) = REPLACED.iter().find(|name| name.as_str().as_bytes() == told) {
-                fields.remove(name);
-            }
-        }
-        // "each cache […] appends" (RFC 9211 §2): what caches nearer to the origin said stays.
-        lines::append(&told, fields);
-    }
-
-    /// The age, where it is not yet said, and the status fields (design: each switchable, visible to everyone, to token holders
-    /// or to nobody), as lines.
-    fn tell(&self, shown: StatusFields, note: &Note, lines: &mut Vec<u8>) {
+    /// Says what the cache did: the age, where it is not yet said, and the status fields (design: each switchable, visible to
+    /// everyone, to token holders or to nobody).
+    fn tell(&self, shown: StatusFields, note: &Note, fields: &mut impl StatusSink) {
         if let Some(age) = note.age_secs {
-            lines::push(AGE.as_str(), itoa::Buffer::new().format(age).as_bytes(), lines);
+            fields.bytes(AGE, itoa::Buffer::new().format(age).as_bytes());
         }
         let visible = match shown.audience {
             StatusFieldsAudience::Everyone => true,
@@ -227,16 +257,16 @@ impl Exchange {
             return;
         }
         if shown.x_cache {
-            lines::push(X_CACHE.as_str(), note.word.as_str().as_bytes(), lines);
+            fields.constant(X_CACHE, note.word.as_str());
         }
         if let Some(at) = note.cached_at.filter(|_| shown.cached_at) {
-            lines::push(X_CACHED_AT.as_str(), &at.iso8601_bytes(), lines);
+            fields.bytes(X_CACHED_AT, &at.iso8601_bytes());
         }
         if let Some(at) = note.reset_at.filter(|_| shown.reset_at) {
-            lines::push(X_CACHE_RESET_AT.as_str(), &at.iso8601_bytes(), lines);
+            fields.bytes(X_CACHE_RESET_AT, &at.iso8601_bytes());
         }
         if shown.cache_status {
-            lines::push_text(&CACHE_STATUS, lines, |text| note.status.write(text));
+            fields.cache_status(&note.status);
         }
     }
 

@@ -1,7 +1,6 @@
 //! Purges: what asks for one by its method, [as other caches are purged](crate::dialects), where a route allows it.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -54,14 +53,13 @@ pub struct Purges<S> {
     ground: Option<Arc<Ground>>,
 }
 
-impl<S, F> Service<Normalized> for Purges<S>
+impl<S> Service<Normalized> for Purges<S>
 where
-    S: Service<Normalized, Response = Answer, Error = Infallible, Future = Early<F>>,
-    F: Future<Output = Result<Answer, Infallible>>,
+    S: Service<Normalized, Response = Answer, Error = Infallible, Future = Early>,
 {
     type Response = Answer;
     type Error = Infallible;
-    type Future = Early<F>;
+    type Future = Early;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -77,7 +75,7 @@ where
             }
             Meaning::Asked { order: Order { targets, deed: Deed::Purge(strength), reply }, by } => {
                 let ground = Arc::clone(ground);
-                Early::aside(Box::pin(async move {
+                Early::Later(Box::pin(async move {
                     let response = ground.desk.purge(by, targets, strength, &reply).await;
                     own(response, &request)
                 }))

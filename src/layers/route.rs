@@ -1,7 +1,6 @@
 //! Route: host, path, method and fields find what holds for a request.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -40,14 +39,13 @@ pub struct Route<S> {
     table: Arc<Table>,
 }
 
-impl<S, F> Service<Normalized> for Route<S>
+impl<S> Service<Normalized> for Route<S>
 where
-    S: Service<Routed, Response = Answer, Error = Infallible, Future = Early<F>>,
-    F: Future<Output = Result<Answer, Infallible>>,
+    S: Service<Routed, Response = Answer, Error = Infallible, Future = Early>,
 {
     type Response = Answer;
     type Error = Infallible;
-    type Future = Early<F>;
+    type Future = Early;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)

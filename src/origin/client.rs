@@ -255,9 +255,10 @@ impl Servers {
             Ok(_) if coding.is_some() => {
                 head.headers.remove(CONTENT_LENGTH);
             }
-            Ok(Some(length)) => {
+            Ok(Some(length)) if !is_said_plainly(&head.headers, length) => {
                 head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
+            Ok(Some(_)) => {}
             Ok(None) => {}
         }
         let framed = coding == Some(TransferCoding::Chunked) || head.headers.contains_key(CONTENT_LENGTH);
@@ -336,6 +337,13 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
         }
     }
     Ok(agreed)
+}
+
+/// Whether this length is said once, and as everybody writes it.
+fn is_said_plainly(headers: &HeaderMap, length: u64) -> bool {
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let is_plain = lines.next().is_some_and(|line| line == itoa::Buffer::new().format(length));
+    is_plain && lines.next().is_none()
 }
 
 #[cfg(test)]

@@ -98,10 +98,12 @@ impl CacheStatus {
             out.write_str("; hit")?;
         } else {
             if let Some(reason) = self.forward {
-                write!(out, "; fwd={}", reason.as_str())?;
+                out.write_str("; fwd=")?;
+                out.write_str(reason.as_str())?;
             }
             if let Some(status) = self.forward_status {
-                write!(out, "; fwd-status={}", status.as_str())?;
+                out.write_str("; fwd-status=")?;
+                out.write_str(status.as_str())?;
             }
             if self.stored {
                 out.write_str("; stored")?;
@@ -117,7 +119,10 @@ impl CacheStatus {
             out.write_str(itoa::Buffer::new().format(ttl))?;
         }
         match self.detail {
-            Some(detail) if is_token(detail) => write!(out, "; detail={detail}"),
+            Some(detail) if is_token(detail) => {
+                out.write_str("; detail=")?;
+                out.write_str(detail)
+            }
             Some(detail) => {
                 out.write_str("; detail=\"")?;
                 for character in detail.chars().filter(|character| matches!(character, ' '..='~')) {

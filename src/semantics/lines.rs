@@ -107,11 +107,6 @@ pub fn push(name: &str, value: &[u8], lines: &mut Vec<u8>) {
     }
 }
 
-/// The names and values of lines.
-pub fn each(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    places(lines).map(|(name, value)| (&lines[name], &lines[value]))
-}
-
 /// Where the names and values of lines are.
 fn places(lines: &[u8]) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
     let mut start = 0;

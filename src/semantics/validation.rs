@@ -54,7 +54,7 @@ pub fn may_be_confirmed_for(stored: &StoredResponse, request: &HeaderMap) -> boo
 pub fn freshened_fields(stored: &HeaderMap, not_modified: &HeaderMap, set_cookie: SetCookie) -> HeaderMap {
     // "the cache MUST add each header field in the provided response to the stored response, replacing
     // field values that are already present, with the following exceptions"
-    let provided = fields::end_to_end(not_modified);
+    let provided = fields::end_to_end(not_modified.clone());
     let replaces = |name: &HeaderName| {
         is_updated(name)
             && (name != SET_COOKIE || set_cookie == SetCookie::Store)
