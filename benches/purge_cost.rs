@@ -28,7 +28,6 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use staleproof::clock::{Clock, Timestamp};
 use staleproof::invalidation::{Invalidator, Log, Strength, Tag, Target};
-use staleproof::keys::Key;
 use staleproof::routes::Table;
 use staleproof::semantics::vary::Selecting;
 use staleproof::semantics::{LifetimeSource, StoredResponse, Terms};
@@ -89,11 +88,10 @@ impl Town {
         };
         let response =
             StoredResponse::new(StatusCode::OK, HeaderMap::new(), |_| false, terms, Selecting::default());
-        let key = Key { text: key.into(), partition: Arc::default() };
         let asked =
             Asked { scheme: "http", host: "www.example.com".into(), target: path.into(), again: None };
         let body = Bytes::from(vec![b'x'; 1024]);
-        self.store.insert(Arc::new(Stored::new(key, response, body, carried, Arc::new(asked))));
+        self.store.insert(Arc::new(Stored::new(key.into(), response, body, carried, Arc::new(asked))));
     }
 }
 

@@ -79,9 +79,9 @@ pub(super) async fn entries(
     let log = state.0.rooms.log.clone();
     let answer = blocking(move || {
         let mut stored = invalidator.list(&target)?;
-        stored.sort_by(|a, b| a.key.text.cmp(&b.key.text));
+        stored.sort_by(|a, b| a.key.cmp(&b.key));
         let matched = stored.len();
-        let (stored, next) = page.cut(stored, |stored| &stored.key.text);
+        let (stored, next) = page.cut(stored, |stored| &stored.key);
         let entries: Vec<_> = stored
             .iter()
             .map(|stored| line(stored, stored.standing(&log) == Standing::Softened, now))
@@ -121,7 +121,7 @@ fn line(stored: &Stored, softened: bool, now: Timestamp) -> Value {
     let Stored { key, response, body, asked, weight, carried, .. } = stored;
     json!({
         "url": asked.to_string(),
-        "key": &*key.text,
+        "key": &**key,
         "status": response.status.as_u16(),
         "bytes": body.len(),
         "weight_bytes": weight,

@@ -307,7 +307,7 @@ fn store_article(routes: &Table, log: &Arc<Log>, store: &Memory, path: &str) {
     let carried = log.carry(&log.begin_fetch(), tags);
     let asked = Arc::new(Asked { scheme: "http", host: host.into(), target: path.into(), again: None });
     let body = Bytes::copy_from_slice(path.as_bytes());
-    store.insert(Arc::new(Stored::new(key, response, body, carried, asked)));
+    store.insert(Arc::new(Stored::new(key.text, response, body, carried, asked)));
 }
 
 /// As a file says it with the preset `standard-webhooks`.

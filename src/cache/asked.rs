@@ -8,6 +8,7 @@ use super::fetch::{leave_out_what_the_key_does, stored_method};
 use crate::exchange::Routed;
 use crate::keys::{Source, cookies};
 use crate::routes::CacheRule;
+use crate::semantics::Lines;
 use crate::semantics::vary::Selecting;
 use crate::store::{Again, Asked};
 
@@ -62,19 +63,14 @@ fn again(routed: &Routed, rule: &CacheRule, selecting: &Selecting) -> Option<Aga
     }
     let is_by_client = sources().any(|source| matches!(source, Source::ClientPrefix { .. }));
     Some(Again {
-        method: if is_query { Method::QUERY } else { Method::GET },
-        fields,
-        content: request.body.as_whole().filter(|_| is_query).cloned(),
+        fields: Lines::of(&fields),
+        content: is_query.then(|| Box::new(request.body.as_whole().cloned().unwrap_or_default())),
         client: is_by_client.then_some(request.client),
     })
 }
 
-/// Without the buffer that the connection read it into.
 fn keep(name: &HeaderName, headers: &HeaderMap, kept: &mut HeaderMap) {
-    if kept.contains_key(name) {
-        return;
-    }
-    for value in headers.get_all(name) {
-        kept.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone()));
+    if !kept.contains_key(name) {
+        kept.extend(headers.get_all(name).iter().map(|value| (name.clone(), value.clone())));
     }
 }

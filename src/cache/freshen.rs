@@ -115,7 +115,7 @@ impl Confirmation<'_> {
         let carried = rooms.log.carry(fetch, receive::tags(routed, rule, key, fields));
         let carried = carried.with_tags_of(&stored.carried);
         let asked = Arc::clone(&stored.asked);
-        let fresh = Stored::new((*key).clone(), response, stored.body.clone(), carried, asked);
+        let fresh = Stored::new(Arc::clone(&key.text), response, stored.body.clone(), carried, asked);
         let fresh = Arc::new(fresh.with_trailers(stored.trailers.clone()));
         rooms.keep(Arc::clone(&fresh));
         fresh

@@ -249,7 +249,7 @@ fn as_whole(stored: Stored) -> Stored {
     fields.insert(CONTENT_LENGTH, body.len().into());
     let mut response = response.with_headers(&fields);
     response.status = StatusCode::OK;
-    Stored::new(key.for_whole(), response, body, carried, asked)
+    Stored::new(Key::of_whole(&key), response, body, carried, asked)
 }
 
 /// Whether the request may be answered with a part at all.

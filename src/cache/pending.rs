@@ -85,7 +85,7 @@ impl Pending {
             }
         }
         let response = response.with_headers(&headers);
-        let mut stored = Stored::new(key, response, body, carried, asked).with_trailers(trailers);
+        let mut stored = Stored::new(key.text, response, body, carried, asked).with_trailers(trailers);
         if stored.response.status == StatusCode::PARTIAL_CONTENT {
             let Some(joined) = partial::joined(&rooms, stored, joins.as_deref()) else { return };
             stored = joined;

@@ -361,7 +361,7 @@ impl Rooms {
         self.store.insert(Arc::clone(&stored));
         // An invalidation that came in between has found nothing to remove, and will not be remembered for ever.
         if stored.settle(&self.log) == Standing::Dead {
-            self.store.retain(&stored.key.text, |kept| kept.standing(&self.log) != Standing::Dead);
+            self.store.retain(&stored.key, |kept| kept.standing(&self.log) != Standing::Dead);
         }
     }
 

@@ -319,7 +319,6 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::invalidation::Fetch;
     use crate::invalidation::Strength::{Hard, Soft};
-    use crate::keys::Key;
     use crate::semantics::storing::LifetimeSource;
     use crate::semantics::vary::Selecting;
     use crate::semantics::{StoredResponse, Terms};
@@ -372,7 +371,6 @@ mod tests {
                 Selecting::of(&field("vary", "accept-language"), &field("accept-language", lang), false)
                     .unwrap();
             let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), |_| false, terms, selecting);
-            let stored_key = Key { text: key.into(), partition: Arc::default() };
             let carried = self.log.carry(fetch, tags(names));
             let asked = Asked {
                 scheme: "http",
@@ -381,7 +379,7 @@ mod tests {
                 again: None,
             };
             let stored =
-                Stored::new(stored_key, response, Bytes::from_static(b"body"), carried, Arc::new(asked));
+                Stored::new(key.into(), response, Bytes::from_static(b"body"), carried, Arc::new(asked));
             let stored = Arc::new(stored);
             let weight = u64::from(stored.weight);
             stored.settle(&self.log);

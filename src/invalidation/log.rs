@@ -95,22 +95,39 @@ pub struct Log {
     newest_ban: AtomicU64,
     /// Held while a position is being written. Never taken by a hit.
     appending: Mutex<()>,
-    /// By tag. In several shards, so that a sweep holds up only some of those who store.
+    /// In several shards, so that a sweep holds up only some of those who store.
     shards: Box<[Mutex<Cells>]>,
-    hasher: Hasher,
+    /// Makes the digests of tags.
+    hasher: foldhash::quality::RandomState,
     /// The positions at which the fetches under way began, with their number.
     under_way: Mutex<BTreeMap<Position, usize>>,
     /// In [places](Tag::places).
     max_uncarried_per_shard: usize,
 }
 
-type Hasher = foldhash::quality::RandomState;
+/// What stands for a tag here: the text of it would take more memory than all that is remembered of it. Two tags that share one
+/// are one to the log, so that what names one of them strikes both: too much is allowed. Nobody outside can look for such,
+/// since the hash is another in each process.
+type Digest = u64;
 
 #[derive(Debug)]
 struct Cells {
-    table: HashMap<Tag, Arc<TagCell>, Hasher>,
+    table: HashMap<Digest, Arc<TagCell>, foldhash::fast::RandomState>,
+    /// Of the application's tags, which can be listed.
+    names: HashMap<Digest, Tag, foldhash::fast::RandomState>,
     /// At how many cells the next sweep is due.
     sweep_at: usize,
+}
+
+impl Cells {
+    fn new(sweep_at: usize) -> Self {
+        Self { table: HashMap::default(), names: HashMap::default(), sweep_at }
+    }
+
+    /// See [`Tag::places`].
+    fn places(&self, digest: Digest) -> usize {
+        self.names.get(&digest).map_or(1, Tag::places)
+    }
 }
 
 /// Fewer cells than this are not worth a sweep.
@@ -194,8 +211,8 @@ impl Log {
             bans: Mutex::default(),
             newest_ban: AtomicU64::new(0),
             appending: Mutex::new(()),
-            shards: (0..shards).map(|_| Mutex::new(Cells { table: HashMap::default(), sweep_at })).collect(),
-            hasher: Hasher::default(),
+            shards: (0..shards).map(|_| Mutex::new(Cells::new(sweep_at))).collect(),
+            hasher: foldhash::quality::RandomState::default(),
             under_way: Mutex::default(),
             max_uncarried_per_shard,
         }
@@ -359,20 +376,30 @@ impl Log {
 
     /// The cell of a tag. While the caller holds it, it is not forgotten.
     fn cell(&self, tag: Tag) -> Arc<TagCell> {
-        let mut cells = lock(&self.shards[self.hasher.hash_one(&tag) as usize % self.shards.len()]);
-        if let Some(cell) = cells.table.get(&tag) {
+        let (digest, shard) = self.place(&tag);
+        let mut cells = lock(shard);
+        if let Some(cell) = cells.table.get(&digest) {
             return Arc::clone(cell);
         }
         if cells.table.len() >= cells.sweep_at {
             self.sweep(&mut cells);
         }
-        Arc::clone(cells.table.entry(tag).or_default())
+        if tag.as_application().is_some() {
+            cells.names.insert(digest, tag);
+        }
+        Arc::clone(cells.table.entry(digest).or_default())
+    }
+
+    /// Where the cell of a tag is, if it is.
+    fn place(&self, tag: &Tag) -> (Digest, &Mutex<Cells>) {
+        let digest = self.hasher.hash_one(tag);
+        (digest, &self.shards[digest as usize % self.shards.len()])
     }
 
     /// The cell of a tag, if anybody knows it.
     pub fn known_cell(&self, tag: &Tag) -> Option<Arc<TagCell>> {
-        let shard = &self.shards[self.hasher.hash_one(tag) as usize % self.shards.len()];
-        lock(shard).table.get(tag).map(Arc::clone)
+        let (digest, shard) = self.place(tag);
+        lock(shard).table.get(&digest).map(Arc::clone)
     }
 
     /// The application's tags that begin so and that something stored carries, with the number of its keys. In no order.
@@ -380,7 +407,10 @@ impl Log {
         let mut tags = Vec::new();
         for shard in &self.shards {
             let cells = lock(shard);
-            let named = cells.table.iter().filter_map(|(tag, cell)| Some((tag.as_application()?, cell)));
+            let named = cells
+                .names
+                .iter()
+                .filter_map(|(digest, tag)| Some((tag.as_application()?, cells.table.get(digest)?)));
             let carried = named
                 .filter(|(name, _)| name.starts_with(prefix))
                 .map(|(name, cell)| (name.to_owned(), cell.number()));
@@ -393,13 +423,14 @@ impl Log {
     fn sweep(&self, cells: &mut Cells) {
         let settled = self.settled();
         let mut uncarried = 0;
-        cells.table.retain(|tag, cell| {
+        let mut table = std::mem::take(&mut cells.table);
+        table.retain(|&digest, cell| {
             // Nobody else holds it, nor can anybody come to: that takes the lock that is held here. And if an
             // append has held it, what that wrote is seen.
             let Some(cell) = Arc::get_mut(cell) else { return true };
             let keep = cell.marks().newest() > settled;
             if keep {
-                uncarried += tag.places();
+                uncarried += cells.places(digest);
             }
             keep
         });
@@ -407,16 +438,18 @@ impl Log {
             // The floor takes the place of every cell up to the head. An append that is being written right now
             // has its cells beyond the head: they are kept.
             let raised = self.raise_floor();
-            cells
-                .table
-                .retain(|_, cell| Arc::get_mut(cell).is_none_or(|cell| cell.marks().newest() > raised));
+            table.retain(|_, cell| Arc::get_mut(cell).is_none_or(|cell| cell.marks().newest() > raised));
         }
+        cells.table = table;
+        let Cells { table, names, .. } = cells;
+        names.retain(|digest, _| table.contains_key(digest));
         let least = MIN_SWEEP.min(self.max_uncarried_per_shard.max(1));
         // No later than when as many may have come that nothing carries as are remembered at most.
         let more = cells.table.len().min(self.max_uncarried_per_shard);
         cells.sweep_at = (cells.table.len() + more).max(least);
         if cells.table.capacity() > 4 * cells.sweep_at {
             cells.table.shrink_to(cells.sweep_at);
+            cells.names.shrink_to_fit();
         }
     }
 

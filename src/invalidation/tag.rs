@@ -106,15 +106,19 @@ impl Tag {
 
     /// The bytes that it and its cell account for, whoever carries them.
     pub(super) fn byte_size(&self) -> usize {
-        // The counts of two `Arc`s, and the log's references to both with the table's free room.
-        const OVERHEAD: usize =
-            4 * size_of::<usize>() + 2 * (size_of::<Arc<str>>() + size_of::<Arc<TagCell>>());
-        self.0.len() + size_of::<TagCell>() + OVERHEAD
+        // The counts of an `Arc`; an entry of a table with its share of the free room.
+        const COUNTS: usize = 2 * size_of::<usize>();
+        const fn entry<T>() -> usize {
+            2 * (size_of::<u64>() + size_of::<T>())
+        }
+        let name = self.as_application().map_or(0, |name| name.len() + COUNTS + entry::<Self>());
+        size_of::<TagCell>() + COUNTS + entry::<Arc<TagCell>>() + name
     }
 
-    /// In how many places of the log it stands, so to speak, each of [`PLACE_BYTES`] at most: a long one takes several.
+    /// In how many places of the log it stands, so to speak, each of [`PLACE_BYTES`] at most: one whose text is remembered takes
+    /// several, if that is long.
     pub(super) fn places(&self) -> usize {
-        1 + self.0.len() / 64
+        1 + self.as_application().map_or(0, |name| name.len() / 64)
     }
 
     fn partition<'a>(kind: &str, owner: &str, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {

@@ -96,9 +96,13 @@ impl Key {
     /// The key that the whole response lies under, of which this may be the [key of its parts](Self::for_parts) or of
     /// [a slice](Self::for_slice).
     pub fn for_whole(&self) -> Self {
-        let part = self.text.strip_suffix(PARTS).or_else(|| Some(self.text.rsplit_once(SLICE)?.0));
-        let text = part.map_or_else(|| Arc::clone(&self.text), Arc::from);
-        Self { text, partition: Arc::clone(&self.partition) }
+        Self { text: Self::of_whole(&self.text), partition: Arc::clone(&self.partition) }
+    }
+
+    /// The same, of texts.
+    pub fn of_whole(text: &Arc<str>) -> Arc<str> {
+        let part = text.strip_suffix(PARTS).or_else(|| Some(text.rsplit_once(SLICE)?.0));
+        part.map_or_else(|| Arc::clone(text), Arc::from)
     }
 
     /// This key for a request with content: it has one more section, with the content and all that describes it (the

@@ -22,7 +22,7 @@ pub struct StoredResponse {
     /// None of these is what this cache says of itself: they can be sent as they are, and that after them.
     pub is_plain: bool,
     /// The fields that end here. A 304 may leave them as they are, and they still decide then.
-    for_us: Lines,
+    for_us: Option<Box<Lines>>,
     /// How long and under which conditions it may be reused.
     pub terms: Terms,
     /// Which requests it is for.
@@ -47,7 +47,8 @@ impl StoredResponse {
         selecting: Selecting,
     ) -> Self {
         let headers = fields::without(headers, &[AGE]);
-        let for_us = Lines::of(&fields::only(&headers, &ends_here));
+        let for_us = fields::only(&headers, &ends_here);
+        let for_us = (!for_us.is_empty()).then(|| Box::new(Lines::of(&for_us)));
         let headers = fields::without_where(headers, ends_here);
         let last_modified = dates::field(&headers, LAST_MODIFIED, terms.received_at);
         // "the Last-Modified header field is not present": then Date, then the time of receipt (§4.3.2)
@@ -87,7 +88,9 @@ impl StoredResponse {
     /// All its fields, those that end here too: what a 304 updates.
     pub fn all_fields(&self) -> HeaderMap {
         let mut all = self.headers();
-        lines::append(self.for_us.as_bytes(), &mut all);
+        if let Some(for_us) = &self.for_us {
+            lines::append(for_us.as_bytes(), &mut all);
+        }
         all
     }
 
@@ -117,7 +120,7 @@ impl StoredResponse {
     pub fn byte_size(&self) -> usize {
         size_of::<Self>()
             + self.lines.as_bytes().len()
-            + self.for_us.as_bytes().len()
+            + self.for_us.as_ref().map_or(0, |lines| size_of::<Lines>() + lines.as_bytes().len())
             + self.selecting.byte_size()
             + self.search.as_ref().map_or(0, |search| search.byte_size())
     }

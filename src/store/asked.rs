@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::Method;
 
-use crate::semantics::stored_response::fields_byte_size;
+use crate::semantics::Lines;
 
 /// What was asked for.
 #[derive(Debug)]
@@ -25,21 +25,26 @@ pub struct Asked {
 /// What a request has beside its URL.
 #[derive(Debug)]
 pub struct Again {
-    /// GET, or a QUERY.
-    pub method: Method,
     /// What the route, the key and the response's `Vary` depend on.
-    pub fields: HeaderMap,
-    /// Of a QUERY.
-    pub content: Option<Bytes>,
+    pub fields: Lines,
+    /// Of a QUERY; `None`: it is a GET.
+    pub content: Option<Box<Bytes>>,
     /// The client's address, if the key depends on it.
     pub client: Option<IpAddr>,
+}
+
+impl Again {
+    /// GET, or QUERY.
+    pub fn method(&self) -> Method {
+        if self.content.is_some() { Method::QUERY } else { Method::GET }
+    }
 }
 
 impl Asked {
     /// The bytes it occupies, closely enough for a memory limit.
     pub fn byte_size(&self) -> usize {
         let again = self.again.as_ref().map_or(0, |again| {
-            fields_byte_size(&again.fields) + again.content.as_ref().map_or(0, Bytes::len)
+            again.fields.as_bytes().len() + again.content.as_ref().map_or(0, |content| content.len())
         });
         size_of::<Self>() + self.host.len() + self.target.len() + again
     }

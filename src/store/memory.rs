@@ -16,7 +16,6 @@ use moka::sync::Cache;
 
 use super::Asked;
 use crate::invalidation::{Carried, Log, Standing, Subject};
-use crate::keys::Key;
 use crate::sealed;
 use crate::semantics::StoredResponse;
 use crate::semantics::stored_response::fields_byte_size;
@@ -49,8 +48,8 @@ pub enum Eviction {
 /// A stored response with its body and what the invalidation log knows it by.
 #[derive(Debug)]
 pub struct Stored {
-    /// The key it is stored under.
-    pub key: Key,
+    /// The text of the key it is stored under.
+    pub key: Arc<str>,
     /// Status, fields and the terms of its reuse.
     pub response: StoredResponse,
     /// The complete body.
@@ -72,15 +71,20 @@ const SAMPLED: u8 = 16;
 
 impl Stored {
     /// Puts the pieces together and weighs them.
-    pub fn new(key: Key, response: StoredResponse, body: Bytes, carried: Carried, asked: Arc<Asked>) -> Self {
+    pub fn new(
+        key: Arc<str>,
+        response: StoredResponse,
+        body: Bytes,
+        carried: Carried,
+        asked: Arc<Asked>,
+    ) -> Self {
         let bytes = ENTRY_OVERHEAD_BYTES
-            + key.text.len()
+            + key.len()
             + response.byte_size()
             + sealed::weight(&body)
             + carried.byte_size()
             // Those who replace each other share one; each counts it, which is too much rather than too little.
-            + asked.byte_size()
-            + key.partition.iter().map(|(_, value)| value.len() + 48).sum::<usize>();
+            + asked.byte_size();
         let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
         let (refreshing, hits) = (AtomicBool::new(false), AtomicU32::new(0));
         Self { key, response, body, trailers: None, carried, weight, asked, refreshing, hits }
@@ -232,8 +236,8 @@ impl Memory {
 
     /// Stores a response in the place of the variant with the same selecting fields.
     pub fn insert(&self, stored: Arc<Stored>) {
-        stored.carried.stored_under(&stored.key.text, stored.weight);
-        self.variants.entry(stored.key.text.clone()).and_upsert_with(|existing| match existing {
+        stored.carried.stored_under(&stored.key, stored.weight);
+        self.variants.entry(Arc::clone(&stored.key)).and_upsert_with(|existing| match existing {
             Some(existing) => Arc::new(existing.into_value().with(stored)),
             None => Arc::new(Variants { stored: vec![stored] }),
         });

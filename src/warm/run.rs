@@ -247,11 +247,11 @@ impl House {
         let Some(again) = &asked.again else { return Err("only its client can ask for it".to_owned()) };
         let uri: Uri = asked.target.parse().map_err(|_| "its target is no URL".to_owned())?;
         let host = HeaderValue::from_str(&asked.host).map_err(|_| "its host is none".to_owned())?;
-        let content = again.content.clone();
+        let content = again.content.as_deref().cloned();
         let mut request = Request::new(content.map_or_else(RequestBody::empty, RequestBody::whole));
-        *request.method_mut() = again.method.clone();
+        *request.method_mut() = again.method();
         *request.uri_mut() = uri;
-        request.headers_mut().clone_from(&again.fields);
+        *request.headers_mut() = again.fields.to_map();
         request.headers_mut().insert(HOST, host);
         request.headers_mut().entry(USER_AGENT).or_insert(REFRESHER);
         if let Some(content) = &again.content {
