@@ -49,8 +49,11 @@ HTTP2 = "HTTP/2 hit 1 KiB"
 STEADY = "latency at 70 % of nginx"
 MEMORY = "memory of 200,000 objects of 1 KiB"
 IDLE = "memory of 10,000 idle connections"
+CHURN = "memory while what is stored is replaced"
 PURGES = "hits during 1,000 purges a second"
 STORED = 200_000
+CAPACITY = 2048  # MiB
+SMALL_CAPACITY = 256
 CONNECTIONS = 10_000
 
 
@@ -88,12 +91,21 @@ def cpu_seconds(pid):
 
 
 def resident_bytes(pid):
-    """What is theirs alone, and their shares of what is shared."""
+    """What is theirs alone, and their shares of what is shared; of files that are nowhere but in memory all of it, touched or not."""
     total = 0
     for each in family(pid):
         rollup = pathlib.Path(f"/proc/{each}/smaps_rollup").read_text()
-        total += int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1]) * KIB
+        in_files = sum(memory_file_bytes(file) for file in pathlib.Path(f"/proc/{each}/fd").iterdir())
+        kib = {name: int(re.search(rf"^{name}:\s+(\d+)", rollup, re.M)[1]) for name in ("Pss", "Pss_Shmem")}
+        total += (kib["Pss"] - (kib["Pss_Shmem"] if in_files else 0)) * KIB + in_files
     return total
+
+
+def memory_file_bytes(file):
+    with contextlib.suppress(OSError):
+        if os.readlink(file).startswith("/memfd:"):
+            return os.stat(file).st_blocks * 512
+    return 0
 
 
 class Process:
@@ -127,13 +139,13 @@ class Process:
             self.process.wait()
 
 
-def start(name, binary, directory, origin):
+def start(name, binary, directory, origin, capacity=CAPACITY):
     """One of them, if it is installed."""
     own = directory / f"{name.replace(' ', '-')}-{time.monotonic_ns()}"
     own.mkdir()
     own.chmod(0o777)
     port, h2_port, admin_port = free_ports(3)
-    values = {"PORT": port, "ORIGIN_PORT": origin, "H2_PORT": h2_port, "ADMIN_PORT": admin_port}
+    values = {"PORT": port, "ORIGIN_PORT": origin, "H2_PORT": h2_port, "ADMIN_PORT": admin_port, "CAPACITY": capacity}
     if name == "staleproof":
         if not binary.exists():
             sys.exit(f"{binary} is not there: cargo build --release")
@@ -150,7 +162,7 @@ def start(name, binary, directory, origin):
         return Process(name, port, ["h2o", "-c", filled("h2o.conf", own, **values)], "0", own)
     if name == "varnish" and shutil.which("varnishd"):
         command = ["varnishd", "-F", "-n", own / "work", "-a", f"127.0.0.1:{port}", "-f", filled("varnish.vcl", own, **values),
-                   "-s", "malloc,2g", "-p", "thread_pools=1", "-p", "thread_pool_min=80", "-p", "feature=+http2"]
+                   "-s", f"malloc,{capacity}m", "-p", "thread_pools=1", "-p", "thread_pool_min=80", "-p", "feature=+http2"]
         return Process(name, port, command, "0", own)
     if name == "trafficserver" and shutil.which("traffic_server"):
         for part in ("etc", "cache", "run", "log"):
@@ -278,12 +290,12 @@ class Comparison:
 
         self.tell(f"{STEADY}, {each * 64} a second", self.interleaved(running, measure))
 
-    def each_alone(self, title, unit, measure, without=()):
+    def each_alone(self, title, unit, measure, without=(), capacity=CAPACITY):
         """A figure of each, in a process of its own."""
         print(f"\n{title}")
         figures = {}
         for name in (name for name in self.names if name not in without):
-            if (proxy := start(name, self.asked.binary.resolve(), self.directory, self.origin)) is None:
+            if (proxy := start(name, self.asked.binary.resolve(), self.directory, self.origin, capacity)) is None:
                 continue
             try:
                 figures[name] = measure(proxy)
@@ -323,6 +335,22 @@ class Comparison:
             return (after - before) / CONNECTIONS
 
         self.each_alone(IDLE, "bytes for each", measure)
+
+    def churn(self):
+        """Many times what fits, in sizes that do not fit into each other's places."""
+
+        def measure(proxy):
+            received, largest = 0, 0
+            for _ in range(10 * self.asked.rounds):
+                told = asking(["wrk", "-t1", "-c32", f"-d{self.asked.seconds}s", "-s", HERE / "churn.lua", proxy.url("/")], self.cores)
+                found = re.search(r"RESULT (\d+) (\d+) (\d+)", told)
+                received += int(found[3])
+                largest = max(largest, resident_bytes(proxy.process.pid))
+            print(f"{proxy.name}: {received / SMALL_CAPACITY / KIB / KIB:.0f} times the capacity; {largest / KIB / KIB:.0f} MiB at most")
+            return resident_bytes(proxy.process.pid) / SMALL_CAPACITY / KIB / KIB * 100
+
+        unbounded = [name for name in self.names if name not in ("staleproof", "varnish")]
+        self.each_alone(CHURN, f"% of a capacity of {SMALL_CAPACITY} MiB", measure, unbounded, SMALL_CAPACITY)
 
     def purges(self, running):
         """Of those that can be purged."""
@@ -393,7 +421,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     cores = f"1-{os.cpu_count() - 1}" if os.cpu_count() > 1 else "0"
     words = [word for word in asked.only.split(";") if word]
-    wanted = [name for name in [*THROUGHPUT, HTTP2, STEADY, PURGES, MEMORY, IDLE] if not words or any(word in name for word in words)]
+    wanted = [name for name in [*THROUGHPUT, HTTP2, STEADY, PURGES, MEMORY, IDLE, CHURN] if not words or any(word in name for word in words)]
     with tempfile.TemporaryDirectory() as scratch:
         directory = pathlib.Path(scratch)
         # The peers may run as somebody else.
@@ -408,7 +436,7 @@ def main():
         origin = Process("origin", origin_port, ["nginx", "-p", directory, "-c", file], cores, directory)
         comparison, running = Comparison(asked, cores, directory, origin_port), []
         try:
-            if any(name not in (MEMORY, IDLE) for name in wanted):
+            if any(name not in (MEMORY, IDLE, CHURN) for name in wanted):
                 running = comparison.fresh()
             for name in wanted:
                 match name:
@@ -427,6 +455,8 @@ def main():
                 comparison.memory()
             if IDLE in wanted:
                 comparison.idle()
+            if CHURN in wanted:
+                comparison.churn()
         finally:
             for process in [*running, origin]:
                 process.stop()
