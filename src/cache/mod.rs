@@ -9,6 +9,7 @@ mod fetch;
 mod fill;
 mod flight;
 mod freshen;
+mod known_fields;
 mod known_keys;
 mod landing;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::{AGE, CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use super::part;
+use super::{known_fields, part};
 use crate::clock::Timestamp;
 use crate::exchange::{Answer, AnswerBody, AsStored, CacheWord, Note, Routed};
 use crate::respond::Failure;
@@ -61,7 +61,7 @@ pub(super) fn hit_with(
 
 /// The answer to a request that the origin failed to answer, from a response that is no longer fresh (RFC 5861 §4).
 pub(super) fn instead_of_failure(
-    stored: &Stored,
+    stored: &Arc<Stored>,
     routed: &Routed,
     now: Timestamp,
     failed: Option<StatusCode>,
@@ -78,7 +78,7 @@ pub(super) fn instead_of_failure(
 
 /// The answer made from a stored response, after whatever `word` and `status` tell.
 pub(super) fn from_store(
-    stored: &Stored,
+    stored: &Arc<Stored>,
     routed: &Routed,
     now: Timestamp,
     word: CacheWord,
@@ -90,7 +90,7 @@ pub(super) fn from_store(
         Verdict::NotModified => {
             let mut response = Response::new(AnswerBody::Empty);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = precondition::not_modified_fields(&held.headers());
+            *response.headers_mut() = known_fields::with(stored, precondition::not_modified_fields);
             response
         }
         Verdict::Send => part::respond(stored, request).unwrap_or_else(|| {
@@ -102,7 +102,7 @@ pub(super) fn from_store(
             };
             let mut response = Response::new(body);
             *response.status_mut() = held.status;
-            *response.headers_mut() = held.headers();
+            *response.headers_mut() = known_fields::with(stored, HeaderMap::clone);
             if matches!(response.body(), AnswerBody::Trailed(_)) {
                 // It came in chunks, and only chunks have trailers behind them; the length was put on to store it.
                 response.headers_mut().remove(CONTENT_LENGTH);

@@ -33,7 +33,7 @@ const TOKEN: HeaderName = HeaderName::from_static("staleproof-token");
 pub struct Observer {
     /// What time it is.
     pub clock: Clock,
-    /// Who may see status fields that are shown to token holders only.
+    /// Who may see status fields that are shown to token holders only; none, where none are shown so.
     pub tokens: Vec<Token>,
     /// One line per exchange.
     pub access_log: AccessLog,
@@ -95,10 +95,11 @@ where
 
     fn call(&mut self, arrival: Arrival) -> Self::Future {
         let request = &arrival.request;
+        let tokens = &self.observer.tokens;
         let exchange = Exchange {
             observer: Arc::clone(&self.observer),
             stopwatch: Stopwatch::start(),
-            token: request.headers().get(TOKEN).cloned(),
+            token: if tokens.is_empty() { None } else { request.headers().get(TOKEN).cloned() },
             note: None,
             record: Record {
                 at: self.observer.clock.now(),

@@ -5,6 +5,7 @@
 //! most specific pattern first, compared segment by segment from the left. Each node is visited at most once.
 
 use super::path::Segment;
+use memchr::memchr;
 use smallvec::SmallVec;
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -84,7 +85,7 @@ impl Tree {
         V: FnMut(&'t [usize], &Ranges) -> ControlFlow<B>,
     {
         let Some(rest) = path.get(start..) else { return visit_routes(&self.end, ranges, visit) };
-        let segment = rest.split_once('/').map_or(rest, |(segment, _)| segment);
+        let segment = &rest[..memchr(b'/', rest.as_bytes()).unwrap_or(rest.len())];
         let end = start + segment.len();
 
         if let Some(next) = self.literal.get(segment) {

@@ -30,6 +30,7 @@ use crate::layers::deliveries::DeliveriesLayer;
 use crate::layers::observe::Observer;
 use crate::layers::purges::PurgesLayer;
 use crate::origin::Origin;
+use crate::routes::{Route, StatusFieldsAudience};
 use crate::stack::{self, Stack};
 use crate::store::{Memory, Searches, Uses};
 use crate::telemetry::{AccessLog, Metrics};
@@ -164,9 +165,12 @@ pub fn assemble(plan: &Plan, clock: &Clock) -> Result<Assembled, StartError> {
     ));
     let metrics = Arc::new(Metrics::new());
     let access_log = AccessLog::to_stdout(plan.server.access_log).map_err(StartError::AccessLog)?;
+    let is_for_holders =
+        |route: &Arc<Route>| route.status_fields.audience == StatusFieldsAudience::TokenHolders;
+    let shows_to_token_holders = plan.routes.routes().iter().any(is_for_holders);
     let observer = Arc::new(Observer {
         clock: clock.clone(),
-        tokens: plan.admin.tokens.clone(),
+        tokens: if shows_to_token_holders { plan.admin.tokens.clone() } else { Vec::new() },
         access_log,
         metrics: Arc::clone(&metrics),
     });

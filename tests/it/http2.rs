@@ -44,6 +44,31 @@ async fn what_one_version_stored_is_a_hit_in_the_other() {
 }
 
 #[tokio::test]
+async fn fields_are_those_of_what_is_stored_now() {
+    let origin = Origin::start().await;
+    let proxy = Proxy::in_front_of(&origin).await;
+    let client = Http2::connect(proxy.address).await;
+    // More than a worker remembers the fields of.
+    for version in ["1", "2"] {
+        for number in 0..100 {
+            let fields = format!("{FRESH}X-Page: {number}\r\nX-Version: {version}\r\n");
+            origin.on(&format!("/{number}"), [Reply::ok(&fields, "hello")]);
+        }
+        for word in ["MISS", "HIT", "HIT"] {
+            for number in 0..100 {
+                let response = client.get(&format!("/{number}")).await;
+                assert_eq!(response.x_cache(), word);
+                assert_eq!(
+                    (response.field("x-page"), response.field("x-version")),
+                    (number.to_string(), version.to_owned())
+                );
+            }
+        }
+        assert_eq!(proxy.purge("{\"everything\": true}").await, 100);
+    }
+}
+
+#[tokio::test]
 async fn many_streams_are_served_at_once() {
     let origin = Origin::start().await;
     let gate = Gate::closed();
