@@ -73,7 +73,7 @@ impl Town {
         let key = format!("http|www.example.com|{path}|");
         let own = MATCHING.map(|matching| Tag::application(&tag(matching, number / matching)));
         let common =
-            [Tag::url(&key), Tag::host("www.example.com"), Tag::route("articles"), Tag::key("articles")];
+            [Tag::url(&key), Tag::host("www.example.com"), Tag::key("articles"), Tag::namespace("articles")];
         let carried = self.log.carry(&self.log.begin_fetch(), own.into_iter().chain(common));
         let terms = Terms {
             lifetime: Duration::from_secs(3600),

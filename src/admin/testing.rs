@@ -290,7 +290,7 @@ fn store_article(routes: &Table, log: &Arc<Log>, store: &Memory, path: &str) {
     let resource = constructor.resource(host, path, None, &captures);
     let slug = captures.raw(path, "slug").unwrap();
     let tags = Some(format!("article:{slug}")).filter(|_| slug.len() == 1).into_iter();
-    let tags = tags_of(route, &key, constructor, &resource, host, tags);
+    let tags = tags_of(&key, constructor, &resource, host, tags);
     let terms = Terms {
         lifetime: Duration::from_secs(3600),
         lifetime_from: LifetimeSource::MaxAge,

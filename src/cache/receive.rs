@@ -112,7 +112,7 @@ pub(super) fn tags(routed: &Routed, rule: &CacheRule, key: &Key, fields: &Header
         }
     }
     let tags = own.into_iter().chain(response_tags::of(fields));
-    let mut tags = apply::tags_of(&routed.route, key, &rule.key, &resource, &request.host, tags);
+    let mut tags = apply::tags_of(key, &rule.key, &resource, &request.host, tags);
     tags.extend(unlisted);
     if rule.no_vary_search && NoVarySearch::of(fields).is_some() {
         let path = rule.key.resource(&request.host, uri.path(), None, &routed.captures);

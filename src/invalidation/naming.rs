@@ -34,10 +34,9 @@ pub enum PurgeError {
     Invalid(String),
 }
 
-/// All tags of a response that is being stored: by URL, host, route, key, namespace and partition, and those of the
+/// All tags of a response that is being stored: by URL, host, key, namespace and partition, and those of the
 /// application. `resource` as [`Constructor::resource`] makes it.
 pub fn tags_of(
-    route: &Route,
     key: &Key,
     constructor: &Constructor,
     resource: &str,
@@ -49,17 +48,14 @@ pub fn tags_of(
         Tag::host(host),
         // Who names no port means all of them.
         Tag::host(uri::without_port(host)),
-        Tag::route(&route.name),
         // By id: constructors of one id share what is stored, so each of them names all of it.
         Tag::key(&constructor.id),
     ];
     if !constructor.namespace.is_empty() {
         tags.push(Tag::namespace(&constructor.namespace));
     }
-    for part in partitions(key) {
-        tags.push(Tag::key_partition(&constructor.id, part.iter().copied()));
-        tags.push(Tag::route_partition(&route.name, part));
-    }
+    // A route needs none: what names it, or a partition of it, names that of all that share what is stored.
+    tags.extend(partitions(key).into_iter().map(|part| Tag::partition(&constructor.id, part)));
     tags.extend(application.map(|tag| Tag::application(&tag)));
     tags
 }
@@ -207,42 +203,20 @@ fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, PurgeError> {
         Target::Host(host) => tags_of_host(host, table)?,
         Target::Route(name) => {
             let route = known_route(name, table)?;
-            let others = route.cache.iter().flat_map(|rule| sharing(table, &rule.key.id));
-            std::iter::once(&*route.name)
-                .chain(others.map(|(other, _)| &*other.name).filter(|other| **other != *route.name))
-                .map(Tag::route)
-                .collect()
+            // What it stores is served on all routes that share it.
+            route.cache.iter().map(|rule| Tag::key(&rule.key.id)).collect()
         }
         Target::RoutePartition { route, values } => {
             let route = known_route(route, table)?;
             let Some(rule) = &route.cache else {
                 return Err(PurgeError::Invalid(format!("the route {:?} does not cache", route.name)));
             };
-            if !is_read_alike(&rule.key, table) {
-                return Ok(vec![Tag::key(&rule.key.id)]);
-            }
-            let spellings = spellings(&rule.key.id, values, table);
-            let partitions = sharing(table, &rule.key.id).flat_map(|(other, _)| {
-                let named = spellings.iter().map(|values| Tag::route_partition(&other.name, pairs(values)));
-                named.chain([Tag::route_partition(&other.name, UNLISTED)])
-            });
-            partitions.collect()
+            tags_of_partition(&rule.key, values, table)
         }
         Target::Key(name) => known_keys(name, table)?.iter().map(|key| Tag::key(&key.id)).collect(),
         Target::KeyPartition { key, values } => {
-            let constructors = known_keys(key, table)?;
-            let mut tags = Vec::new();
-            for constructor in constructors {
-                let id = &constructor.id;
-                if is_read_alike(constructor, table) {
-                    let spellings = spellings(id, values, table);
-                    tags.extend(spellings.iter().map(|values| Tag::key_partition(id, pairs(values))));
-                    tags.push(Tag::key_partition(id, UNLISTED));
-                } else {
-                    tags.push(Tag::key(id));
-                }
-            }
-            tags
+            let constructors = known_keys(key, table)?.into_iter();
+            constructors.flat_map(|constructor| tags_of_partition(constructor, values, table)).collect()
         }
         Target::Namespace(name) => {
             // Constructors without a namespace are in none.
@@ -255,6 +229,21 @@ fn tags_named(target: &Target, table: &Table) -> Result<Vec<Tag>, PurgeError> {
         }
         Target::Prefix(_) | Target::Glob(_) | Target::Where(..) | Target::Everything => Vec::new(),
     })
+}
+
+/// The tags of what has these values in its partition, and is stored under keys of this constructor or of one that shares its id.
+fn tags_of_partition(
+    constructor: &Constructor,
+    values: &BTreeMap<String, String>,
+    table: &Table,
+) -> Vec<Tag> {
+    let id = &constructor.id;
+    if !is_read_alike(constructor, table) {
+        return vec![Tag::key(id)];
+    }
+    let spellings = spellings(id, values, table);
+    let named = spellings.iter().map(|values| Tag::partition(id, pairs(values)));
+    named.chain([Tag::partition(id, UNLISTED)]).collect()
 }
 
 /// The partitions of what is stored under these. Where captures are the partition, each route has fields of its own.
@@ -544,7 +533,7 @@ mod tests {
         };
         let key = constructor.key(&input).unwrap();
         let resource = constructor.resource("a.test", path, None, &captures);
-        tags_of(route, &key, constructor, &resource, "a.test", ["t".to_owned()].into_iter())
+        tags_of(&key, constructor, &resource, "a.test", ["t".to_owned()].into_iter())
     }
 
     fn named(json: &str) -> Result<Vec<Tag>, String> {
@@ -566,9 +555,8 @@ mod tests {
     #[test]
     fn some_fields_of_a_partition_are_what_agrees_in_each() {
         let pattern = like(r#"{"key": "shop", "partition": {"item": "1", "size": "m"}}"#);
-        let of = |name, value| {
-            vec![Tag::key_partition("goods", [(name, value)]), Tag::key_partition("goods", UNLISTED)]
-        };
+        let of =
+            |name, value| vec![Tag::partition("goods", [(name, value)]), Tag::partition("goods", UNLISTED)];
         assert_eq!(pattern.groups, [of("item", "1"), of("size", "m")]);
     }
 
@@ -675,15 +663,11 @@ mod tests {
             tagged(route("field", "/field", Some(&mixed[1])), "field", ""),
             tagged(route("any", "/any/{lang}/{id}", Some(&anywhere)), "lang:{lang}", "*.any.test"),
         ]);
-        let partition =
-            |owner| [Tag::route_partition(owner, [("id", "5")]), Tag::route_partition(owner, UNLISTED)];
+        let partition = || vec![Tag::partition("alike", [("id", "5")]), Tag::partition("alike", UNLISTED)];
         for (target, expected) in [
-            (r#"{"route": "two"}"#, vec![Tag::route("two"), Tag::route("one")]),
-            (r#"{"route": "one", "partition": {"id": "5"}}"#, [partition("one"), partition("two")].concat()),
-            (
-                r#"{"key": "two", "partition": {"id": "5"}}"#,
-                vec![Tag::key_partition("alike", [("id", "5")]), Tag::key_partition("alike", UNLISTED)],
-            ),
+            (r#"{"route": "two"}"#, vec![Tag::key("alike")]),
+            (r#"{"route": "one", "partition": {"id": "5"}}"#, partition()),
+            (r#"{"key": "two", "partition": {"id": "5"}}"#, partition()),
             // What is told of the one tells nothing of the other.
             (r#"{"route": "path", "partition": {"id": "5"}}"#, vec![Tag::key("mixed")]),
             (r#"{"key": "field", "partition": {"id": "5"}}"#, vec![Tag::key("mixed")]),
@@ -712,7 +696,7 @@ mod tests {
             let constructor = &route.cache.as_ref().unwrap().key;
             let key = Key { text: "k".into(), partition: Arc::default() };
             let resource = constructor.resource(host, path, query, &captures);
-            tags_of(route, &key, constructor, &resource, host, std::iter::empty())
+            tags_of(&key, constructor, &resource, host, std::iter::empty())
         };
         let reaches = |target: Target, carried: &[Tag]| {
             let named = tags_named(&target, &table).unwrap();
@@ -849,7 +833,7 @@ mod tests {
         assert_eq!(
             part,
             ["one", "other"]
-                .map(|id| [Tag::key_partition(id, [("a", "x")]), Tag::key_partition(id, UNLISTED)])
+                .map(|id| [Tag::partition(id, [("a", "x")]), Tag::partition(id, UNLISTED)])
                 .concat()
         );
     }
@@ -874,8 +858,8 @@ mod tests {
             let values = BTreeMap::from([("user".to_owned(), value.to_owned())]);
             tags_named(&Target::RoutePartition { route: "user".into(), values }, &table).unwrap()
         };
-        let tag = |value| Tag::route_partition("user", [("user", value)]);
-        let unlisted = || Tag::route_partition("user", UNLISTED);
+        let tag = |value| Tag::partition("k", [("user", value)]);
+        let unlisted = || Tag::partition("k", UNLISTED);
         assert_eq!(named("Ada"), [tag("Ada"), tag("ada"), unlisted()]);
         assert_eq!(named("ada"), [tag("ada"), unlisted()]);
     }

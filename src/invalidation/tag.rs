@@ -16,8 +16,8 @@ const MAX_BYTES: usize = 256;
 /// What a place in the log takes at most, in bytes.
 pub const PLACE_BYTES: usize = 256;
 
-/// The name of a group: `url:…`, `any-query:…`, `host:…`, `route:…`, `key:…`, `namespace:…`, `tag:…`, `group:…`, `template:…`,
-/// `key-partition:…`, `route-partition:…`. Readable, and injective: what is inside can never look like another kind's
+/// The name of a group: `url:…`, `any-query:…`, `host:…`, `key:…`, `namespace:…`, `tag:…`, `group:…`, `template:…`,
+/// `partition:…`. Readable, and injective: what is inside can never look like another kind's
 /// delimiter. A long one has a digest of 256 bits in the place of its name (`url#…`), since clients choose URLs and
 /// partition values.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,11 +37,6 @@ impl Tag {
     /// All that was fetched for a host (normalised; without a port that may be the default).
     pub fn host(host: &str) -> Self {
         Self::of("host", without_default_port(host))
-    }
-
-    /// All that was fetched by a route.
-    pub fn route(name: &str) -> Self {
-        Self::of("route", name)
     }
 
     /// All that is stored under keys of a constructor.
@@ -81,14 +76,21 @@ impl Tag {
         Self::short(text)
     }
 
-    /// What agrees in these partition fields under a key constructor. Their order makes no difference.
-    pub fn key_partition<'a>(key: &str, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Self::partition("key-partition", key, fields)
-    }
-
-    /// What agrees in these partition fields under a route. Their order makes no difference.
-    pub fn route_partition<'a>(route: &str, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Self::partition("route-partition", route, fields)
+    /// What agrees in these partition fields under keys of a constructor. Their order makes no difference.
+    pub fn partition<'a>(key: &str, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut fields: Vec<_> = fields.into_iter().collect();
+        fields.sort_unstable();
+        // A capture may be a field twice, by its own name and as one of all captures.
+        fields.dedup();
+        let mut text = String::from("partition:");
+        escape(key, &mut text);
+        for (name, value) in fields {
+            text.push('|');
+            escape(name, &mut text);
+            text.push('=');
+            escape(value, &mut text);
+        }
+        Self::short(text)
     }
 
     fn of(kind: &str, name: &str) -> Self {
@@ -119,22 +121,6 @@ impl Tag {
     /// several, if that is long.
     pub(super) fn places(&self) -> usize {
         1 + self.as_application().map_or(0, |name| name.len() / 64)
-    }
-
-    fn partition<'a>(kind: &str, owner: &str, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut fields: Vec<_> = fields.into_iter().collect();
-        fields.sort_unstable();
-        // A capture may be a field twice, by its own name and as one of all captures.
-        fields.dedup();
-        let mut text = format!("{kind}:");
-        escape(owner, &mut text);
-        for (name, value) in fields {
-            text.push('|');
-            escape(name, &mut text);
-            text.push('=');
-            escape(value, &mut text);
-        }
-        Self::short(text)
     }
 }
 
@@ -224,8 +210,8 @@ mod tests {
     #[test]
     fn the_order_of_partition_fields_makes_no_difference() {
         assert_eq!(
-            Tag::key_partition("k", [("a", "1"), ("b", "2")]),
-            Tag::key_partition("k", [("b", "2"), ("a", "1")])
+            Tag::partition("k", [("a", "1"), ("b", "2")]),
+            Tag::partition("k", [("b", "2"), ("a", "1")])
         );
     }
 
@@ -237,9 +223,9 @@ mod tests {
             Tag::url(&long[1..]),
             Tag::host(&long),
             Tag::application(&long),
-            Tag::key_partition("k", [("a", &*long)]),
-            Tag::route_partition("k", [("a", &*long)]),
-            Tag::route_partition("k", [("a", &*long), ("b", "")]),
+            Tag::partition("k", [("a", &*long)]),
+            Tag::partition("l", [("a", &*long)]),
+            Tag::partition("l", [("a", &*long), ("b", "")]),
             Tag::group(None, None, &long),
         ];
         let different: HashSet<_> = tags.iter().collect();
@@ -251,13 +237,11 @@ mod tests {
     #[test]
     fn no_value_can_look_like_another_group() {
         let tags = [
-            Tag::key_partition("k", [("a", "1|b=2")]),
-            Tag::key_partition("k", [("a", "1"), ("b", "2")]),
-            Tag::key_partition("k|a=1", [("b", "2")]),
-            Tag::route_partition("k", [("a", "1"), ("b", "2")]),
-            Tag::application("key-partition:k|a=1|b=2"),
+            Tag::partition("k", [("a", "1|b=2")]),
+            Tag::partition("k", [("a", "1"), ("b", "2")]),
+            Tag::partition("k|a=1", [("b", "2")]),
+            Tag::application("partition:k|a=1|b=2"),
             Tag::key("k"),
-            Tag::route("k"),
             Tag::host("k"),
             Tag::group(Some("a"), Some("b"), "c"),
             Tag::group(Some("a"), None, "b|c"),
