@@ -7,7 +7,8 @@
 Whatever of h2o, nginx, HAProxy, Varnish and Traffic Server is installed takes part (--install: they are installed, by apt), with the
 configurations in configurations/. nginx is the origin as well, wrk and h2load ask. The proxy has the first core for itself, all else has
 the others. Rounds are interleaved: each scenario is run once by each proxy, then again. Only what is measured in one run can be compared:
-machines differ, and so do hours. The last table is the summary: how many times each peer's figure is ours.
+machines differ, and so do hours. Ratios are medians of those of each round: how many times each peer's figure is ours. The last table is the
+summary.
 """
 
 import argparse
@@ -241,14 +242,16 @@ class Comparison:
     def tell(self, title, figures):
         print(f"\n{title}; {self.asked.rounds} rounds of {self.asked.seconds} s")
         print(f"{'':<16} {'k/CPU-s':>8} {'min':>7} {'max':>7} {'ratio':>6} {'k/s':>7} {'p50 µs':>7} {'p99 µs':>7} {'p99.9':>7}")
-        ours = statistics.median(row[0] for row in next(iter(figures.values())))
+        ours = next(iter(figures.values()))
         for name, rows in figures.items():
+            # Of each round by itself: from one to the next the machine may be another.
+            ratio = statistics.median(own[0] / max(row[0], 0.001) for own, row in zip(ours, rows))
             median = [statistics.median(column) for column in zip(*rows)]
             per_cpu = [row[0] for row in rows]
             latencies = "".join(f" {latency:>7.0f}" for latency in median[2:])
-            print(f"{name:<16} {median[0]:>8.1f} {min(per_cpu):>7.1f} {max(per_cpu):>7.1f} {ours / max(median[0], 0.001):>6.2f} {median[1]:>7.1f}{latencies}",
+            print(f"{name:<16} {median[0]:>8.1f} {min(per_cpu):>7.1f} {max(per_cpu):>7.1f} {ratio:>6.2f} {median[1]:>7.1f}{latencies}",
                   flush=True)
-            self.summary.setdefault(title.split(",")[0] if title.startswith("hit") else title, {})[name] = ours / max(median[0], 0.001)
+            self.summary.setdefault(title.split(",")[0] if title.startswith("hit") else title, {})[name] = ratio
 
     def throughput(self, running, name):
         path, objects, connections = THROUGHPUT[name]
