@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 use tokio::time::Sleep;
@@ -153,6 +153,12 @@ impl Routed {
     pub fn url(&self) -> (&str, &str) {
         let target = self.request.head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         (&self.request.host, target)
+    }
+
+    /// The content that is part of the key: a QUERY's, which was read before anything was looked up. It may be empty.
+    pub fn keyed_content(&self) -> Option<Bytes> {
+        let is_query = self.request.head.method == Method::QUERY;
+        is_query.then(|| self.request.body.as_whole().cloned().unwrap_or_default())
     }
 
     /// What the key is built from.

@@ -112,7 +112,7 @@ where
             }
         }
         // What is stored may be another thing by now.
-        match rooms.find(routed, rule, routed.request.body.as_whole()) {
+        match rooms.find(routed, rule, routed.keyed_content().as_ref()) {
             Found::Answer(answer) | Found::Behind { answer, .. } => return Ok(answer),
             Found::Errand(Errand::Fetch { reason, key, candidates, part }) => {
                 *quest = Quest { reason, key, candidates, part };

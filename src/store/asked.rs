@@ -44,7 +44,8 @@ impl Asked {
     /// The bytes it occupies, closely enough for a memory limit.
     pub fn byte_size(&self) -> usize {
         let again = self.again.as_ref().map_or(0, |again| {
-            again.fields.as_bytes().len() + again.content.as_ref().map_or(0, |content| content.len())
+            again.fields.as_bytes().len()
+                + again.content.as_ref().map_or(0, |content| size_of::<Bytes>() + content.len())
         });
         size_of::<Self>() + self.host.len() + self.target.len() + again
     }

@@ -1,6 +1,6 @@
 //! QUERY: as safe as GET, with content that says what is asked for (RFC 10008).
 
-use crate::support::{Client, Origin, Proxy, Reply};
+use crate::support::{Client, Gate, Origin, Proxy, Reply};
 
 const FRESH: &str = "Cache-Control: max-age=600\r\n";
 const JSON: &str = "Content-Type: application/json\r\n";
@@ -54,6 +54,26 @@ async fn query_and_get_do_not_answer_for_each_other() {
     assert_eq!(proxy.get("/a").await.body, "of the get");
     assert_eq!(proxy.request("QUERY", "/a", JSON, "").await.body, "of the query");
     assert_eq!(proxy.get("/a").await.x_cache(), "HIT");
+}
+
+#[tokio::test]
+async fn a_query_without_content_that_waited_for_another_in_vain_is_still_none_of_gets() {
+    let gate = Gate::closed();
+    let (_origin, proxy) = proxy([
+        Reply::ok("Cache-Control: private\r\n", "of one").after(&gate),
+        Reply::ok(FRESH, "of the query"),
+        Reply::ok(FRESH, "of the get"),
+    ])
+    .await;
+    let query = || proxy.request("QUERY", "/a", JSON, "");
+    let (_, second, ()) = tokio::join!(query(), query(), async {
+        proxy.until("waiting", 1).await;
+        gate.open();
+    });
+    // Which of them was first is not known; the other has a response of its own.
+    assert!(["of one", "of the query"].contains(&second.body.as_str()));
+    assert_eq!(proxy.get("/a").await.body, "of the get");
+    assert_eq!(query().await.body, "of the query");
 }
 
 #[tokio::test]
