@@ -90,7 +90,8 @@ pub(super) fn from_store(
         Verdict::NotModified => {
             let mut response = Response::new(AnswerBody::Empty);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = known_fields::with(stored, precondition::not_modified_fields);
+            *response.headers_mut() =
+                known_fields::with(stored, |fields| precondition::not_modified_fields(&fields));
             response
         }
         Verdict::Send => part::respond(stored, request).unwrap_or_else(|| {
@@ -102,7 +103,7 @@ pub(super) fn from_store(
             };
             let mut response = Response::new(body);
             *response.status_mut() = held.status;
-            *response.headers_mut() = known_fields::with(stored, HeaderMap::clone);
+            *response.headers_mut() = known_fields::with(stored, |fields| fields.into_owned());
             if matches!(response.body(), AnswerBody::Trailed(_)) {
                 // It came in chunks, and only chunks have trailers behind them; the length was put on to store it.
                 response.headers_mut().remove(CONTENT_LENGTH);

@@ -106,8 +106,8 @@ pub struct Log {
 }
 
 /// What stands for a tag here: the text of it would take more memory than all that is remembered of it. Two tags that share one
-/// are one to the log, so that what names one of them strikes both: too much is allowed. Nobody outside can look for such,
-/// since the hash is another in each process.
+/// are one to the log, so that what names one of them strikes both: too much is allowed. The hash is another in each
+/// process, so that nobody outside knows which those are.
 type Digest = u64;
 
 #[derive(Debug)]
@@ -122,11 +122,6 @@ struct Cells {
 impl Cells {
     fn new(sweep_at: usize) -> Self {
         Self { table: HashMap::default(), names: HashMap::default(), sweep_at }
-    }
-
-    /// See [`Tag::places`].
-    fn places(&self, digest: Digest) -> usize {
-        self.names.get(&digest).map_or(1, Tag::places)
     }
 }
 
@@ -423,14 +418,14 @@ impl Log {
     fn sweep(&self, cells: &mut Cells) {
         let settled = self.settled();
         let mut uncarried = 0;
-        let mut table = std::mem::take(&mut cells.table);
-        table.retain(|&digest, cell| {
+        let Cells { table, names, sweep_at } = cells;
+        table.retain(|digest, cell| {
             // Nobody else holds it, nor can anybody come to: that takes the lock that is held here. And if an
             // append has held it, what that wrote is seen.
             let Some(cell) = Arc::get_mut(cell) else { return true };
             let keep = cell.marks().newest() > settled;
             if keep {
-                uncarried += cells.places(digest);
+                uncarried += names.get(digest).map_or(1, Tag::places);
             }
             keep
         });
@@ -440,16 +435,14 @@ impl Log {
             let raised = self.raise_floor();
             table.retain(|_, cell| Arc::get_mut(cell).is_none_or(|cell| cell.marks().newest() > raised));
         }
-        cells.table = table;
-        let Cells { table, names, .. } = cells;
         names.retain(|digest, _| table.contains_key(digest));
         let least = MIN_SWEEP.min(self.max_uncarried_per_shard.max(1));
         // No later than when as many may have come that nothing carries as are remembered at most.
-        let more = cells.table.len().min(self.max_uncarried_per_shard);
-        cells.sweep_at = (cells.table.len() + more).max(least);
-        if cells.table.capacity() > 4 * cells.sweep_at {
-            cells.table.shrink_to(cells.sweep_at);
-            cells.names.shrink_to_fit();
+        let more = table.len().min(self.max_uncarried_per_shard);
+        *sweep_at = (table.len() + more).max(least);
+        if table.capacity() > 4 * *sweep_at {
+            table.shrink_to(*sweep_at);
+            names.shrink_to_fit();
         }
     }
 

@@ -258,8 +258,7 @@ impl Servers {
             Ok(Some(length)) if !is_said_plainly(&head.headers, length) => {
                 head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
-            Ok(Some(_)) => {}
-            Ok(None) => {}
+            Ok(_) => {}
         }
         let framed = coding == Some(TransferCoding::Chunked) || head.headers.contains_key(CONTENT_LENGTH);
         let close_delimited = !framed && *method != Method::HEAD && !incoming.is_end_stream();
