@@ -1,8 +1,8 @@
 //! What routes have in common because their keys have one id. PURE.
 //!
-//! A response is stored by one route and served on every other whose key is equal. It is known by the name of the
-//! route that stored it alone, so what names a route, or what only that route's key can tell, must be widened to all
-//! that share. Where they read their keys differently, only the whole id is certain to be wide enough.
+//! A response is stored by one route and served on every other whose key is equal. It is known by the id
+//! of its key, which names a route with all that share it, and by what the route that stored it could tell: that must be
+//! widened to what the others would have told. Where they read their keys differently, only the whole id is certain to be wide enough.
 
 use crate::keys::Constructor;
 use crate::routes::{CacheRule, Hole, Route, Table, Template};

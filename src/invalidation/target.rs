@@ -27,7 +27,7 @@ pub enum Target {
     AllTags(Vec<String>),
     /// What was fetched for a host.
     Host(String),
-    /// What was fetched by a route.
+    /// What is stored by a route, or by another that shares it.
     Route(String),
     /// What agrees in these partition fields under a route.
     RoutePartition {
