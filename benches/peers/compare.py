@@ -251,7 +251,7 @@ class Comparison:
             latencies = "".join(f" {latency:>7.0f}" for latency in median[2:])
             print(f"{name:<16} {median[0]:>8.1f} {min(per_cpu):>7.1f} {max(per_cpu):>7.1f} {ratio:>6.2f} {median[1]:>7.1f}{latencies}",
                   flush=True)
-            self.summary.setdefault(title.split(",")[0] if title.startswith("hit") else title, {})[name] = ratio
+            self.summary.setdefault(title, {})[name] = ratio
 
     def throughput(self, running, name):
         path, objects, connections = THROUGHPUT[name]

@@ -64,7 +64,7 @@ fn again(routed: &Routed, rule: &CacheRule, selecting: &Selecting) -> Option<Aga
     let is_by_client = sources().any(|source| matches!(source, Source::ClientPrefix { .. }));
     Some(Again {
         fields: Lines::of(&fields),
-        content: routed.keyed_content().filter(|_| is_query).map(Box::new),
+        content: routed.keyed_content().map(Box::new),
         client: is_by_client.then_some(request.client),
     })
 }

@@ -148,9 +148,7 @@ where
             let quest = Quest { reason, key, candidates, part };
             fetch::carry_out(rooms, forward, &Arc::new(routed), quest).await
         }
-        Found::Errand(Errand::Pass { reason, detail }) => {
-            fetch::run(rooms, forward, routed, Errand::Pass { reason, detail }).await
-        }
+        Found::Errand(errand @ Errand::Pass { .. }) => fetch::run(rooms, forward, routed, errand).await,
         // What is looked for is a slice already.
         Found::Errand(Errand::Slices { reason, .. } | Errand::Part { reason, .. }) => {
             fetch::run(rooms, forward, routed, Errand::Pass { reason, detail: None }).await
