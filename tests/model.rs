@@ -371,7 +371,7 @@ fn no_race_serves_what_was_purged() {
     let (fetched, served) = (AtomicU64::new(0), AtomicBool::new(false));
     let look = |name: usize, carried: &Carried| {
         let before = acknowledged[name].load(Ordering::SeqCst);
-        if carried.standing(&log) == Standing::Usable && carried.as_of.0 < before {
+        if carried.standing(&log) == Standing::Usable && carried.as_of().0 < before {
             served.store(true, Ordering::Relaxed);
         }
     };

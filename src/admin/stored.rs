@@ -129,7 +129,7 @@ fn line(stored: &Stored, softened: bool, now: Timestamp) -> Value {
         "ttl_secs": response.terms.ttl_secs(now),
         "softened": softened,
         "vary": response.selecting.names().map(ToString::to_string).collect::<Vec<_>>(),
-        "tags": carried.cells.len(),
+        "tags": carried.tags().len(),
         "popularity": stored.popularity(),
         "refreshable": asked.again.is_some(),
     })

@@ -90,7 +90,7 @@ impl Rooms {
             bytes: stored.body.len(),
             etag: response.entity_tag().map(|tag| tag.as_value().as_bytes().escape_ascii().to_string()),
             vary: response.selecting.names().map(ToString::to_string).collect(),
-            tags: stored.carried.cells.len(),
+            tags: stored.carried.tags().len(),
             terms: terms_line(&response.terms),
         }
     }

@@ -268,7 +268,7 @@ impl Sharing {
             // Any invalidation may have been meant for it.
             false => Standing::Dead,
         };
-        suits(response, carried.as_of, standing, routed, arrival)
+        suits(response, carried.as_of(), standing, routed, arrival)
             && reusable(&self.response, routed, rule, now)
     }
 }
@@ -317,7 +317,7 @@ impl Landed {
             }
             Self::Confirmed(stored) => {
                 let standing = || stored.standing(&rooms.log);
-                let suits = suits(&stored.response, stored.carried.as_of, standing, routed, arrival)
+                let suits = suits(&stored.response, stored.carried.as_of(), standing, routed, arrival)
                     && reusable(&stored.response, routed, rule, now);
                 let status = CacheStatus {
                     stored: true,
@@ -328,7 +328,7 @@ impl Landed {
             }
             Self::Stale(stored, status) => {
                 let standing = || stored.standing(&rooms.log);
-                let suits = suits(&stored.response, stored.carried.as_of, standing, routed, arrival)
+                let suits = suits(&stored.response, stored.carried.as_of(), standing, routed, arrival)
                     && reason == ForwardReason::Stale;
                 suits.then(|| serve::instead_of_failure(&stored, routed, now, status))
             }

@@ -35,7 +35,7 @@ pub(super) fn rule(routed: &Routed) -> Option<&CacheRule> {
 }
 
 impl Candidate {
-    /// To be made before the request's own invalidation: from then on the tags' cells are held.
+    /// To be made before the request's own invalidation: from then on it carries its tags.
     #[expect(clippy::too_many_arguments, reason = "the parts of one exchange, each needed once")]
     pub(super) fn new(
         rooms: &Rooms,

@@ -189,7 +189,7 @@ impl Invalidator {
         let patience = Patience::of(patience);
         let mut seen = HashSet::new();
         known.iter().try_for_each(|names| {
-            names.each_key(&self.store, |key| {
+            names.each_key(&self.log, &self.store, |key| {
                 if seen.len() % AT_ONCE == 0 && patience.left().is_zero() {
                     return ControlFlow::Break(());
                 }
@@ -222,16 +222,11 @@ impl Invalidator {
         targets.iter().map(|target| naming::named(target, &self.routes, now)).collect()
     }
 
-    /// The cells of what is named, as far as anybody knows them.
+    /// What is named, as the log knows it.
     fn known(&self, named: Named) -> Known {
         match named {
-            Named::Tags(tags) => {
-                Known::Cells(tags.iter().filter_map(|tag| self.log.known_cell(tag)).collect())
-            }
-            // A cell of its own is nobody's.
-            Named::Like(pattern) => {
-                Known::Like(pattern.map(|tag| self.log.known_cell(&tag).unwrap_or_default()))
-            }
+            Named::Tags(tags) => Known::Tags(tags.iter().map(|tag| self.log.id(tag)).collect()),
+            Named::Like(pattern) => Known::Like(pattern.map(|tag| self.log.id(&tag))),
             Named::Everything => Known::Everything,
         }
     }

@@ -3,12 +3,10 @@
 //! A ban is checked by what is older than it, until all that was stored has been looked at once and every fetch that was
 //! under way has landed. Then it is forgotten: what it struck knows it ([`Carried::note`]).
 
-use std::sync::Arc;
-
 use http::StatusCode;
 
 use super::sync::{AtomicBool, Ordering};
-use super::{Carried, Position, Strength, TagCell};
+use super::{Carried, Position, Strength, TagId};
 use crate::clock::Timestamp;
 use crate::routes::StoreCondition;
 use crate::semantics::Lines;
@@ -22,7 +20,7 @@ pub struct Ban {
     /// What it does to what it matches.
     pub strength: Strength,
     /// What it matches.
-    pub pattern: Pattern<Arc<TagCell>>,
+    pub pattern: Pattern<TagId>,
     /// All that was stored has been looked at.
     pub(super) swept: AtomicBool,
 }
@@ -33,7 +31,7 @@ impl Ban {
     }
 }
 
-/// What a ban matches: all that is said must hold. `T`: a tag, or its cell.
+/// What a ban matches: all that is said must hold. `T`: a tag, or its id.
 #[derive(Clone, Debug)]
 pub struct Pattern<T> {
     /// It carries one of each of these groups.
@@ -94,10 +92,10 @@ impl<T> Pattern<T> {
     }
 }
 
-impl Pattern<Arc<TagCell>> {
+impl Pattern<TagId> {
     /// Whether it may match.
     pub fn matches(&self, carried: &Carried, subject: &Subject<'_>) -> bool {
-        let carries = |cells: &[Arc<TagCell>]| cells.iter().any(|cell| carried.carries(cell));
+        let carries = |tags: &[TagId]| tags.iter().any(|tag| carried.carries(*tag));
         self.groups.iter().all(|group| carries(group))
             && self.url.as_ref().is_none_or(|url| {
                 subject.url.is_none_or(|(host, target)| url.matches(host, target)) || carries(&self.anywhere)
@@ -144,6 +142,8 @@ pub(super) fn glob(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::invalidation::{Log, Tag};
 
@@ -173,8 +173,7 @@ mod tests {
     fn matches(pattern: Pattern<&str>, tags: &[&str], subject: Subject<'_>) -> bool {
         let log = Arc::new(Log::new(100));
         let carried = log.carry(&log.begin_fetch(), tags.iter().map(|tag| Tag::application(tag)));
-        let cells = pattern.map(|tag| log.known_cell(&Tag::application(tag)).unwrap_or_default());
-        cells.matches(&carried, &subject)
+        pattern.map(|tag| log.id(&Tag::application(tag))).matches(&carried, &subject)
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! The one totally ordered log of invalidations. PURE.
 //!
 //! Every invalidation gets a [`Position`]. Of what it named only cells remain: per tag the newest position that
-//! named it ([`TagCell`]), and for "everything" the *floor*. A stored response notes the position up to which the
+//! named it, and for "everything" the *floor*. A stored response notes the position up to which the
 //! log was applied when its fetch began; what happened after that condemns it, what happened before cannot.
+//!
+//! The cells are in the [shards](super::index), behind locks. In front of them stands an array of *slots*, each with the newest
+//! position that named any of the tags that share it: as long as that is not new to a response, no cell need be looked at.
 //!
 //! # Why no lock is needed between a purge and a fill
 //!
-//! An append writes its cells (or the floor) first and publishes the new head afterwards, with release ordering;
-//! whoever reads the head with acquire ordering therefore sees every cell up to it.
+//! An append writes its cells first, then their slots (or the floor), and publishes the new head last, with release ordering;
+//! whoever reads the head with acquire ordering therefore sees every slot up to it, and whoever sees a slot finds the cell.
 //! - A fetch reads the head *before* its request is sent. If it reads a head at or after a purge, its response was
 //!   made after the purge. If not, its `as_of` is smaller than the purge's position, so the cell condemns whatever
 //!   it leads to, whenever that is stored.
@@ -27,17 +30,20 @@
 //!
 //! # Locks
 //!
-//! `appending`, then one shard of the cells or `bans`, then `under_way` or a cell's members; none of them twice. A hit takes
-//! none of them, but for `bans` while there is one that is newer than what it looks at.
+//! `appending`, then shards in their order or `bans`, then `under_way`; none of them twice. A hit takes none of them, but for
+//! `bans` while there is one that is newer than what it looks at, and one shard after the other where a slot says so.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
+use super::index::{Before, Shard};
+use super::members::{Carrier, Place, State};
 use super::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
-use super::tag::Before;
-use super::{Ban, Carried, Pattern, Tag, TagCell};
+use super::{Ban, Carried, Pattern, Standing, Tag, TagId};
 
 /// A place in the log; 0 is before the first invalidation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -95,40 +101,24 @@ pub struct Log {
     newest_ban: AtomicU64,
     /// Held while a position is being written. Never taken by a hit.
     appending: Mutex<()>,
-    /// In several shards, so that a sweep holds up only some of those who store.
-    shards: Box<[Mutex<Cells>]>,
-    /// Makes the digests of tags.
+    /// The newest position that named any of the tags of a slot. Nothing is ever forgotten here.
+    slots: Box<[AtomicU64]>,
+    /// In several shards, so that a sweep holds up only some of those who store. At most 64.
+    shards: Box<[Mutex<Shard>]>,
+    /// Makes the ids of tags.
     hasher: foldhash::quality::RandomState,
     /// The positions at which the fetches under way began, with their number.
     under_way: Mutex<BTreeMap<Position, usize>>,
-    /// In [places](Tag::places).
     max_uncarried_per_shard: usize,
 }
 
-/// What stands for a tag here: the text of it would take more memory than all that is remembered of it. Two tags that share one
-/// are one to the log, so that what names one of them strikes both: too much is allowed. The hash is another in each
-/// process, so that nobody outside knows which those are.
-type Digest = u64;
-
-#[derive(Debug)]
-struct Cells {
-    table: HashMap<Digest, Arc<TagCell>, foldhash::fast::RandomState>,
-    /// Of the application's tags, which can be listed.
-    names: HashMap<Digest, Tag, foldhash::fast::RandomState>,
-    /// At how many cells the next sweep is due.
-    sweep_at: usize,
-}
-
-impl Cells {
-    fn new(sweep_at: usize) -> Self {
-        Self { table: HashMap::default(), names: HashMap::default(), sweep_at }
-    }
-}
-
-/// Fewer cells than this are not worth a sweep.
-const MIN_SWEEP: usize = 1024;
+/// Fewer uncarried cells than this are not worth a shard of their own.
+const MIN_PER_SHARD: usize = 1024;
 
 const MAX_SHARDS: usize = 16;
+
+/// With as many slots, 1000 invalidations make one in 65 of those look at a cell who need not.
+const MAX_SLOTS: usize = 1 << 16;
 
 /// More bans at once than these are remembered by a floor.
 const MAX_BANS: usize = 256;
@@ -175,8 +165,8 @@ pub struct Appended {
 /// What an append named.
 #[derive(Debug)]
 pub enum Named {
-    /// The cell of each tag, once, with what there was before. Ordered by address.
-    Cells(Vec<(Arc<TagCell>, Before)>),
+    /// Each tag, once, with what there was before. In order.
+    Tags(Vec<(TagId, Before)>),
     /// What is like a pattern.
     Like(Arc<Ban>),
     /// All of it.
@@ -184,21 +174,20 @@ pub enum Named {
 }
 
 impl Appended {
-    /// The newest positions that had named this cell before; `None` if this append does not name it.
-    pub fn before(&self, cell: &Arc<TagCell>) -> Option<Marks> {
-        let Named::Cells(cells) = &self.named else { return None };
-        let found = cells.binary_search_by_key(&Arc::as_ptr(cell), |(own, _)| Arc::as_ptr(own));
-        found.ok().map(|at| cells[at].1.marks)
+    /// The newest positions that had named this tag before; `None` if this append does not name it.
+    pub fn before(&self, tag: TagId) -> Option<Marks> {
+        let Named::Tags(tags) = &self.named else { return None };
+        let found = tags.binary_search_by_key(&tag, |(own, _)| *own);
+        found.ok().map(|at| tags[at].1.marks)
     }
 }
 
 impl Log {
-    /// An empty log. Of the tags that nothing stored carries, about `max_uncarried` are remembered at most; fewer, if
-    /// they are long.
+    /// An empty log. Of the tags that nothing carries, about `max_uncarried` are remembered at most.
     pub fn new(max_uncarried: usize) -> Self {
-        let shards = (max_uncarried / MIN_SWEEP).clamp(1, MAX_SHARDS);
+        let shards = (max_uncarried / MIN_PER_SHARD).clamp(1, MAX_SHARDS);
         let max_uncarried_per_shard = max_uncarried.div_ceil(shards);
-        let sweep_at = MIN_SWEEP.min(max_uncarried_per_shard.max(1));
+        let slots = max_uncarried.next_power_of_two().min(MAX_SLOTS);
         Self {
             head: AtomicU64::new(0),
             floor: AtomicU64::new(0),
@@ -206,7 +195,8 @@ impl Log {
             bans: Mutex::default(),
             newest_ban: AtomicU64::new(0),
             appending: Mutex::new(()),
-            shards: (0..shards).map(|_| Mutex::new(Cells::new(sweep_at))).collect(),
+            slots: (0..slots).map(|_| AtomicU64::new(0)).collect(),
+            shards: (0..shards).map(|_| Mutex::new(Shard::new(max_uncarried_per_shard))).collect(),
             hasher: foldhash::quality::RandomState::default(),
             under_way: Mutex::default(),
             max_uncarried_per_shard,
@@ -241,17 +231,50 @@ impl Log {
     /// What the response of this fetch carries. Nothing can be stored that has not begun as a [`Fetch`].
     ///
     /// `fetch` must live until this returns: what it may need is kept for it only so long.
-    pub fn carry(&self, fetch: &Fetch, tags: impl IntoIterator<Item = Tag>) -> Carried {
-        let mut tag_bytes = 0;
-        let cells = tags.into_iter().map(|tag| {
-            let bytes = tag.byte_size();
-            let cell = self.cell(tag);
-            // Those who carry it share in it. All but one of the references are theirs.
-            tag_bytes += bytes / Arc::strong_count(&cell).saturating_sub(1).max(1);
-            cell
-        });
-        let cells = cells.collect();
-        Carried::new(fetch.as_of, cells, tag_bytes)
+    pub fn carry(self: &Arc<Self>, fetch: &Fetch, tags: impl IntoIterator<Item = Tag>) -> Carried {
+        let mut tags: Vec<_> = tags.into_iter().map(|tag| (self.id(&tag), tag)).collect();
+        tags.sort_unstable_by_key(|(id, _)| *id);
+        tags.dedup_by_key(|(id, _)| *id);
+        let ids: Box<[_]> = tags.iter().map(|(id, _)| *id).collect();
+        let mut shards = self.lock_shards_of(&ids);
+        let bytes: usize = tags.iter().map(|(id, tag)| shards.of(*id).share(*id, tag)).sum();
+        tags.into_iter().for_each(|(id, tag)| shards.of(id).name(id, tag));
+        let carrier = Carrier::new(fetch.as_of, Standing::Usable, u32::try_from(bytes).unwrap_or(u32::MAX));
+        self.carried_by(carrier, ids, shards)
+    }
+
+    /// What one more response carries that was made of others: these tags, which somebody carries already.
+    pub(super) fn carry_again(self: &Arc<Self>, carrier: Carrier, mut tags: Vec<TagId>) -> Carried {
+        tags.sort_unstable();
+        tags.dedup();
+        let tags: Box<[_]> = tags.into();
+        let shards = self.lock_shards_of(&tags);
+        self.carried_by(carrier, tags, shards)
+    }
+
+    fn carried_by(self: &Arc<Self>, carrier: Carrier, tags: Box<[TagId]>, mut shards: Shards<'_>) -> Carried {
+        let carrier = Arc::new(carrier);
+        for tag in &tags {
+            let shard = shards.of(*tag);
+            self.make_room(shard);
+            shard.add(*tag, &carrier);
+        }
+        Carried::new(Arc::clone(self), carrier, tags)
+    }
+
+    /// It carries these tags no longer.
+    pub(super) fn carry_no_more(&self, carrier: &Arc<Carrier>, tags: &[TagId]) {
+        let mut shards = self.lock_shards_of(tags);
+        shards.change(carrier, tags, |state| State { place: Place::Left, ..state });
+        tags.iter().for_each(|tag| shards.of(*tag).remove(*tag, carrier));
+    }
+
+    /// How something stands that carries these tags, or where it is, is another from now on.
+    pub(super) fn change(&self, carrier: &Carrier, tags: &[TagId], to: impl Fn(State) -> State) {
+        let state = carrier.state();
+        if to(state) != state {
+            self.lock_shards_of(tags).change(carrier, tags, to);
+        }
     }
 
     /// Invalidates all that carries any of these tags. When this returns, it has happened.
@@ -259,26 +282,37 @@ impl Log {
         let appending = lock(&self.appending);
         let position = self.next();
         let floors_before = self.floors();
-        let mut cells = Vec::with_capacity(tags.len());
-        for tag in tags {
-            // Made if nobody carries the tag: a fetch under way may come back with it.
-            let cell = self.cell(tag.clone());
-            let before = cell.invalidate(position, strength);
+        let mut named = Vec::with_capacity(tags.len());
+        for tag in tags.iter().map(|tag| self.id(tag)) {
+            // Counted and noted at once: what is stored from now on and struck all the same is found out by whoever stores it.
+            let mut shard = lock(self.shard(tag));
+            self.make_room(&mut shard);
+            let before = shard.invalidate(tag, position, strength);
+            drop(shard);
+            self.slot(tag).fetch_max(position.0, Ordering::AcqRel);
             // A tag that is named twice finds its own position the second time.
             if before.marks.newest() != position {
-                cells.push((cell, before));
+                named.push((tag, before));
             }
         }
         self.publish(position);
         drop(appending);
-        cells.sort_unstable_by_key(|(cell, _)| Arc::as_ptr(cell));
-        Appended { position, strength, floors_before, named: Named::Cells(cells) }
+        named.sort_unstable_by_key(|(tag, _)| *tag);
+        Appended { position, strength, floors_before, named: Named::Tags(named) }
+    }
+
+    /// The newest invalidations that named this tag, if any of them is newer than `known`.
+    pub(super) fn marks_after(&self, known: Position, tag: TagId) -> Marks {
+        if self.slot(tag).load(Ordering::Acquire) <= known.0 {
+            return Marks::default();
+        }
+        lock(self.shard(tag)).marks(tag)
     }
 
     /// Invalidates all that is like a pattern. When this returns, it has happened; once all that is stored has been looked at,
     /// that is to be [said](Self::swept).
     pub fn append_ban(&self, pattern: Pattern<Tag>, strength: Strength) -> Appended {
-        let pattern = pattern.map(|tag| self.cell(tag));
+        let pattern = pattern.map(|tag| self.id(&tag));
         let appending = lock(&self.appending);
         let position = self.next();
         let floors_before = self.floors();
@@ -348,7 +382,7 @@ impl Log {
 
     /// The number of tags that are remembered.
     pub fn tags(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).table.len()).sum()
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
     /// Forgets what no longer matters. It happens by itself as tags come in; this gives memory back after they
@@ -369,81 +403,56 @@ impl Log {
         self.head.store(position.0, Ordering::Release);
     }
 
-    /// The cell of a tag. While the caller holds it, it is not forgotten.
-    fn cell(&self, tag: Tag) -> Arc<TagCell> {
-        let (digest, shard) = self.place(&tag);
-        let mut cells = lock(shard);
-        if let Some(cell) = cells.table.get(&digest) {
-            return Arc::clone(cell);
-        }
-        if cells.table.len() >= cells.sweep_at {
-            self.sweep(&mut cells);
-        }
-        if tag.as_application().is_some() {
-            cells.names.insert(digest, tag);
-        }
-        Arc::clone(cells.table.entry(digest).or_default())
+    /// What stands for a tag here.
+    pub fn id(&self, tag: &Tag) -> TagId {
+        TagId(self.hasher.hash_one(tag))
     }
 
-    /// Where the cell of a tag is, if it is.
-    fn place(&self, tag: &Tag) -> (Digest, &Mutex<Cells>) {
-        let digest = self.hasher.hash_one(tag);
-        (digest, &self.shards[digest as usize % self.shards.len()])
+    fn shard(&self, tag: TagId) -> &Mutex<Shard> {
+        &self.shards[tag.0 as usize % self.shards.len()]
     }
 
-    /// The cell of a tag, if anybody knows it.
-    pub fn known_cell(&self, tag: &Tag) -> Option<Arc<TagCell>> {
-        let (digest, shard) = self.place(tag);
-        lock(shard).table.get(&digest).map(Arc::clone)
+    fn slot(&self, tag: TagId) -> &AtomicU64 {
+        &self.slots[(tag.0 >> 32) as usize % self.slots.len()]
+    }
+
+    fn lock_shards_of(&self, tags: &[TagId]) -> Shards<'_> {
+        let number = self.shards.len();
+        let wanted = tags.iter().fold(0, |wanted: u64, tag| wanted | 1 << (tag.0 as usize % number));
+        let is_wanted = |at: &usize| wanted & (1 << at) != 0;
+        let locked = (0..number).filter(is_wanted).map(|at| lock(&self.shards[at])).collect();
+        Shards { number, wanted, locked }
+    }
+
+    /// The keys under which something that carries the tag is, or was until just now, stored. One may come several times.
+    pub fn keys(&self, tag: TagId) -> Vec<Arc<str>> {
+        lock(self.shard(tag)).keys(tag).cloned().collect()
     }
 
     /// The application's tags that begin so and that something stored carries, with the number of its keys. In no order.
     pub fn application_tags(&self, prefix: &str) -> Vec<(String, usize)> {
         let mut tags = Vec::new();
         for shard in &self.shards {
-            let cells = lock(shard);
-            let named = cells
-                .names
-                .iter()
-                .filter_map(|(digest, tag)| Some((tag.as_application()?, cells.table.get(digest)?)));
-            let carried = named
-                .filter(|(name, _)| name.starts_with(prefix))
-                .map(|(name, cell)| (name.to_owned(), cell.number()));
-            tags.extend(carried.filter(|(_, keys)| *keys > 0));
+            tags.extend(lock(shard).application_tags(prefix));
         }
         tags
     }
 
+    fn make_room(&self, shard: &mut Shard) {
+        if shard.is_sweep_due() {
+            self.sweep(shard);
+        }
+    }
+
     /// Forgets what no longer matters; see the [module](self).
-    fn sweep(&self, cells: &mut Cells) {
-        let settled = self.settled();
-        let mut uncarried = 0;
-        let Cells { table, names, sweep_at } = cells;
-        table.retain(|digest, cell| {
-            // Nobody else holds it, nor can anybody come to: that takes the lock that is held here. And if an
-            // append has held it, what that wrote is seen.
-            let Some(cell) = Arc::get_mut(cell) else { return true };
-            let keep = cell.marks().newest() > settled;
-            if keep {
-                uncarried += names.get(digest).map_or(1, Tag::places);
-            }
-            keep
-        });
+    fn sweep(&self, shard: &mut Shard) {
+        // An append that is being written right now has its cells beyond the head, and beyond this: they are kept.
+        let uncarried = shard.sweep(self.settled());
         if uncarried > self.max_uncarried_per_shard {
-            // The floor takes the place of every cell up to the head. An append that is being written right now
-            // has its cells beyond the head: they are kept.
-            let raised = self.raise_floor();
-            table.retain(|_, cell| Arc::get_mut(cell).is_none_or(|cell| cell.marks().newest() > raised));
+            // The floor takes the place of every cell up to the head.
+            shard.forget_uncarried(self.raise_floor());
         }
-        names.retain(|digest, _| table.contains_key(digest));
-        let least = MIN_SWEEP.min(self.max_uncarried_per_shard.max(1));
-        // No later than when as many may have come that nothing carries as are remembered at most.
-        let more = table.len().min(self.max_uncarried_per_shard);
-        *sweep_at = (table.len() + more).max(least);
-        if table.capacity() > 4 * *sweep_at {
-            table.shrink_to(*sweep_at);
-            names.shrink_to_fit();
-        }
+        shard.schedule(self.max_uncarried_per_shard);
     }
 
     /// No fetch that is under way, or ever will be, began before this.
@@ -461,6 +470,31 @@ impl Log {
         let head = self.head();
         self.floor.fetch_max(head.0, Ordering::AcqRel);
         head
+    }
+}
+
+/// The shards of some tags, locked. In their order: two who lock several get into no deadlock.
+struct Shards<'l> {
+    number: usize,
+    /// The bits of those that are locked.
+    wanted: u64,
+    locked: SmallVec<[MutexGuard<'l, Shard>; 8]>,
+}
+
+impl Shards<'_> {
+    /// The one of a tag among them.
+    fn of(&mut self, tag: TagId) -> &mut Shard {
+        let before = self.wanted & ((1 << (tag.0 as usize % self.number)) - 1);
+        &mut self.locked[before.count_ones() as usize]
+    }
+
+    /// See [`Log::change`].
+    fn change(&mut self, carrier: &Carrier, tags: &[TagId], to: impl Fn(State) -> State) {
+        let (from, to) = (carrier.state(), to(carrier.state()));
+        if from.as_stored() != to.as_stored() {
+            tags.iter().for_each(|tag| self.of(*tag).moved(*tag, carrier, from.as_stored(), to.as_stored()));
+        }
+        carrier.set(to);
     }
 }
 

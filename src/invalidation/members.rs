@@ -1,10 +1,12 @@
-//! Who carries a tag: for counting and for giving memory back. Never what makes a purge correct. PURE.
+//! Who carries a tag: for counting, for giving memory back, and for knowing how long an invalidation must be remembered. PURE.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
 use std::ops::{AddAssign, SubAssign};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use super::{Standing, Strength};
+use super::sync::{AtomicU8, Ordering};
+use super::{Position, Standing, Strength};
 
 /// How many stored responses, and the bytes they account for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,64 +19,167 @@ pub struct Tally {
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
-        self.responses = self.responses.wrapping_add(other.responses);
-        self.bytes = self.bytes.wrapping_add(other.bytes);
+        self.responses += other.responses;
+        self.bytes += other.bytes;
     }
 }
 
-/// What is taken away may be noted before what was added: in the end it is the same.
 impl SubAssign for Tally {
     fn sub_assign(&mut self, other: Self) {
-        self.responses = self.responses.wrapping_sub(other.responses);
-        self.bytes = self.bytes.wrapping_sub(other.bytes);
+        self.responses -= other.responses;
+        self.bytes -= other.bytes;
     }
 }
 
-/// The stored responses that carry a tag.
+/// A response as its tags know it. It is itself and no other, whatever the other has.
+#[derive(Debug)]
+pub(super) struct Carrier {
+    /// Where the log stood when its fetch began.
+    pub(super) as_of: Position,
+    /// The key under which it is stored, and the bytes it accounts for.
+    pub(super) stored: OnceLock<(Arc<str>, u32)>,
+    /// Its share of its tags, in bytes.
+    pub(super) tag_bytes: u32,
+    /// A [`State`]. Written only while all [shards](super::index::Shard) of its tags are locked: they count it by this.
+    state: AtomicU8,
+}
+
+/// What has been [noted](super::Carried::note) of a response, and whether it is stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) noted: Standing,
+    pub(super) place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Nowhere,
+    Stored,
+    Left,
+}
+
+impl State {
+    fn to_bits(self) -> u8 {
+        (self.place as u8) << 2 | self.noted as u8
+    }
+
+    fn of_bits(bits: u8) -> Self {
+        let noted = match bits & 3 {
+            0 => Standing::Usable,
+            1 => Standing::Softened,
+            _ => Standing::Dead,
+        };
+        let place = match bits >> 2 {
+            0 => Place::Nowhere,
+            1 => Place::Stored,
+            _ => Place::Left,
+        };
+        Self { noted, place }
+    }
+
+    /// How it stands among what is stored, if it is.
+    pub(super) fn as_stored(self) -> Option<Standing> {
+        (self.place == Place::Stored).then_some(self.noted)
+    }
+}
+
+impl Carrier {
+    pub(super) fn new(as_of: Position, noted: Standing, tag_bytes: u32) -> Self {
+        let state = State { noted, place: Place::Nowhere };
+        Self { as_of, stored: OnceLock::new(), tag_bytes, state: AtomicU8::new(state.to_bits()) }
+    }
+
+    pub(super) fn state(&self) -> State {
+        State::of_bits(self.state.load(Ordering::Acquire))
+    }
+
+    /// Only while all shards of its tags are locked.
+    pub(super) fn set(&self, state: State) {
+        self.state.store(state.to_bits(), Ordering::Release);
+    }
+
+    fn tally(&self) -> Tally {
+        Tally { responses: 1, bytes: self.stored.get().map_or(0, |(_, bytes)| u64::from(*bytes)) }
+    }
+
+    /// The key, while it is stored.
+    pub(super) fn key(&self) -> Option<&Arc<str>> {
+        self.state().as_stored().and(self.stored.get()).map(|(key, _)| key)
+    }
+}
+
+impl PartialEq for Carrier {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Carrier {}
+
+impl Hash for Carrier {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::ptr::from_ref(self).hash(state);
+    }
+}
+
+/// All that carries a tag, and how many of them are stored.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    keys: Keys,
-    /// As far as it is [noted](super::Carried::note) how they stand.
+    carriers: HashSet<Arc<Carrier>, foldhash::fast::RandomState>,
+    /// As far as it is noted how they stand.
     usable: Tally,
     softened: Tally,
 }
 
+/// A table with less room than this keeps it.
+const WORTH_SHRINKING: usize = 1024;
+
+/// Whether a table should give room back: what everything carried once must not keep it for ever.
+pub(super) fn is_too_roomy(len: usize, capacity: usize) -> bool {
+    capacity > WORTH_SHRINKING && len < capacity / 8
+}
+
 impl Members {
-    /// One that is stored under `key` stands `to`, and stood `from` until now; `None`: it was not stored, or is no longer.
-    pub(super) fn moved(
-        &mut self,
-        (key, bytes): &(Arc<str>, u32),
-        from: Option<Standing>,
-        to: Option<Standing>,
-    ) {
-        let one = Tally { responses: 1, bytes: u64::from(*bytes) };
-        match from {
-            None => self.keys.add(key),
-            Some(standing) => {
-                if let Some(tally) = self.tally(standing) {
-                    *tally -= one;
-                }
-            }
-        }
-        match to {
-            None => self.keys.remove(key),
-            Some(standing) => {
-                if let Some(tally) = self.tally(standing) {
-                    *tally += one;
-                }
+    /// This one alone.
+    pub(super) fn one(carrier: Arc<Carrier>) -> Self {
+        let mut one = Self::default();
+        one.add(carrier);
+        one
+    }
+
+    pub(super) fn add(&mut self, carrier: Arc<Carrier>) {
+        self.moved(&carrier, None, carrier.state().as_stored());
+        self.carriers.insert(carrier);
+    }
+
+    pub(super) fn remove(&mut self, carrier: &Carrier) {
+        if self.carriers.remove(carrier) {
+            self.moved(carrier, carrier.state().as_stored(), None);
+            if is_too_roomy(self.carriers.len(), self.carriers.capacity()) {
+                self.carriers.shrink_to_fit();
             }
         }
     }
 
-    fn tally(&mut self, standing: Standing) -> Option<&mut Tally> {
+    /// One of them stands `to`, and stood `from` until now; `None`: it was not stored, or is no longer.
+    pub(super) fn moved(&mut self, carrier: &Carrier, from: Option<Standing>, to: Option<Standing>) {
+        if let Some(tally) = self.tally(from) {
+            *tally -= carrier.tally();
+        }
+        if let Some(tally) = self.tally(to) {
+            *tally += carrier.tally();
+        }
+    }
+
+    fn tally(&mut self, standing: Option<Standing>) -> Option<&mut Tally> {
         match standing {
-            Standing::Usable => Some(&mut self.usable),
-            Standing::Softened => Some(&mut self.softened),
-            Standing::Dead => None,
+            Some(Standing::Usable) => Some(&mut self.usable),
+            Some(Standing::Softened) => Some(&mut self.softened),
+            Some(Standing::Dead) | None => None,
         }
     }
 
-    /// Those that such an invalidation would make worse.
+    /// Those stored that such an invalidation would make worse.
     pub(super) fn struck_by(&self, strength: Strength) -> Tally {
         let mut tally = self.usable;
         if strength == Strength::Hard {
@@ -83,128 +188,18 @@ impl Members {
         tally
     }
 
-    /// The keys under which they are stored.
-    pub(super) fn keys(&self) -> Vec<Arc<str>> {
-        match &self.keys {
-            Keys::None => Vec::new(),
-            Keys::One(key, _) => vec![Arc::clone(key)],
-            Keys::Many(keys) => keys.keys().cloned().collect(),
-        }
+    pub(super) fn len(&self) -> usize {
+        self.carriers.len()
     }
 
-    /// How many keys that are.
-    pub(super) fn number_of_keys(&self) -> usize {
-        match &self.keys {
-            Keys::None => 0,
-            Keys::One(..) => 1,
-            Keys::Many(keys) => keys.len(),
-        }
-    }
-}
-
-type Table = HashMap<Arc<str>, u32, foldhash::quality::RandomState>;
-
-/// Keys, each with the number of those stored under it: variants, and what is just being replaced. Most tags are some
-/// URL's, and have one.
-#[derive(Debug, Default)]
-enum Keys {
-    #[default]
-    None,
-    One(Arc<str>, u32),
-    Many(Box<Table>),
-}
-
-/// A table with less room than this keeps it.
-const WORTH_SHRINKING: usize = 1024;
-
-impl Keys {
-    fn add(&mut self, key: &Arc<str>) {
-        match self {
-            Self::None => *self = Self::One(Arc::clone(key), 1),
-            Self::One(one, number) if one == key => *number += 1,
-            Self::One(one, number) => {
-                let both = [(Arc::clone(one), *number), (Arc::clone(key), 1)];
-                *self = Self::Many(Box::new(both.into_iter().collect()));
-            }
-            Self::Many(keys) => *keys.entry(Arc::clone(key)).or_default() += 1,
-        }
+    /// The only one, if there is one only.
+    pub(super) fn only(&self) -> Option<&Arc<Carrier>> {
+        if self.len() == 1 { self.carriers.iter().next() } else { None }
     }
 
-    fn remove(&mut self, key: &Arc<str>) {
-        match self {
-            Self::One(one, number) if one == key => {
-                *number -= 1;
-                if *number == 0 {
-                    *self = Self::None;
-                }
-            }
-            Self::Many(keys) => {
-                let Some(number) = keys.get_mut(key) else { return };
-                *number -= 1;
-                if *number > 0 {
-                    return;
-                }
-                keys.remove(key);
-                // A tag that everything carried once must not keep the room for ever.
-                if keys.is_empty() {
-                    *self = Self::None;
-                } else if keys.capacity() > WORTH_SHRINKING && keys.len() < keys.capacity() / 8 {
-                    keys.shrink_to_fit();
-                }
-            }
-            Self::None | Self::One(..) => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(name: &str) -> (Arc<str>, u32) {
-        (name.into(), 100)
-    }
-
-    #[test]
-    fn keys_come_and_go_in_any_number() {
-        let mut members = Members::default();
-        let names = ["a", "b", "a", "c", "b", "a"];
-        for (count, name) in names.iter().enumerate() {
-            members.moved(&key(name), None, Some(Standing::Usable));
-            assert_eq!(members.struck_by(Strength::Soft).responses, count as u64 + 1);
-        }
-        assert_eq!((members.number_of_keys(), members.keys().len()), (3, 3));
-        for (name, left) in [("a", 3), ("b", 3), ("c", 2), ("a", 2), ("b", 1), ("a", 0)] {
-            members.moved(&key(name), Some(Standing::Usable), None);
-            assert_eq!(members.number_of_keys(), left, "{name}");
-        }
-        assert_eq!(members.struck_by(Strength::Hard), Tally::default());
-        assert!(matches!(members.keys, Keys::None));
-    }
-
-    #[test]
-    fn what_stands_worse_is_no_longer_struck_by_what_made_it_so() {
-        let mut members = Members::default();
-        let struck = |members: &Members| {
-            [Strength::Soft, Strength::Hard].map(|strength| members.struck_by(strength).responses)
-        };
-        members.moved(&key("a"), None, Some(Standing::Usable));
-        members.moved(&key("b"), None, Some(Standing::Usable));
-        assert_eq!(struck(&members), [2, 2]);
-        members.moved(&key("a"), Some(Standing::Usable), Some(Standing::Softened));
-        assert_eq!(struck(&members), [1, 2]);
-        members.moved(&key("a"), Some(Standing::Softened), Some(Standing::Dead));
-        assert_eq!(struck(&members), [1, 1]);
-        members.moved(&key("a"), Some(Standing::Dead), None);
-        assert_eq!((struck(&members), members.number_of_keys()), ([1, 1], 1));
-    }
-
-    #[test]
-    fn the_order_in_which_moves_are_noted_makes_no_difference() {
-        let mut members = Members::default();
-        members.moved(&key("a"), None, Some(Standing::Usable));
-        members.moved(&key("a"), Some(Standing::Softened), None);
-        members.moved(&key("a"), Some(Standing::Usable), Some(Standing::Softened));
-        assert_eq!(members.struck_by(Strength::Hard), Tally::default());
+    /// The keys under which they are stored. One comes several times if several are stored under it: variants, and what is just
+    /// being replaced.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.carriers.iter().filter_map(|carrier| carrier.key())
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::log::{Named, lock};
-use super::{Appended, Ban, Log, Pattern, Position, Standing, Strength, TagCell};
+use super::{Appended, Ban, Log, Pattern, Position, Standing, Strength, TagId};
 use crate::clock::Stopwatch;
 use crate::store::{Memory, Stored};
 
@@ -39,13 +39,13 @@ impl Count {
     /// As the tallies of what was appended have it, where they have: they know how many carry one tag, not how many of these
     /// carry another as well.
     pub(super) fn tallied(appended: &[Appended], each: &[Known]) -> Option<Self> {
-        let cells = match appended {
+        let tags = match appended {
             [] => &[],
-            [Appended { named: Named::Cells(cells), .. }] => cells.as_slice(),
+            [Appended { named: Named::Tags(tags), .. }] => tags.as_slice(),
             _ => return None,
         };
-        let mut carried = cells.iter().filter(|(_, before)| before.struck.responses > 0);
-        let Some((cell, before)) = carried.next() else {
+        let mut carried = tags.iter().filter(|(_, before)| before.struck.responses > 0);
+        let Some((tag, before)) = carried.next() else {
             return Some(Self { each: vec![0; each.len()], ..Self::default() });
         };
         if carried.next().is_some() {
@@ -53,25 +53,25 @@ impl Count {
         }
         let (matched, bytes) = (before.struck.responses, before.struck.bytes);
         let of_target = |known: &Known| match known {
-            Known::Cells(cells) if cells.iter().any(|own| Arc::ptr_eq(own, cell)) => matched,
+            Known::Tags(tags) if tags.contains(tag) => matched,
             _ => 0,
         };
         Some(Self { matched, bytes, each: each.iter().map(of_target).collect() })
     }
 }
 
-/// What is named, in cells.
+/// What is named, as the log knows it.
 #[derive(Debug)]
 pub(super) enum Known {
-    Cells(Vec<Arc<TagCell>>),
-    Like(Pattern<Arc<TagCell>>),
+    Tags(Vec<TagId>),
+    Like(Pattern<TagId>),
     Everything,
 }
 
 impl Known {
     fn appended(named: &Named) -> Self {
         match named {
-            Named::Cells(cells) => Self::Cells(cells.iter().map(|(cell, _)| Arc::clone(cell)).collect()),
+            Named::Tags(tags) => Self::Tags(tags.iter().map(|(tag, _)| *tag).collect()),
             Named::Like(ban) => Self::Like(ban.pattern.clone()),
             Named::Everything => Self::Everything,
         }
@@ -79,18 +79,18 @@ impl Known {
 
     pub(super) fn names(&self, stored: &Stored) -> bool {
         match self {
-            Self::Cells(cells) => cells.iter().any(|cell| stored.carried.carries(cell)),
+            Self::Tags(tags) => tags.iter().any(|tag| stored.carried.carries(*tag)),
             Self::Like(pattern) => pattern.matches(&stored.carried, &stored.subject()),
             Self::Everything => true,
         }
     }
 
     /// The keys under which something may lie that is named by this.
-    pub(super) fn keys(&self, store: &Memory) -> Vec<Arc<str>> {
-        let members = |cells: &[Arc<TagCell>]| cells.iter().flat_map(|cell| cell.members()).collect();
+    pub(super) fn keys(&self, log: &Log, store: &Memory) -> Vec<Arc<str>> {
+        let keys = |tags: &[TagId]| tags.iter().flat_map(|tag| log.keys(*tag)).collect();
         match self {
-            Self::Cells(cells) => members(cells),
-            Self::Like(Pattern { groups, .. }) if let Some(group) = groups.first() => members(group),
+            Self::Tags(tags) => keys(tags),
+            Self::Like(Pattern { groups, .. }) if let Some(group) = groups.first() => keys(group),
             Self::Like(_) | Self::Everything => store.iter().map(|(key, _)| key).collect(),
         }
     }
@@ -98,13 +98,14 @@ impl Known {
     /// The same, one by one, until `each` has enough.
     pub(super) fn each_key(
         &self,
+        log: &Log,
         store: &Memory,
         mut each: impl FnMut(Arc<str>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         match self {
-            Self::Cells(_) => self.keys(store).into_iter().try_for_each(each),
+            Self::Tags(_) => self.keys(log, store).into_iter().try_for_each(each),
             Self::Like(Pattern { groups, .. }) if !groups.is_empty() => {
-                self.keys(store).into_iter().try_for_each(each)
+                self.keys(log, store).into_iter().try_for_each(each)
             }
             // All that is stored: it is not collected first.
             Self::Like(_) | Self::Everything => store.iter().map(|(key, _)| key).try_for_each(&mut each),
@@ -125,7 +126,7 @@ impl Batch {
         let named = appended.iter().map(|each| (each.position, Known::appended(&each.named))).collect();
         let as_ban = |appended: &Appended| match &appended.named {
             Named::Like(ban) => Some(Arc::clone(ban)),
-            Named::Cells(_) | Named::Everything => None,
+            Named::Tags(_) | Named::Everything => None,
         };
         let strength = appended.first().map(|first| first.strength).unwrap_or_default();
         Self { strength, named, bans: appended.iter().filter_map(as_ban).collect() }
@@ -140,7 +141,7 @@ impl Batch {
     }
 
     fn names(&self, stored: &Stored) -> bool {
-        let is_older = |position: &Position| stored.carried.as_of < *position;
+        let is_older = |position: &Position| stored.carried.as_of() < *position;
         self.named.iter().any(|(position, known)| is_older(position) && known.names(stored))
     }
 }
@@ -239,7 +240,8 @@ impl Reclaimer {
         let stopwatch = Stopwatch::start();
         // A key may come several times: what was struck once is not struck again.
         let keys = |batch: &Batch| {
-            let keys: Vec<_> = batch.named.iter().flat_map(|(_, known)| known.keys(&self.store)).collect();
+            let named = batch.named.iter();
+            let keys: Vec<_> = named.flat_map(|(_, known)| known.keys(&self.log, &self.store)).collect();
             keys.into_iter()
         };
         let mut keys = work.keys.take().unwrap_or_else(|| keys(&work.batch));

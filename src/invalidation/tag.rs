@@ -1,20 +1,13 @@
-//! Tags: everything that can be invalidated as a group is one, and has a cell that remembers it. PURE.
+//! Tags: everything that can be invalidated as a group is one. PURE.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::log::lock;
-use super::members::{Members, Tally};
-use super::sync::{AtomicU64, Mutex, Ordering};
-use super::{Marks, Position, Standing, Strength};
 use crate::keys::escape;
 use crate::uri::without_default_port;
 
 /// How long the text of a tag may be, in bytes.
 const MAX_BYTES: usize = 256;
-
-/// What a place in the log takes at most, in bytes.
-pub const PLACE_BYTES: usize = 256;
 
 /// The name of a group: `url:…`, `any-query:…`, `host:…`, `key:…`, `namespace:…`, `tag:…`, `group:…`, `template:…`,
 /// `partition:…`. Readable, and injective: what is inside can never look like another kind's
@@ -106,21 +99,11 @@ impl Tag {
         Self(format!("{kind}#{}", blake3::hash(text.as_bytes()).to_hex()).into())
     }
 
-    /// The bytes that it and its cell account for, whoever carries them.
+    /// The bytes that remembering its text takes; of most tags it is not.
     pub(super) fn byte_size(&self) -> usize {
         // The counts of an `Arc`; an entry of a table with its share of the free room.
-        const COUNTS: usize = 2 * size_of::<usize>();
-        const fn entry<T>() -> usize {
-            2 * (size_of::<u64>() + size_of::<T>())
-        }
-        let name = self.as_application().map_or(0, |name| name.len() + COUNTS + entry::<Self>());
-        size_of::<TagCell>() + COUNTS + entry::<Arc<TagCell>>() + name
-    }
-
-    /// In how many places of the log it stands, so to speak, each of [`PLACE_BYTES`] at most: one whose text is remembered takes
-    /// several, if that is long.
-    pub(super) fn places(&self) -> usize {
-        1 + self.as_application().map_or(0, |name| name.len() / 64)
+        const TEXT_BYTES: usize = 2 * size_of::<usize>() + 2 * (size_of::<TagId>() + size_of::<Tag>());
+        self.as_application().map_or(0, |_| self.0.len() + TEXT_BYTES)
     }
 }
 
@@ -130,82 +113,17 @@ impl fmt::Display for Tag {
     }
 }
 
-/// What a tag remembers: the newest invalidations that named it, and who carries it.
-#[derive(Debug, Default)]
-pub struct TagCell {
-    hard: AtomicU64,
-    soft: AtomicU64,
-    members: Mutex<Members>,
-}
-
-impl TagCell {
-    /// The newest hard invalidation that named this tag.
-    pub fn hard(&self) -> Position {
-        Position(self.hard.load(Ordering::Acquire))
-    }
-
-    /// The newest soft one.
-    pub fn soft(&self) -> Position {
-        Position(self.soft.load(Ordering::Acquire))
-    }
-
-    /// Both.
-    pub(super) fn marks(&self) -> Marks {
-        Marks { hard: self.hard(), soft: self.soft() }
-    }
-
-    /// Notes an invalidation; what there was before it. Only while the log is appended to.
-    pub(super) fn invalidate(&self, position: Position, strength: Strength) -> Before {
-        // Counted and noted at once: what is stored from now on and struck all the same is found out by whoever stores it.
-        let members = lock(&self.members);
-        let before = Before { marks: self.marks(), struck: members.struck_by(strength) };
-        let mark = match strength {
-            Strength::Hard => &self.hard,
-            Strength::Soft => &self.soft,
-        };
-        mark.fetch_max(position.0, Ordering::AcqRel);
-        drop(members);
-        before
-    }
-
-    /// One of those stored that carry this tag stands otherwise than before, or comes or goes.
-    pub(super) fn moved(&self, one: &(Arc<str>, u32), from: Option<Standing>, to: Option<Standing>) {
-        lock(&self.members).moved(one, from, to);
-    }
-
-    /// How many keys there are under which something that carries this tag is stored.
-    pub fn number(&self) -> usize {
-        lock(&self.members).number_of_keys()
-    }
-
-    /// The keys under which something that carries this tag is, or was until just now, stored.
-    pub fn members(&self) -> Vec<Arc<str>> {
-        lock(&self.members).keys()
-    }
-}
-
-/// What there was of a tag when it was invalidated.
-#[derive(Clone, Copy, Debug)]
-pub struct Before {
-    /// The newest invalidations that had named it.
-    pub marks: Marks,
-    /// What was stored and carried it, if it was not noted to be as bad already.
-    pub struck: Tally,
-}
+/// What stands for a tag in the [log](super::Log) that made it: the text of it would take more memory than all that is remembered
+/// of it. Two tags that share one are one to the log, so that what names one of them strikes both: too much is allowed. The
+/// hash is another in each process, so that nobody outside knows which those are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TagId(pub(super) u64);
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
     use super::*;
-
-    #[test]
-    fn a_tag_takes_no_more_than_its_places() {
-        for length in [0, 1, 50, 60, 64, 100, 127, 200, 250, 256, 10_000] {
-            let tag = Tag::application(&"x".repeat(length));
-            assert!(tag.byte_size() <= tag.places() * PLACE_BYTES, "{length}: {}", tag.byte_size());
-        }
-    }
 
     #[test]
     fn the_order_of_partition_fields_makes_no_difference() {

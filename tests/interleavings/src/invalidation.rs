@@ -8,6 +8,8 @@ mod sync {
 
 #[path = "../../../src/invalidation/ban.rs"]
 mod ban;
+#[path = "../../../src/invalidation/index.rs"]
+mod index;
 #[path = "../../../src/invalidation/log.rs"]
 pub mod log;
 #[path = "../../../src/invalidation/members.rs"]
@@ -20,4 +22,4 @@ pub mod tag;
 pub use ban::{Ban, Pattern, ResponsePattern, Subject, UrlPattern};
 pub use log::{Appended, Fetch, Log, Marks, Position, Strength};
 pub use standing::{Carried, Standing};
-pub use tag::{Tag, TagCell};
+pub use tag::{Tag, TagId};

@@ -99,7 +99,7 @@ impl Town {
         assert!(
             !is_served || version >= acknowledged,
             "served what was purged: version {version} as of {:?}, acknowledged {acknowledged}, head {:?}, floors {:?}, bans {}",
-            carried.as_of,
+            carried.as_of(),
             self.log.head(),
             self.log.floors(),
             self.log.bans()
