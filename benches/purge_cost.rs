@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use staleproof::clock::{Clock, Timestamp};
+use staleproof::exchange::Scheme;
 use staleproof::invalidation::{Invalidator, Log, Strength, Tag, Target};
 use staleproof::routes::Table;
 use staleproof::semantics::vary::Selecting;
@@ -76,20 +77,20 @@ impl Town {
             [Tag::url(&key), Tag::host("www.example.com"), Tag::key("articles"), Tag::namespace("articles")];
         let carried = self.log.carry(&self.log.begin_fetch(), own.into_iter().chain(common));
         let terms = Terms {
-            lifetime: Duration::from_secs(3600),
+            lifetime: Duration::from_secs(3600).into(),
             lifetime_from: LifetimeSource::MaxAge,
-            initial_age: Duration::ZERO,
+            initial_age: Duration::ZERO.into(),
             received_at: Timestamp::default(),
             always_validate: false,
             never_stale: false,
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO.into(),
+            stale_if_error: Duration::ZERO.into(),
             refresh_at: None,
         };
         let response =
             StoredResponse::new(StatusCode::OK, HeaderMap::new(), |_| false, terms, Selecting::default());
         let asked =
-            Asked { scheme: "http", host: "www.example.com".into(), target: path.into(), again: None };
+            Asked { scheme: Scheme::Http, host: "www.example.com".into(), target: path.into(), again: None };
         let body = Bytes::from(vec![b'x'; 1024]);
         self.store.insert(Arc::new(Stored::new(key.into(), response, body, carried, Arc::new(asked))));
     }
@@ -109,7 +110,7 @@ fn costs(stored: usize) {
     let before = resident_bytes();
     let town = Town::of(stored);
     let each = (resident_bytes() - before) / stored as f64;
-    let weight = town.store.iter().next().unwrap().1.stored[0].weight;
+    let weight = town.store.iter().next().unwrap().1.stored()[0].weight;
     for matching in MATCHING.into_iter().filter(|matching| *matching <= stored) {
         let (mut answered, mut reclaimed) = (Vec::new(), Vec::new());
         for round in 0..if matching < 10_000 { 101 } else { 7 } {

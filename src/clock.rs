@@ -1,6 +1,7 @@
 //! The only reader of time. Everything that decides takes `now` as an argument.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,49 +11,52 @@ use tokio::time::Instant;
 /// A moment of wall-clock time, in milliseconds since the Unix epoch.
 ///
 /// Wall clocks may run backwards; every difference therefore saturates at zero.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Timestamp(u64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(
+    /// One more than they are, so that an `Option` takes no more room: several are stored with each response.
+    NonZeroU64,
+);
 
 impl Timestamp {
     /// The moment `milliseconds` after the Unix epoch.
     pub const fn from_millis(milliseconds: u64) -> Self {
-        Self(milliseconds)
+        Self(NonZeroU64::MIN.saturating_add(milliseconds))
     }
 
     /// The moment `seconds` after the Unix epoch.
     pub const fn from_secs(seconds: u64) -> Self {
-        Self(seconds.saturating_mul(1000))
+        Self::from_millis(seconds.saturating_mul(1000))
     }
 
     /// Milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// Whole seconds since the Unix epoch, rounded down.
     pub const fn as_secs(self) -> u64 {
-        self.0 / 1000
+        self.as_millis() / 1000
     }
 
     /// How long ago `earlier` was; zero if it lies in the future.
     pub const fn since(self, earlier: Timestamp) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
+        Duration::from_millis(self.as_millis().saturating_sub(earlier.as_millis()))
     }
 
     /// The moment `duration` later, saturating at the end of time.
     pub fn plus(self, duration: Duration) -> Timestamp {
-        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        Self(self.0.saturating_add(Millis::from(duration).0))
     }
 
     /// The moment `duration` earlier, saturating at the Unix epoch.
     pub fn minus(self, duration: Duration) -> Timestamp {
-        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        Self::from_millis(self.as_millis().saturating_sub(Millis::from(duration).0))
     }
 
     /// The same moment as the standard library writes it, capped at the end of the year 9999:
     /// the last that HTTP dates and ISO 8601 can name.
     pub fn to_system_time(self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.0.min(END_OF_9999))
+        UNIX_EPOCH + Duration::from_millis(self.as_millis().min(END_OF_9999))
     }
 
     /// ISO 8601 in UTC with whole seconds: `2026-11-23T08:15:00Z`.
@@ -62,7 +66,7 @@ impl Timestamp {
 
     /// The same as text. Every hit says it twice.
     pub fn iso8601_bytes(self) -> [u8; 20] {
-        let seconds = self.0.min(END_OF_9999) / 1000;
+        let seconds = self.as_millis().min(END_OF_9999) / 1000;
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         // Days since 0000-03-01, in eras of 400 years, whose years begin in March: Howard Hinnant, "chrono-Compatible
         // Low-Level Date Algorithms", civil_from_days.
@@ -94,11 +98,39 @@ impl Timestamp {
 /// The last moment that HTTP dates and ISO 8601 can name, in milliseconds.
 const END_OF_9999: u64 = 253_402_300_799_999;
 
+/// The Unix epoch.
+impl Default for Timestamp {
+    fn default() -> Self {
+        Self::from_millis(0)
+    }
+}
+
+/// A length of time in whole milliseconds, in half the room of a [`Duration`]: several are stored with each response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Millis(u64);
+
+impl Millis {
+    /// None.
+    pub const ZERO: Self = Self(0);
+
+    /// The same as the standard library has it.
+    pub const fn get(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+}
+
+/// Rounded down, and saturating.
+impl From<Duration> for Millis {
+    fn from(duration: Duration) -> Self {
+        Self(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
 impl From<SystemTime> for Timestamp {
     /// Moments before the Unix epoch become the epoch itself.
     fn from(time: SystemTime) -> Self {
         let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+        Self::from_millis(Millis::from(since_epoch).0)
     }
 }
 
@@ -123,7 +155,7 @@ impl Clock {
 
     /// A clock that stands still at the system's present time until it is moved.
     pub fn stopped() -> Self {
-        Self { stopped: Some(Arc::new(AtomicU64::new(Self::system().now().0))) }
+        Self { stopped: Some(Arc::new(AtomicU64::new(Self::system().now().as_millis()))) }
     }
 
     /// The present moment.
@@ -131,7 +163,7 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.stopped {
             None => Timestamp::from(SystemTime::now()),
-            Some(stopped) => Timestamp(stopped.load(Ordering::Relaxed)),
+            Some(stopped) => Timestamp::from_millis(stopped.load(Ordering::Relaxed)),
         }
     }
 
@@ -147,7 +179,7 @@ impl Clock {
 
     fn set(&self, to: Timestamp) {
         if let Some(stopped) = &self.stopped {
-            stopped.store(to.0, Ordering::Relaxed);
+            stopped.store(to.as_millis(), Ordering::Relaxed);
         }
     }
 }

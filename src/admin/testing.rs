@@ -21,6 +21,7 @@ use crate::cache::{FillRoom, Flights, Rooms};
 use crate::clock::Clock;
 use crate::config::{self, Scope, Secret, Token};
 use crate::dispatch::{DeferredSettings, Dispatchers, DurableSettings, Means};
+use crate::exchange::Scheme;
 use crate::invalidation::apply::tags_of;
 use crate::invalidation::rule::{Action, Dispatcher, OnError, Require, Rule, TargetTemplate, WatchUnknown};
 use crate::invalidation::{Invalidator, Log, Strength};
@@ -153,7 +154,7 @@ impl Admin {
             .rooms
             .store
             .iter()
-            .any(|(_, variants)| variants.stored.iter().any(|stored| *stored.body == *path.as_bytes()))
+            .any(|(_, variants)| variants.stored().iter().any(|stored| *stored.body == *path.as_bytes()))
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
@@ -292,20 +293,20 @@ fn store_article(routes: &Table, log: &Arc<Log>, store: &Memory, path: &str) {
     let tags = Some(format!("article:{slug}")).filter(|_| slug.len() == 1).into_iter();
     let tags = tags_of(&key, constructor, &resource, host, tags);
     let terms = Terms {
-        lifetime: Duration::from_secs(3600),
+        lifetime: Duration::from_secs(3600).into(),
         lifetime_from: LifetimeSource::MaxAge,
-        initial_age: Duration::ZERO,
+        initial_age: Duration::ZERO.into(),
         received_at: Clock::system().now(),
         always_validate: false,
         never_stale: false,
-        stale_while_revalidate: Duration::ZERO,
-        stale_if_error: Duration::ZERO,
+        stale_while_revalidate: Duration::ZERO.into(),
+        stale_if_error: Duration::ZERO.into(),
         refresh_at: None,
     };
     let response =
         StoredResponse::new(StatusCode::OK, HeaderMap::new(), |_| false, terms, Selecting::default());
     let carried = log.carry(&log.begin_fetch(), tags);
-    let asked = Arc::new(Asked { scheme: "http", host: host.into(), target: path.into(), again: None });
+    let asked = Arc::new(Asked { scheme: Scheme::Http, host: host.into(), target: path.into(), again: None });
     let body = Bytes::copy_from_slice(path.as_bytes());
     store.insert(Arc::new(Stored::new(key.text, response, body, carried, asked)));
 }

@@ -18,7 +18,7 @@ pub(super) fn asked(routed: &Routed, rule: &CacheRule, selecting: &Selecting) ->
     let mut uri = request.head.uri.clone();
     leave_out_what_the_key_does(rule, &mut uri);
     Asked {
-        scheme: request.scheme.as_str(),
+        scheme: request.scheme,
         host: request.host.clone(),
         target: uri.path_and_query().map_or("/", PathAndQuery::as_str).into(),
         again: again(routed, rule, selecting),
@@ -65,7 +65,7 @@ fn again(routed: &Routed, rule: &CacheRule, selecting: &Selecting) -> Option<Aga
     Some(Again {
         fields: Lines::of(&fields),
         content: routed.keyed_content().map(Box::new),
-        client: is_by_client.then_some(request.client),
+        client: is_by_client.then(|| Box::new(request.client)),
     })
 }
 

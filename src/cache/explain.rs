@@ -12,7 +12,7 @@ use crate::routes::Ranges;
 use crate::semantics::storing::{self, Exchanged};
 use crate::semantics::targeted::Statement;
 use crate::semantics::{NotStored, Reuse, Terms, reuse};
-use crate::store::Stored;
+use crate::store::{Stored, Variants};
 
 impl Rooms {
     /// What a request would get now, and why.
@@ -47,11 +47,12 @@ impl Rooms {
             Err(problem) => return bypassed(&problem.to_string()),
         };
 
-        let variants = self.store.peek(&key.text).unwrap_or_default();
-        let (selected, exist) = self.select(&variants, routed);
+        let variants = self.store.peek(&key.text);
+        let stored = variants.as_ref().map(Variants::stored).unwrap_or_default();
+        let (selected, exist) = self.select(stored, routed);
         let is_selected =
             |stored: &Stored| selected.is_some_and(|selected| std::ptr::eq(&**selected, stored));
-        let lines = variants.stored.iter().map(|stored| self.stored_line(stored, is_selected(stored), now));
+        let lines = stored.iter().map(|stored| self.stored_line(stored, is_selected(stored), now));
         let mut rules = Vec::new();
         let terms = selected.map(|stored| self.terms(stored, now));
         let decision = reuse::reuse_told(
@@ -135,11 +136,11 @@ pub fn storing(routed: &Routed, status: StatusCode, from_origin: &HeaderMap, now
 
 fn terms_line(terms: &Terms) -> TermsLine {
     TermsLine {
-        lifetime_secs: terms.lifetime.as_secs(),
+        lifetime_secs: terms.lifetime.get().as_secs(),
         lifetime_from: terms.lifetime_from.as_str().to_owned(),
-        initial_age_secs: terms.initial_age.as_secs(),
+        initial_age_secs: terms.initial_age.get().as_secs(),
         always_validate: terms.always_validate,
-        stale_while_revalidate_secs: terms.stale_while_revalidate.as_secs(),
-        stale_if_error_secs: terms.stale_if_error.as_secs(),
+        stale_while_revalidate_secs: terms.stale_while_revalidate.get().as_secs(),
+        stale_if_error_secs: terms.stale_if_error.get().as_secs(),
     }
 }

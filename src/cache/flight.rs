@@ -270,7 +270,7 @@ impl Rooms {
     fn probably_selecting(&self, key: &Key) -> Vec<HeaderName> {
         let Some(variants) = self.store.peek(&key.text) else { return Vec::new() };
         let mut names: Vec<_> =
-            variants.stored.iter().flat_map(|stored| stored.response.selecting.names().cloned()).collect();
+            variants.stored().iter().flat_map(|stored| stored.response.selecting.names().cloned()).collect();
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
         names

@@ -56,7 +56,7 @@ impl Confirmation<'_> {
     /// Updates what else the answer identifies: the variants with the same strong tag (§4.3.4).
     pub(super) fn freshen_others(&self) {
         let Some(variants) = self.rooms.store.peek(&self.key.text) else { return };
-        for stored in &variants.stored {
+        for stored in variants.stored() {
             // One that stands now stood when this fetch began, too.
             let is_other = !self.selects(stored)
                 && validation::identifies(self.fields, &stored.response)

@@ -44,7 +44,7 @@ impl Rooms {
             return None;
         }
         let variants = self.store.get(&key.for_parts().text)?;
-        let (selected, exist) = self.select(&variants, routed);
+        let (selected, exist) = self.select(variants.stored(), routed);
         let stored = selected?;
         let directives = rule.policy.client_directives;
         let terms = self.terms(stored, now);
@@ -99,7 +99,7 @@ where
             let joins = rooms
                 .store
                 .peek(&key.for_parts().text)
-                .and_then(|variants| rooms.select(&variants, routed).0.cloned());
+                .and_then(|variants| rooms.select(variants.stored(), routed).0.cloned());
             let pending = Pending {
                 joins,
                 ..Pending::new(rooms, (routed, rule), key.for_parts(), response, carried, fetch)

@@ -59,6 +59,7 @@ pub(super) fn storable(
     if selecting.names().any(claims::tells_of_the_way) {
         return Err(NotStored::VaryStar);
     }
+    let selecting = selecting.shared();
     let search = rule.no_vary_search.then(|| Search::new(request.uri.query(), NoVarySearch::of(fields)));
     Ok(storable_response(rule, status, fields, terms, selecting).with_search(search))
 }

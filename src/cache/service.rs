@@ -27,7 +27,7 @@ use crate::routes::{CacheRule, QueryRule, Ranges, Table};
 use crate::semantics::{
     ClientDirectives, ForwardReason, NotStored, Reuse, Search, Terms, precondition, reuse, validation,
 };
-use crate::store::{Memory, Searches, Stored, Uses, Variants};
+use crate::store::{Memory, Searches, Stored, Uses};
 use crate::telemetry::Levels;
 
 /// The rooms the cache asks.
@@ -248,7 +248,7 @@ impl Rooms {
         let key = || rule.key.key_of(Arc::from(text.as_str()), &routed.key_input(now));
         let variants = self.store.get(text);
         let (selected, exist) = match &variants {
-            Some(variants) => self.select(variants, routed),
+            Some(variants) => self.select(variants.stored(), routed),
             None => (None, false),
         };
         let terms = selected.map(|stored| self.terms(stored, now));
@@ -312,8 +312,8 @@ impl Rooms {
                     let reason = if part.is_some() { ForwardReason::Partial } else { reason };
                     return Ok(answer.map_or(Found::Errand(Errand::Part { reason, key }), Found::Answer));
                 }
-                let offered = variants.as_deref().filter(|_| rule.policy.liberal);
-                let candidates = offered.map(|variants| self.candidates(variants, routed));
+                let offered = variants.as_ref().filter(|_| rule.policy.liberal);
+                let candidates = offered.map(|variants| self.candidates(variants.stored(), routed));
                 let reason = if part.is_some() { ForwardReason::Partial } else { reason };
                 Found::Errand(Errand::Fetch { reason, key, candidates: candidates.unwrap_or_default(), part })
             }
@@ -344,13 +344,13 @@ impl Rooms {
     }
 
     /// Of variants that this request does not select, the latest that the origin may confirm for it.
-    fn candidates(&self, variants: &Variants, routed: &Routed) -> Candidates {
+    fn candidates(&self, variants: &[Arc<Stored>], routed: &Routed) -> Candidates {
         let headers = &routed.request.head.headers;
         let worth_asking = |stored: &&Arc<Stored>| {
             validation::may_be_confirmed_for(&stored.response, headers)
                 && stored.standing(&self.log) != Standing::Dead
         };
-        variants.stored.iter().rev().filter(worth_asking).take(MAX_CANDIDATES).cloned().collect()
+        variants.iter().rev().filter(worth_asking).take(MAX_CANDIDATES).cloned().collect()
     }
 
     /// Stores a response, unless an invalidation has overtaken its fetch, which must still be under way.
@@ -369,13 +369,13 @@ impl Rooms {
     /// most recent, if several), and whether there was any.
     pub(super) fn select<'v>(
         &self,
-        variants: &'v Variants,
+        variants: &'v [Arc<Stored>],
         routed: &Routed,
     ) -> (Option<&'v Arc<Stored>>, bool) {
         let headers = &routed.request.head.headers;
         let mut exist = false;
         let mut selected: Option<&Arc<Stored>> = None;
-        for stored in &variants.stored {
+        for stored in variants {
             let answers = |search: &Search| search.answers(routed.request.head.uri.query());
             if stored.standing(&self.log) == Standing::Dead
                 || !stored.response.search.as_deref().is_none_or(answers)

@@ -15,7 +15,7 @@ use super::reclaim::{Count, Known, Reclaimer};
 use super::{Appended, Log, Position, Standing, Strength, Tag, Target};
 use crate::clock::{Clock, Patience, Stopwatch};
 use crate::routes::Table;
-use crate::store::{Asked, Memory, Stored};
+use crate::store::{Asked, Memory, Stored, Variants};
 
 pub use super::naming::{PurgeError, tags_of, tags_of_groups, tags_of_invalidated_groups};
 
@@ -197,7 +197,7 @@ impl Invalidator {
                     return ControlFlow::Continue(());
                 }
                 let variants = self.store.peek(&key);
-                for stored in variants.iter().flat_map(|variants| &variants.stored) {
+                for stored in variants.iter().flat_map(Variants::stored) {
                     if known.iter().any(|known| known.names(stored))
                         && stored.standing(&self.log) != Standing::Dead
                     {
@@ -312,6 +312,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Timestamp;
+    use crate::exchange::Scheme;
     use crate::invalidation::Fetch;
     use crate::invalidation::Strength::{Hard, Soft};
     use crate::semantics::storing::LifetimeSource;
@@ -348,14 +349,14 @@ mod tests {
         /// Stores what `fetch` led to; its weight.
         fn store(&self, key: &str, lang: &str, names: &str, fetch: &Fetch) -> u64 {
             let terms = Terms {
-                lifetime: Duration::from_secs(60),
+                lifetime: Duration::from_secs(60).into(),
                 lifetime_from: LifetimeSource::MaxAge,
-                initial_age: Duration::ZERO,
+                initial_age: Duration::ZERO.into(),
                 received_at: Timestamp::default(),
                 always_validate: false,
                 never_stale: false,
-                stale_while_revalidate: Duration::ZERO,
-                stale_if_error: Duration::ZERO,
+                stale_while_revalidate: Duration::ZERO.into(),
+                stale_if_error: Duration::ZERO.into(),
                 refresh_at: None,
             };
             let field = |name: &'static str, value: &str| {
@@ -368,7 +369,7 @@ mod tests {
             let response = StoredResponse::new(StatusCode::OK, HeaderMap::new(), |_| false, terms, selecting);
             let carried = self.log.carry(fetch, tags(names));
             let asked = Asked {
-                scheme: "http",
+                scheme: Scheme::Http,
                 host: "a.test".into(),
                 target: format!("/{key}").into(),
                 again: None,
@@ -397,7 +398,7 @@ mod tests {
         /// How many variants are left.
         fn left(&self) -> usize {
             self.invalidator.reclaim();
-            self.store.iter().map(|(_, variants)| variants.stored.len()).sum()
+            self.store.iter().map(|(_, variants)| variants.stored().len()).sum()
         }
     }
 
@@ -600,7 +601,7 @@ mod tests {
             purging.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>()
         });
         assert!(counted <= 4000, "{counted} of 4000 were counted");
-        let usable = rooms.store.iter().flat_map(|(_, variants)| variants.stored.clone());
+        let usable = rooms.store.iter().flat_map(|(_, variants)| variants.stored().to_vec());
         let usable =
             usable.filter(|stored| stored.carried.standing(&rooms.log) == Standing::Usable).count() as u64;
         assert_eq!(rooms.purge("a"), usable);

@@ -276,7 +276,7 @@ impl Reclaimer {
     fn strike(&self, key: &str, batch: &Batch, each: &[Known], count: &mut Count) {
         let Some(variants) = self.store.peek(key) else { return };
         let mut some_are_dead = false;
-        for stored in &variants.stored {
+        for stored in variants.stored() {
             let struck = stored.carried.noted() < batch.standing() && batch.names(stored);
             if struck {
                 stored.carried.note(batch.standing());

@@ -16,30 +16,31 @@ use std::time::Duration;
 impl Terms {
     /// `response_is_fresh = (freshness_lifetime > current_age)` (§4.2).
     pub fn is_fresh(&self, now: Timestamp) -> bool {
-        self.lifetime > self.current_age(now)
+        self.lifetime.get() > self.current_age(now)
     }
 
     /// The same for a response that is stale, however fresh it would be.
     pub fn run_out(&self, now: Timestamp) -> Self {
-        Self { lifetime: self.lifetime.min(self.current_age(now)), ..*self }
+        Self { lifetime: self.lifetime.min(self.current_age(now).into()), ..*self }
     }
 
     /// `current_age` (§4.2.3): `corrected_initial_age + resident_time`.
     pub fn current_age(&self, now: Timestamp) -> Duration {
-        self.initial_age.saturating_add(now.since(self.received_at))
+        self.initial_age.get().saturating_add(now.since(self.received_at))
     }
 
     /// The lifetime left, in seconds rounded down: 0 in the last second, negative once stale.
     pub fn ttl_secs(&self, now: Timestamp) -> i64 {
         let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        (millis(self.lifetime) - millis(self.current_age(now))).div_euclid(1000)
+        (millis(self.lifetime.get()) - millis(self.current_age(now))).div_euclid(1000)
     }
 
     /// When it stops being fresh; before `received_at` if it was stale on arrival.
     pub fn expires_at(&self) -> Timestamp {
-        match self.lifetime.checked_sub(self.initial_age) {
+        let (lifetime, initial_age) = (self.lifetime.get(), self.initial_age.get());
+        match lifetime.checked_sub(initial_age) {
             Some(left) => self.received_at.plus(left),
-            None => self.received_at.minus(self.initial_age - self.lifetime),
+            None => self.received_at.minus(initial_age - lifetime),
         }
     }
 }
@@ -47,7 +48,8 @@ impl Terms {
 impl Terms {
     /// With a lifetime that is cut by up to `share` of it; `luck`, from 0 to 1, says by how much.
     pub fn jittered(self, share: f64, luck: f64) -> Self {
-        Self { lifetime: self.lifetime.mul_f64(1.0 - share.clamp(0.0, 1.0) * luck.clamp(0.0, 1.0)), ..self }
+        let lifetime = self.lifetime.get().mul_f64(1.0 - share.clamp(0.0, 1.0) * luck.clamp(0.0, 1.0));
+        Self { lifetime: lifetime.into(), ..self }
     }
 
     /// To be refreshed by hits in the last `share` of the lifetime, early enough for a fetch that takes as long as the one
@@ -57,7 +59,7 @@ impl Terms {
         if share <= 0.0 || self.always_validate {
             return self;
         }
-        let window = self.lifetime.mul_f64(share.min(1.0));
+        let window = self.lifetime.get().mul_f64(share.min(1.0));
         let ahead = window.mul_f64(1.0 - luck.clamp(0.0, 1.0)).max(fetch.saturating_mul(2)).min(window);
         Self { refresh_at: Some(self.expires_at().minus(ahead)), ..self }
     }
@@ -137,6 +139,7 @@ fn date_value(headers: &HeaderMap, exchanged: Exchanged) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Millis;
     use crate::semantics::samples::{at, date, fields, terms};
     use crate::semantics::targeted::CDN_CACHE_CONTROL;
 
@@ -158,7 +161,10 @@ mod tests {
     #[test]
     fn chance_only_ever_cuts_a_lifetime() {
         let check = |share, luck, expected| {
-            assert_eq!(terms(100, 0, 1000).jittered(share, luck).lifetime, Duration::from_secs(expected));
+            assert_eq!(
+                terms(100, 0, 1000).jittered(share, luck).lifetime.get(),
+                Duration::from_secs(expected)
+            );
         };
         check(0.0, 1.0, 100);
         check(0.1, 0.0, 100);
@@ -324,11 +330,12 @@ mod tests {
     #[test]
     fn the_end_of_time_overflows_nothing() {
         let end = Timestamp::from_millis(u64::MAX);
-        let terms = Terms { lifetime: Duration::MAX, initial_age: Duration::MAX, ..terms(0, 0, 0) };
-        assert_eq!(terms.current_age(end), Duration::MAX);
+        let terms =
+            Terms { lifetime: Duration::MAX.into(), initial_age: Duration::MAX.into(), ..terms(0, 0, 0) };
+        assert!(terms.current_age(end) >= terms.lifetime.get());
         assert!(!terms.is_fresh(end));
-        let fresh = Terms { initial_age: Duration::ZERO, received_at: end, ..terms };
+        let fresh = Terms { initial_age: Millis::ZERO, received_at: end, ..terms };
         assert_eq!(fresh.ttl_secs(end), i64::MAX / 1000);
-        assert!(Terms { lifetime: Duration::ZERO, ..terms }.ttl_secs(end) < 0);
+        assert!(Terms { lifetime: Millis::ZERO, ..terms }.ttl_secs(end) < 0);
     }
 }

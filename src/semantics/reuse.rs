@@ -89,7 +89,7 @@ pub fn on_error(terms: &Terms, reason: ForwardReason, now: Timestamp) -> bool {
     let Terms { always_validate, lifetime, stale_if_error, .. } = *terms;
     reason == ForwardReason::Stale
         && !always_validate
-        && terms.current_age(now) < lifetime.saturating_add(stale_if_error)
+        && terms.current_age(now) < lifetime.get().saturating_add(stale_if_error.get())
 }
 
 /// The status codes that are such failures (RFC 5861 §4).
@@ -148,13 +148,13 @@ fn with_stored(
     }
     let mut verdict = Reuse::Serve;
     // "the stored response is one of the following: fresh, allowed to be served stale, or successfully validated"
-    if !rule(terms.lifetime > age, "it is fresh (§4.2)") {
+    if !rule(terms.lifetime.get() > age, "it is fresh (§4.2)") {
         // "the client is willing to accept a response that has exceeded its freshness lifetime by no more than
         // the specified number of seconds" (§5.2.1.2), unless the response forbids it (§4.2.4)
-        let staleness = age.saturating_sub(terms.lifetime);
+        let staleness = age.saturating_sub(terms.lifetime.get());
         let accepted = !terms.never_stale && asked.max_stale.is_some_and(|most| staleness <= seconds(most));
         if !rule(accepted, "the request accepts it stale: max-stale (§5.2.1.2), and it may be (§4.2.4)") {
-            let in_window = staleness < terms.stale_while_revalidate;
+            let in_window = staleness < terms.stale_while_revalidate.get();
             if !rule(
                 in_window,
                 "it may be served while it is validated: stale-while-revalidate (RFC 5861 §3)",
@@ -176,7 +176,8 @@ fn with_stored(
     }
     // "the client prefers a response whose freshness lifetime is no less than its current age plus the specified
     // time in seconds" (§5.2.1.3)
-    let lasts = asked.min_fresh.is_none_or(|least| terms.lifetime >= age.saturating_add(seconds(least)));
+    let lasts =
+        asked.min_fresh.is_none_or(|least| terms.lifetime.get() >= age.saturating_add(seconds(least)));
     if !rule(lasts, "it stays fresh for the request's min-fresh (§5.2.1.3)") {
         return Reuse::Validate(ForwardReason::Request);
     }
@@ -251,7 +252,7 @@ mod tests {
     fn stale_is_served_within_the_window_while_it_is_validated() {
         let within = |cache_control: &str, age, expected| {
             let window = Duration::from_secs(30);
-            check_terms(|terms| terms.stale_while_revalidate = window, cache_control, age, expected);
+            check_terms(|terms| terms.stale_while_revalidate = window.into(), cache_control, age, expected);
         };
         within("", 59.9, Serve);
         within("", 60.0, ServeStale);
@@ -269,7 +270,7 @@ mod tests {
     fn a_failure_is_answered_with_stale_within_its_window() {
         let mut stored = stored(&[]);
         let mut check = |window, reason, age, expected| {
-            stored.terms.stale_if_error = Duration::from_secs(window);
+            stored.terms.stale_if_error = Duration::from_secs(window).into();
             assert_eq!(on_error(&stored.terms, reason, at(1000.0 + age)), expected, "{window} {age}");
         };
         check(30, Stale, 60.0, true);
@@ -375,8 +376,8 @@ mod tests {
             stored.terms = crate::semantics::samples::terms(lifetime, initial_age, 1000);
             stored.terms.never_stale = never_stale;
             if !never_stale {
-                stored.terms.stale_while_revalidate = Duration::from_secs(window);
-                stored.terms.stale_if_error = Duration::from_secs(on_failure);
+                stored.terms.stale_while_revalidate = Duration::from_secs(window).into();
+                stored.terms.stale_if_error = Duration::from_secs(on_failure).into();
             }
             let request = fields(&[("cache-control", &format!("max-stale={max_stale}"))]);
             let now = at(1000.0 + f64::from(resident));

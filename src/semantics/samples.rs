@@ -29,14 +29,14 @@ pub(super) fn fields(lines: &[(&str, &str)]) -> HeaderMap {
 /// All in seconds.
 pub(super) fn terms(lifetime: u64, initial_age: u64, received_at: u64) -> Terms {
     Terms {
-        lifetime: Duration::from_secs(lifetime),
+        lifetime: Duration::from_secs(lifetime).into(),
         lifetime_from: LifetimeSource::MaxAge,
-        initial_age: Duration::from_secs(initial_age),
+        initial_age: Duration::from_secs(initial_age).into(),
         received_at: Timestamp::from_secs(received_at),
         always_validate: false,
         never_stale: false,
-        stale_while_revalidate: Duration::ZERO,
-        stale_if_error: Duration::ZERO,
+        stale_while_revalidate: Duration::ZERO.into(),
+        stale_if_error: Duration::ZERO.into(),
         refresh_at: None,
     }
 }

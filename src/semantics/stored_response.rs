@@ -30,7 +30,6 @@ pub struct StoredResponse {
     /// Which queries it answers, where that is not for the key alone to say.
     pub search: Option<Box<Search>>,
     last_modified: Option<Timestamp>,
-    modified_for_conditions: Option<Timestamp>,
 }
 
 impl StoredResponse {
@@ -51,12 +50,6 @@ impl StoredResponse {
         let for_us = (!for_us.is_empty()).then(|| Box::new(Lines::of(&for_us)));
         let headers = fields::without_where(headers, ends_here);
         let last_modified = dates::field(&headers, LAST_MODIFIED, terms.received_at);
-        // "the Last-Modified header field is not present": then Date, then the time of receipt (§4.3.2)
-        let modified_for_conditions = if headers.contains_key(LAST_MODIFIED) {
-            last_modified
-        } else {
-            dates::field(&headers, DATE, terms.received_at).or(Some(terms.received_at))
-        };
         Self {
             status,
             lines: Lines::of(&headers),
@@ -66,7 +59,6 @@ impl StoredResponse {
             selecting,
             search: None,
             last_modified,
-            modified_for_conditions,
         }
     }
 
@@ -113,7 +105,12 @@ impl StoredResponse {
 
     /// What `If-Modified-Since` is compared with (§4.3.2); `None` if `Last-Modified` cannot be read.
     pub(super) fn modified_for_conditions(&self) -> Option<Timestamp> {
-        self.modified_for_conditions
+        if self.last_modified.is_some() || self.lines.has(&LAST_MODIFIED) {
+            return self.last_modified;
+        }
+        // "the Last-Modified header field is not present": then Date, then the time of receipt (§4.3.2)
+        let received_at = self.terms.received_at;
+        dates::field(&self.headers(), DATE, received_at).or(Some(received_at))
     }
 
     /// The bytes it occupies, closely enough for a memory limit: itself, its fields, its selecting fields.

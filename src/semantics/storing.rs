@@ -10,7 +10,7 @@ use super::cache_control::RequestDirectives;
 use super::policy::{ClientDirectives, Policy, SetCookie, TtlPolicy};
 use super::targeted::Statement;
 use super::{EntityTag, dates, freshness, reuse, vary};
-use crate::clock::Timestamp;
+use crate::clock::{Millis, Timestamp};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, LAST_MODIFIED, SET_COOKIE};
 use http::{HeaderMap, Method, StatusCode};
 use std::time::Duration;
@@ -28,11 +28,11 @@ pub struct Exchanged {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// Freshness lifetime (§4.2.1).
-    pub lifetime: Duration,
+    pub lifetime: Millis,
     /// Where that comes from.
     pub lifetime_from: LifetimeSource,
     /// `corrected_initial_age` (§4.2.3).
-    pub initial_age: Duration,
+    pub initial_age: Millis,
     /// `response_time` (§4.2.3).
     pub received_at: Timestamp,
     /// May only be reused after successful validation (`no-cache`).
@@ -40,9 +40,9 @@ pub struct Terms {
     /// May never be served stale (`must-revalidate`, `proxy-revalidate`, `s-maxage`, `no-cache`).
     pub never_stale: bool,
     /// How long past its lifetime it may be served while it is being validated (RFC 5861 §3); zero if `never_stale`.
-    pub stale_while_revalidate: Duration,
+    pub stale_while_revalidate: Millis,
     /// How long past its lifetime it may be served when the origin fails (RFC 5861 §4); zero if `never_stale`.
-    pub stale_if_error: Duration,
+    pub stale_if_error: Millis,
     /// From when on a hit refreshes it, though it is fresh.
     pub refresh_at: Option<Timestamp>,
 }
@@ -217,12 +217,12 @@ pub fn terms_told(
         || directives.no_cache();
     let window = |stated: Option<u32>, otherwise: Option<Duration>| {
         let stated = stated.map(|seconds| Duration::from_secs(seconds.into()));
-        if never_stale { Duration::ZERO } else { stated.or(otherwise).unwrap_or_default() }
+        if never_stale { Millis::ZERO } else { stated.or(otherwise).unwrap_or_default().into() }
     };
     let terms = Terms {
-        lifetime,
+        lifetime: lifetime.into(),
         lifetime_from,
-        initial_age: freshness::initial_age(headers, exchanged),
+        initial_age: freshness::initial_age(headers, exchanged).into(),
         received_at: exchanged.received_at,
         always_validate: directives.no_cache() && lifetime_from != LifetimeSource::Override,
         never_stale,
@@ -375,7 +375,7 @@ mod tests {
 
         /// The lifetime in seconds, or why there is none.
         fn check(&self, response: &[(&str, &str)], expected: Result<u64, NotStored>) {
-            let lifetime = self.terms(response).map(|terms| terms.lifetime.as_secs());
+            let lifetime = self.terms(response).map(|terms| terms.lifetime.get().as_secs());
             assert_eq!(lifetime, expected, "{} {} {response:?}", self.method, self.status);
         }
 
@@ -709,7 +709,7 @@ mod tests {
         let own = Case { policy: Policy { stale: own, ..Policy::default() }, ..get() };
         let check = |case: &Case, cache_control: &str, while_revalidate, if_error| {
             let terms = case.terms(&[("cache-control", cache_control), ("etag", "\"a\"")]).unwrap();
-            let windows = (Some(terms.stale_while_revalidate), Some(terms.stale_if_error));
+            let windows = (Some(terms.stale_while_revalidate.get()), Some(terms.stale_if_error.get()));
             assert_eq!(windows, (secs(while_revalidate), secs(if_error)), "{cache_control}");
         };
         check(&get(), "max-age=60", 0, 0);
@@ -752,7 +752,7 @@ mod tests {
     fn terms_carry_age_and_source() {
         let response = [("cache-control", "s-maxage=60"), ("age", "10"), ("date", &date(995))];
         let terms = get().terms(&response).unwrap();
-        assert_eq!(terms.initial_age, Duration::from_secs(10));
+        assert_eq!(terms.initial_age.get(), Duration::from_secs(10));
         assert_eq!((terms.received_at, terms.lifetime_from), (at(1000.0), LifetimeSource::SMaxage));
         assert_eq!(terms.expires_at(), at(1050.0));
     }

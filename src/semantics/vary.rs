@@ -3,6 +3,10 @@
 //! A cache key leads to a few variants. One is *selected* when every field its `Vary` names is as it was in the
 //! request that stored it. Knows nothing of what the fields mean, of time or of stores.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LANGUAGE, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue};
 
@@ -13,7 +17,7 @@ use http::{HeaderMap, HeaderValue};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selecting {
     /// Sorted by name, each name once.
-    fields: Box<[Field]>,
+    fields: Arc<[Field]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +25,7 @@ struct Field {
     name: HeaderName,
     value: Option<Box<[u8]>>,
     /// Another request's value that is not the same may still mean the same.
-    liberal: Option<Liberal>,
+    liberal: Option<Box<Liberal>>,
 }
 
 /// By what a value is told that is written otherwise and means the same.
@@ -31,6 +35,13 @@ struct Liberal {
     normal: Box<[u8]>,
     /// The language of the response, if this is `Accept-Language`; its content coding, if this is `Accept-Encoding`.
     chosen: Option<Box<[u8]>>,
+}
+
+/// How many are remembered for being shared, by each thread.
+const MAX_LATEST: usize = 16;
+
+thread_local! {
+    static LATEST: RefCell<VecDeque<Selecting>> = const { RefCell::new(VecDeque::new()) };
 }
 
 impl Selecting {
@@ -49,13 +60,25 @@ impl Selecting {
         names.dedup();
         let fields = names.into_iter().map(|name| {
             let value = combined(request, &name);
-            let liberal = value
-                .as_deref()
-                .filter(|_| liberal)
-                .map(|value| Liberal { normal: normal(&name, value), chosen: chosen(&name, response) });
+            let liberal = value.as_deref().filter(|_| liberal).map(|value| {
+                Box::new(Liberal { normal: normal(&name, value), chosen: chosen(&name, response) })
+            });
             Field { name, value, liberal }
         });
         Some(Self { fields: fields.collect() })
+    }
+
+    /// The same, in the memory of one that is equal to it, if this thread has made such a one of late: most responses of an app
+    /// vary alike.
+    pub fn shared(self) -> Self {
+        LATEST.with_borrow_mut(|latest| {
+            if let Some(known) = latest.iter().find(|known| **known == self) {
+                return known.clone();
+            }
+            latest.truncate(MAX_LATEST - 1);
+            latest.push_front(self.clone());
+            self
+        })
     }
 
     /// Whether a request with these fields selects the response. Allocates nothing.
@@ -74,7 +97,7 @@ impl Selecting {
         self.fields.iter().map(|field| &field.name)
     }
 
-    /// The bytes it occupies on the heap, closely enough.
+    /// The bytes it occupies on the heap, closely enough; whoever shares it counts them all.
     pub fn byte_size(&self) -> usize {
         let texts = |field: &Field| {
             let value = field.value.as_ref().map_or(0, |value| value.len());
@@ -308,6 +331,21 @@ mod tests {
         }
         assert_eq!(Selecting::of(&fields(&[("vary", "foo bar")]), &HeaderMap::new(), false), None);
         assert_eq!(Selecting::of(&fields(&[("vary", "\"foo\"")]), &HeaderMap::new(), false), None);
+    }
+
+    #[test]
+    fn what_varies_alike_shares_its_memory() {
+        let made = |value: &str| {
+            let (response, request) = (fields(&[("vary", "accept")]), fields(&[("accept", value)]));
+            Selecting::of(&response, &request, false).unwrap().shared()
+        };
+        let is_shared = |one: &Selecting, other: &Selecting| Arc::ptr_eq(&one.fields, &other.fields);
+        let first = made("a");
+        assert!(is_shared(&first, &made("a")));
+        assert!(!is_shared(&first, &made("b")));
+        (0..MAX_LATEST).for_each(|number| drop(made(&number.to_string())));
+        let again = made("a");
+        assert!(!is_shared(&first, &again) && first == again, "not for ever");
     }
 
     #[test]

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Method;
 
+use crate::exchange::Scheme;
 use crate::semantics::Lines;
 
 /// What was asked for.
 #[derive(Debug)]
 pub struct Asked {
-    /// `http` or `https`.
-    pub scheme: &'static str,
+    /// Of its URL.
+    pub scheme: Scheme,
     /// As normalised: with the port unless it is the scheme's default.
     pub host: Arc<str>,
     /// Path and query, as normalised; of the query what the key has, which is what the origin saw.
@@ -30,7 +31,7 @@ pub struct Again {
     /// Of a QUERY; `None`: it is a GET.
     pub content: Option<Box<Bytes>>,
     /// The client's address, if the key depends on it.
-    pub client: Option<IpAddr>,
+    pub client: Option<Box<IpAddr>>,
 }
 
 impl Again {
@@ -46,6 +47,7 @@ impl Asked {
         let again = self.again.as_ref().map_or(0, |again| {
             again.fields.as_bytes().len()
                 + again.content.as_ref().map_or(0, |content| size_of::<Bytes>() + content.len())
+                + again.client.as_ref().map_or(0, |_| size_of::<IpAddr>())
         });
         size_of::<Self>() + self.host.len() + self.target.len() + again
     }
@@ -60,6 +62,6 @@ impl Asked {
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scheme, host, target, .. } = self;
-        write!(f, "{scheme}://{host}{target}")
+        write!(f, "{}://{host}{target}", scheme.as_str())
     }
 }

@@ -6,7 +6,7 @@
 //! response is still worth validating.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -63,7 +63,7 @@ pub struct Stored {
     /// The request it answers.
     pub asked: Arc<Asked>,
     refreshing: AtomicBool,
-    hits: AtomicU32,
+    hits: AtomicU16,
 }
 
 /// Of so many hits one is counted, so that popular responses are not written to all the time.
@@ -86,7 +86,7 @@ impl Stored {
             // Those who replace each other share one; each counts it, which is too much rather than too little.
             + asked.byte_size();
         let weight = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let (refreshing, hits) = (AtomicBool::new(false), AtomicU32::new(0));
+        let (refreshing, hits) = (AtomicBool::new(false), AtomicU16::new(0));
         Self { key, response, body, trailers: None, carried, weight, asked, refreshing, hits }
     }
 
@@ -122,12 +122,13 @@ impl Stored {
     /// A request was answered from it.
     pub fn hit(&self) {
         if fastrand::u8(..) < u8::MAX / SAMPLED {
-            self.hits.fetch_add(1, Ordering::Relaxed);
+            // Two at once may count as one.
+            self.hits.store(self.hits.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
         }
     }
 
     /// How popular it is: more is more.
-    pub fn popularity(&self) -> u32 {
+    pub fn popularity(&self) -> u16 {
         self.hits.load(Ordering::Relaxed)
     }
 
@@ -143,47 +144,66 @@ impl Stored {
     }
 }
 
-/// What moka, the two `Arc`s and the `Stored` itself cost beside the variable parts.
-const ENTRY_OVERHEAD_BYTES: usize = 350 + size_of::<Stored>();
+/// What moka, the `Arc`s and the `Stored` itself cost beside the variable parts, and what the allocator rounds up.
+const ENTRY_OVERHEAD_BYTES: usize = 350 + size_of::<Stored>() - size_of::<StoredResponse>();
 
 /// How many variants one key may have; the one received first makes room for the next.
 const MAX_VARIANTS: usize = 32;
 
 /// All stored responses under one key: one per set of selecting header fields (RFC 9111 §4.1).
-#[derive(Debug, Default)]
-pub struct Variants {
-    /// In the order they were stored.
-    pub stored: Vec<Arc<Stored>>,
+#[derive(Clone, Debug)]
+pub struct Variants(Few);
+
+/// Most keys have one.
+#[derive(Clone, Debug)]
+enum Few {
+    One(Arc<Stored>),
+    Several(Arc<[Arc<Stored>]>),
 }
 
 impl Variants {
+    fn of(mut stored: Vec<Arc<Stored>>) -> Self {
+        match (stored.pop(), stored.is_empty()) {
+            (Some(one), true) => Self(Few::One(one)),
+            (last, _) => Self(Few::Several(stored.into_iter().chain(last).collect())),
+        }
+    }
+
+    /// In the order they were stored.
+    pub fn stored(&self) -> &[Arc<Stored>] {
+        match &self.0 {
+            Few::One(stored) => std::slice::from_ref(stored),
+            Few::Several(stored) => stored,
+        }
+    }
+
     fn weight(&self) -> u32 {
-        self.stored.iter().fold(0, |sum: u32, stored| sum.saturating_add(stored.weight))
+        self.stored().iter().fold(0, |sum: u32, stored| sum.saturating_add(stored.weight))
     }
 
     /// These variants with `new` in the place of the one it replaces.
     fn with(&self, new: Arc<Stored>) -> Self {
         let replaced = |old: &&Arc<Stored>| old.response.selecting == new.response.selecting;
         let mut popularity = 0;
-        for old in self.stored.iter().filter(replaced) {
+        for old in self.stored().iter().filter(replaced) {
             old.carried.left();
-            popularity += old.popularity();
+            popularity = old.popularity().max(popularity);
         }
         // What was popular is likely to be so again, and what once was fades.
-        new.hits.fetch_add(popularity / 2, Ordering::Relaxed);
-        let mut stored: Vec<_> = self.stored.iter().filter(|old| !replaced(old)).cloned().collect();
+        new.hits.store(new.popularity().saturating_add(popularity / 2), Ordering::Relaxed);
+        let mut stored: Vec<_> = self.stored().iter().filter(|old| !replaced(old)).cloned().collect();
         if stored.len() >= MAX_VARIANTS {
             stored.remove(0).carried.left();
         }
         stored.push(new);
-        Self { stored }
+        Self::of(stored)
     }
 }
 
 /// The memory tier.
 #[derive(Debug)]
 pub struct Memory {
-    variants: Cache<Arc<str>, Arc<Variants>, foldhash::fast::RandomState>,
+    variants: Cache<Arc<str>, Variants, foldhash::fast::RandomState>,
     limits: MemoryLimits,
 }
 
@@ -197,11 +217,11 @@ impl Memory {
                 Eviction::Lru => EvictionPolicy::lru(),
                 Eviction::TinyLfu => EvictionPolicy::tiny_lfu(),
             })
-            .weigher(|_, variants: &Arc<Variants>| variants.weight())
+            .weigher(|_, variants: &Variants| variants.weight())
             // What is replaced or removed by name has left already.
-            .eviction_listener(|_, variants: Arc<Variants>, cause| {
+            .eviction_listener(|_, variants: Variants, cause| {
                 if cause.was_evicted() {
-                    variants.stored.iter().for_each(|stored| stored.carried.left());
+                    variants.stored().iter().for_each(|stored| stored.carried.left());
                 }
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
@@ -225,12 +245,12 @@ impl Memory {
     }
 
     /// All variants under a key, whatever their standing.
-    pub fn get(&self, key: &str) -> Option<Arc<Variants>> {
+    pub fn get(&self, key: &str) -> Option<Variants> {
         self.variants.get(key)
     }
 
     /// The same as [`get`](Self::get), for bookkeeping.
-    pub fn peek(&self, key: &str) -> Option<Arc<Variants>> {
+    pub fn peek(&self, key: &str) -> Option<Variants> {
         self.variants.get(key)
     }
 
@@ -238,8 +258,8 @@ impl Memory {
     pub fn insert(&self, stored: Arc<Stored>) {
         stored.carried.stored_under(&stored.key, stored.weight);
         self.variants.entry(Arc::clone(&stored.key)).and_upsert_with(|existing| match existing {
-            Some(existing) => Arc::new(existing.into_value().with(stored)),
-            None => Arc::new(Variants { stored: vec![stored] }),
+            Some(existing) => existing.into_value().with(stored),
+            None => Variants::of(vec![stored]),
         });
     }
 
@@ -249,20 +269,20 @@ impl Memory {
             let Some(existing) = existing else { return Op::Nop };
             let variants = existing.into_value();
             let (kept, left): (Vec<_>, Vec<_>) =
-                variants.stored.iter().cloned().partition(|stored| keep(stored));
+                variants.stored().iter().cloned().partition(|stored| keep(stored));
             left.iter().for_each(|stored| stored.carried.left());
             if kept.is_empty() {
                 Op::Remove
-            } else if kept.len() == variants.stored.len() {
+            } else if kept.len() == variants.stored().len() {
                 Op::Nop
             } else {
-                Op::Put(Arc::new(Variants { stored: kept }))
+                Op::Put(Variants::of(kept))
             }
         });
     }
 
     /// Every key with its variants: a snapshot, for listing and counting.
-    pub fn iter(&self) -> impl Iterator<Item = (Arc<str>, Arc<Variants>)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (Arc<str>, Variants)> + '_ {
         self.variants.iter().map(|(key, variants)| (Arc::clone(key.as_ref()), variants))
     }
 
@@ -279,5 +299,17 @@ impl Memory {
     /// The bytes that all stored responses account for, give or take what is being stored or evicted right now.
     pub fn bytes(&self) -> u64 {
         self.variants.weighted_size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_of_each_response_fits_where_allocators_put_256_bytes() {
+        const COUNTS: usize = 2 * size_of::<usize>();
+        assert!(size_of::<Stored>() + COUNTS <= 256, "the next size is 320: {}", size_of::<Stored>());
+        assert!(size_of::<Asked>() + COUNTS <= 96, "the next size is 112: {}", size_of::<Asked>());
     }
 }

@@ -257,8 +257,9 @@ impl House {
         if let Some(content) = &again.content {
             request.headers_mut().insert(CONTENT_LENGTH, content.len().into());
         }
-        let scheme = if asked.scheme == Scheme::Https.as_str() { Scheme::Https } else { Scheme::Http };
-        let peer = SocketAddr::from((again.client.unwrap_or(Ipv4Addr::LOCALHOST.into()), 0));
+        let scheme = asked.scheme;
+        let peer =
+            SocketAddr::from((again.client.as_deref().copied().unwrap_or(Ipv4Addr::LOCALHOST.into()), 0));
         let arrival = Arrival::new(request, peer, Interims::none());
         let arrival = Arrival { scheme: Some(scheme), cause: Cause::Refresh, ..arrival };
         let Ok(response) = self.stack.clone().oneshot(arrival).await;
