@@ -364,7 +364,7 @@ fn no_race_serves_what_was_purged() {
     /// By then the threads have met often; how many purges it takes depends on the machine.
     const FETCHES: u64 = 8_000;
     const MAX_PURGES: u64 = 5_000_000;
-    let log = Arc::new(Log::new(4));
+    let log = Arc::new(Log::of_shards(3, 4));
     let acknowledged: [AtomicU64; TAGS] = std::array::from_fn(|_| AtomicU64::new(0));
     let stored: Mutex<Vec<(usize, Arc<Carried>)>> = Mutex::default();
     let stop = AtomicBool::new(false);

@@ -5,7 +5,8 @@
                [--install]
 
 Whatever of h2o, nginx, HAProxy, Varnish and Traffic Server is installed takes part (--install: they are installed, by apt), with the
-configurations in configurations/. nginx is the origin as well, wrk and h2load ask. The proxy has the first core for itself, all else has
+configurations in configurations/; and of Pingora, which is a library, what is made of it in pingora/, if it is built (--install: it is,
+for which cmake is needed), where nothing is to be stored. nginx is the origin as well, wrk and h2load ask. The proxy has the first core for itself, all else has
 the others. Rounds are interleaved: each scenario is run once by each proxy, then again. Only what is measured in one run can be compared:
 machines differ, and so do hours. Ratios are medians of those of each round: how many times each peer's figure is ours. The last table is the
 summary.
@@ -35,7 +36,12 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 KIB = 1024
 
-PACKAGES = "nginx-light haproxy h2o varnish trafficserver wrk nghttp2-client util-linux"
+PACKAGES = "nginx-light haproxy h2o varnish trafficserver wrk nghttp2-client util-linux cmake"
+
+PINGORA = HERE / "pingora" / "Cargo.toml"
+PINGORA_TARGET = HERE.parent.parent / "target" / "pingora"
+
+UNCACHED = "uncached 1 KiB"
 
 # name: path, objects, connections
 THROUGHPUT = {
@@ -44,7 +50,7 @@ THROUGHPUT = {
     "hit 128 KiB": ("/objects/131072/", 1, 64),
     "hit 1 MiB": ("/objects/1048576/", 1, 16),
     "100,000 objects of 1 KiB": ("/objects/1024/", 100_000, 64),
-    "uncached 1 KiB": ("/uncached/1024/", 1, 64),
+    UNCACHED: ("/uncached/1024/", 1, 64),
 }
 HTTP2 = "HTTP/2 hit 1 KiB"
 STEADY = "latency at 70 % of nginx"
@@ -176,6 +182,8 @@ def start(name, binary, directory, origin, capacity=CAPACITY):
             (own / "etc" / file).write_text(source.read_text() if source.exists() and file == "ip_allow.yaml" else "")
         root = filled("runroot.yaml", own, ROOT=own, **values)
         return Process(name, port, ["traffic_server", f"--run-root={root}"], "0", own)
+    if name == "pingora" and (peer := PINGORA_TARGET / "release" / "pingora-peer").exists():
+        return Process(name, port, [peer, f"127.0.0.1:{port}", f"127.0.0.1:{origin}"], "0", own)
     print(f"{name} is not installed, and does not take part", file=sys.stderr)
     return None
 
@@ -213,6 +221,11 @@ def make_links(directory, site):
         links.mkdir(parents=True)
         for number in range(1, objects + 1):
             (links / str(number)).symlink_to(site / str(size))
+
+
+def storing(running):
+    """Those that have a cache."""
+    return [proxy for proxy in running if proxy.name != "pingora"]
 
 
 class Comparison:
@@ -255,6 +268,7 @@ class Comparison:
 
     def throughput(self, running, name):
         path, objects, connections = THROUGHPUT[name]
+        running = running if name == UNCACHED else storing(running)
         for proxy in running:
             fill(proxy, path, objects, self.cores, self.directory)
         measure = lambda proxy: load(proxy, path, objects, connections, self.asked.seconds, self.cores)
@@ -262,7 +276,7 @@ class Comparison:
 
     def http2(self, running):
         """Eight connections of 32 streams each, with prior knowledge."""
-        able = [proxy for proxy in running if proxy.name not in ("trafficserver", "nginx sendfile")]
+        able = [proxy for proxy in storing(running) if proxy.name not in ("trafficserver", "nginx sendfile")]
 
         def measure(proxy):
             told = asking(["h2load", "-D", self.asked.seconds, "-c", 8, "-m", 32, f"http://127.0.0.1:{proxy.h2_port}/objects/1024/1"], self.cores)
@@ -297,7 +311,7 @@ class Comparison:
         """A figure of each, in a process of its own."""
         print(f"\n{title}")
         figures = {}
-        for name in (name for name in self.names if name not in without):
+        for name in (name for name in self.names if name not in ("pingora", *without)):
             if (proxy := start(name, self.asked.binary.resolve(), self.directory, self.origin, capacity)) is None:
                 continue
             try:
@@ -357,7 +371,7 @@ class Comparison:
 
     def purges(self, running):
         """Of those that can be purged."""
-        able = [proxy for proxy in running if proxy.name in ("staleproof", "varnish")]
+        able = [proxy for proxy in storing(running) if proxy.name in ("staleproof", "varnish")]
         for proxy in able:
             fill(proxy, "/objects/1024/", 1, self.cores, self.directory)
 
@@ -412,12 +426,14 @@ def main():
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="scenarios whose names have one of these words, with semicolons between")
-    parser.add_argument("--peers", default="staleproof,h2o,nginx,nginx sendfile,haproxy,varnish,trafficserver")
+    parser.add_argument("--peers", default="staleproof,h2o,nginx,nginx sendfile,haproxy,varnish,trafficserver,pingora")
     parser.add_argument("--binary", type=pathlib.Path, default=HERE.parent.parent / "target/release/staleproof")
-    parser.add_argument("--install", action="store_true", help="install the peers, by apt")
+    parser.add_argument("--install", action="store_true", help="install the peers, by apt and cargo")
     asked = parser.parse_args()
     if asked.install:
         subprocess.run(["apt-get", "install", "-y", "--no-install-recommends", *PACKAGES.split()], check=True)
+        command = ["cargo", "build", "--release", "--locked", "--manifest-path", PINGORA, "--target-dir", PINGORA_TARGET]
+        subprocess.run(command, check=True)
     for program in ("nginx", "wrk", "h2load", "taskset"):
         if not shutil.which(program):
             sys.exit(f"{program} is needed: apt-get install {PACKAGES}, or --install")
@@ -448,9 +464,9 @@ def main():
                     case n if n == HTTP2:
                         comparison.http2(running)
                     case n if n == STEADY:
-                        comparison.steady(running)
+                        comparison.steady(storing(running))
                     case n if n == PURGES:
-                        comparison.purges(running)
+                        comparison.purges(storing(running))
             for process in running:
                 process.stop()
             running = []

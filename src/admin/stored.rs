@@ -1,5 +1,7 @@
 //! `/v1/entries`, `/v1/tags`, `/v1/log`: what is stored, under which tags, and what was purged.
 
+use std::collections::HashSet;
+
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -155,7 +157,8 @@ pub(super) async fn tags(
         let mut tags = log.application_tags(&prefix);
         tags.sort();
         let (tags, next) = page.cut(tags, |(tag, _)| tag);
-        let tags: Vec<_> = tags.iter().map(|(tag, keys)| json!({ "tag": tag, "keys": keys })).collect();
+        let keys = |id| log.keys(id).into_iter().collect::<HashSet<_>>().len();
+        let tags: Vec<_> = tags.iter().map(|(tag, id)| json!({ "tag": tag, "keys": keys(*id) })).collect();
         json!({ "tags": tags, "next": next })
     })
     .await?;

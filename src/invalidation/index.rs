@@ -3,8 +3,8 @@
 //! Most tags are some URL's, and one response carries them; for those there is nothing but an entry of a table. A tag gets a
 //! cell when a second response carries it or when it is invalidated, and loses it when neither matters any longer.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::members::{Carrier, Members, Tally, is_too_roomy};
@@ -86,10 +86,6 @@ impl Shard {
         if self.alone.get(&tag).is_some_and(|known| Arc::ptr_eq(known, carrier)) {
             self.alone.remove(&tag);
             self.names.remove(&tag);
-            if is_too_roomy(self.alone.len(), self.alone.capacity()) {
-                self.alone.shrink_to_fit();
-                self.names.shrink_to_fit();
-            }
             return;
         }
         let Some(cell) = self.cells.get_mut(&tag) else { return };
@@ -139,7 +135,7 @@ impl Shard {
         self.cells.get(&tag).map(|cell| cell.marks).unwrap_or_default()
     }
 
-    /// The bytes that one more who carries the tag has to account for.
+    /// What one more who carries the tag has to account for beside its own [`TAG_BYTES`].
     pub(super) fn share(&self, id: TagId, tag: &Tag) -> usize {
         const CELL_BYTES: usize = size_of::<Cell>() + size_of::<TagId>() + size_of::<Box<Cell>>();
         let (cell, others) = match self.cells.get(&id) {
@@ -147,7 +143,7 @@ impl Shard {
             None if self.alone.contains_key(&id) => (CELL_BYTES, 1),
             None => (0, 0),
         };
-        TAG_BYTES + (cell + tag.byte_size()) / (others + 1)
+        (cell + tag.byte_size()) / (others + 1)
     }
 
     /// The keys under which something that carries the tag is, or was until just now, stored. One may come several times.
@@ -156,13 +152,17 @@ impl Shard {
         alone.chain(self.cells.get(&tag).into_iter().flat_map(|cell| cell.members.keys()))
     }
 
-    /// The application's tags that begin so and that something stored carries, with the number of its keys. In no order.
-    pub(super) fn application_tags(&self, prefix: &str) -> impl Iterator<Item = (String, usize)> {
-        let named = self.names.iter().filter_map(|(id, tag)| Some((*id, tag.as_application()?)));
-        let counted = named
-            .filter(move |(_, name)| name.starts_with(prefix))
-            .map(|(id, name)| (name.to_owned(), self.keys(id).collect::<HashSet<_>>().len()));
-        counted.filter(|(_, keys)| *keys > 0)
+    /// How many carry the tag.
+    pub(super) fn carriers(&self, tag: TagId) -> usize {
+        self.cells
+            .get(&tag)
+            .map_or_else(|| usize::from(self.alone.contains_key(&tag)), |cell| cell.members.len())
+    }
+
+    /// The application's tags that begin so and that something stored carries. In no order.
+    pub(super) fn application_tags(&self, prefix: &str) -> impl Iterator<Item = (String, TagId)> {
+        let named = self.names.iter().filter_map(|(id, tag)| Some((tag.as_application()?.to_owned(), *id)));
+        named.filter(move |(name, id)| name.starts_with(prefix) && self.keys(*id).next().is_some())
     }
 
     /// The number of tags that are remembered.
@@ -207,11 +207,19 @@ impl Shard {
         if self.cells.capacity() > 4 * self.sweep_at {
             self.cells.shrink_to(self.sweep_at);
         }
+        if is_too_roomy(self.alone.len(), self.alone.capacity()) {
+            self.alone.shrink_to_fit();
+        }
+        if is_too_roomy(self.names.len(), self.names.capacity()) {
+            self.names.shrink_to_fit();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::invalidation::Strength::{Hard, Soft};
     use crate::invalidation::members::{Place, State};

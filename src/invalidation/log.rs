@@ -19,9 +19,9 @@
 //!
 //! # What may be forgotten
 //!
-//! A cell that nothing stored carries matters only to fetches under way: one of them may come back with the tag.
+//! A cell that nothing carries matters only to fetches under way: one of them may come back with the tag.
 //! Once all that are under way began at or after its position, it is as good as never written: those that begin
-//! later begin later still. If too many cells must be kept, the floor is raised instead: that condemns too much,
+//! later begin later still. The same holds if one response carries it that began so late itself. If too many cells must be kept, the floor is raised instead: that condemns too much,
 //! which is allowed; too little is not.
 //!
 //! A floor that is raised so does not move the head, and what was found usable against this head stays so until it
@@ -117,7 +117,7 @@ const MIN_PER_SHARD: usize = 1024;
 
 const MAX_SHARDS: usize = 16;
 
-/// With as many slots, 1000 invalidations make one in 65 of those look at a cell who need not.
+/// With as many slots, 1000 invalidations since the last look make one look at a tag in 65 one at its cell that is not needed.
 const MAX_SLOTS: usize = 1 << 16;
 
 /// More bans at once than these are remembered by a floor.
@@ -185,7 +185,11 @@ impl Appended {
 impl Log {
     /// An empty log. Of the tags that nothing carries, about `max_uncarried` are remembered at most.
     pub fn new(max_uncarried: usize) -> Self {
-        let shards = (max_uncarried / MIN_PER_SHARD).clamp(1, MAX_SHARDS);
+        Self::of_shards((max_uncarried / MIN_PER_SHARD).clamp(1, MAX_SHARDS), max_uncarried)
+    }
+
+    /// The same, in so many shards: 64 at most.
+    pub fn of_shards(shards: usize, max_uncarried: usize) -> Self {
         let max_uncarried_per_shard = max_uncarried.div_ceil(shards);
         let slots = max_uncarried.next_power_of_two().min(MAX_SLOTS);
         Self {
@@ -254,11 +258,11 @@ impl Log {
 
     fn carried_by(self: &Arc<Self>, carrier: Carrier, tags: Box<[TagId]>, mut shards: Shards<'_>) -> Carried {
         let carrier = Arc::new(carrier);
-        for tag in &tags {
-            let shard = shards.of(*tag);
-            self.make_room(shard);
-            shard.add(*tag, &carrier);
-        }
+        tags.iter().for_each(|tag| shards.of(*tag).add(*tag, &carrier));
+        let due = shards.due_for_a_sweep();
+        drop(shards);
+        // One after the other, so that nobody waits for more than one.
+        due.into_iter().for_each(|shard| self.sweep(&mut lock(&self.shards[shard])));
         Carried::new(Arc::clone(self), carrier, tags)
     }
 
@@ -286,7 +290,9 @@ impl Log {
         for tag in tags.iter().map(|tag| self.id(tag)) {
             // Counted and noted at once: what is stored from now on and struck all the same is found out by whoever stores it.
             let mut shard = lock(self.shard(tag));
-            self.make_room(&mut shard);
+            if shard.is_sweep_due() {
+                self.sweep(&mut shard);
+            }
             let before = shard.invalidate(tag, position, strength);
             drop(shard);
             self.slot(tag).fetch_max(position.0, Ordering::AcqRel);
@@ -303,10 +309,12 @@ impl Log {
 
     /// The newest invalidations that named this tag, if any of them is newer than `known`.
     pub(super) fn marks_after(&self, known: Position, tag: TagId) -> Marks {
-        if self.slot(tag).load(Ordering::Acquire) <= known.0 {
-            return Marks::default();
-        }
-        lock(self.shard(tag)).marks(tag)
+        if self.may_be_named_after(known, tag) { lock(self.shard(tag)).marks(tag) } else { Marks::default() }
+    }
+
+    /// Whether an invalidation after `known` named this tag, or another of its slot.
+    pub(super) fn may_be_named_after(&self, known: Position, tag: TagId) -> bool {
+        self.slot(tag).load(Ordering::Acquire) > known.0
     }
 
     /// Invalidates all that is like a pattern. When this returns, it has happened; once all that is stored has been looked at,
@@ -419,6 +427,8 @@ impl Log {
     fn lock_shards_of(&self, tags: &[TagId]) -> Shards<'_> {
         let number = self.shards.len();
         let wanted = tags.iter().fold(0, |wanted: u64, tag| wanted | 1 << (tag.0 as usize % number));
+        // What has no tags is changed by one at a time, too.
+        let wanted = wanted.max(1);
         let is_wanted = |at: &usize| wanted & (1 << at) != 0;
         let locked = (0..number).filter(is_wanted).map(|at| lock(&self.shards[at])).collect();
         Shards { number, wanted, locked }
@@ -429,19 +439,18 @@ impl Log {
         lock(self.shard(tag)).keys(tag).cloned().collect()
     }
 
-    /// The application's tags that begin so and that something stored carries, with the number of its keys. In no order.
-    pub fn application_tags(&self, prefix: &str) -> Vec<(String, usize)> {
+    /// How many responses carry the tag that are, or were until just now, stored or about to be.
+    pub fn carriers(&self, tag: TagId) -> usize {
+        lock(self.shard(tag)).carriers(tag)
+    }
+
+    /// The application's tags that begin so and that something stored carries. In no order.
+    pub fn application_tags(&self, prefix: &str) -> Vec<(String, TagId)> {
         let mut tags = Vec::new();
         for shard in &self.shards {
             tags.extend(lock(shard).application_tags(prefix));
         }
         tags
-    }
-
-    fn make_room(&self, shard: &mut Shard) {
-        if shard.is_sweep_due() {
-            self.sweep(shard);
-        }
     }
 
     /// Forgets what no longer matters; see the [module](self).
@@ -486,6 +495,13 @@ impl Shards<'_> {
     fn of(&mut self, tag: TagId) -> &mut Shard {
         let before = self.wanted & ((1 << (tag.0 as usize % self.number)) - 1);
         &mut self.locked[before.count_ones() as usize]
+    }
+
+    /// The numbers of those in which too much may be remembered.
+    fn due_for_a_sweep(&self) -> SmallVec<[usize; 8]> {
+        let numbers = (0..self.number).filter(|at| self.wanted & (1 << at) != 0);
+        let due = numbers.zip(&self.locked).filter(|(_, shard)| shard.is_sweep_due());
+        due.map(|(at, _)| at).collect()
     }
 
     /// See [`Log::change`].

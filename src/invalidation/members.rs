@@ -38,7 +38,7 @@ pub(super) struct Carrier {
     pub(super) as_of: Position,
     /// The key under which it is stored, and the bytes it accounts for.
     pub(super) stored: OnceLock<(Arc<str>, u32)>,
-    /// Its share of its tags, in bytes.
+    /// Its share of what its tags have in common, in bytes.
     pub(super) tag_bytes: u32,
     /// A [`State`]. Written only while all [shards](super::index::Shard) of its tags are locked: they count it by this.
     state: AtomicU8,

@@ -87,11 +87,9 @@ impl Known {
 
     /// The keys under which something may lie that is named by this.
     pub(super) fn keys(&self, log: &Log, store: &Memory) -> Vec<Arc<str>> {
-        let keys = |tags: &[TagId]| tags.iter().flat_map(|tag| log.keys(*tag)).collect();
-        match self {
-            Self::Tags(tags) => keys(tags),
-            Self::Like(Pattern { groups, .. }) if let Some(group) = groups.first() => keys(group),
-            Self::Like(_) | Self::Everything => store.iter().map(|(key, _)| key).collect(),
+        match self.tags(log, store) {
+            Some(tags) => tags.iter().flat_map(|tag| log.keys(*tag)).collect(),
+            None => store.iter().map(|(key, _)| key).collect(),
         }
     }
 
@@ -102,14 +100,24 @@ impl Known {
         store: &Memory,
         mut each: impl FnMut(Arc<str>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        match self {
-            Self::Tags(_) => self.keys(log, store).into_iter().try_for_each(each),
-            Self::Like(Pattern { groups, .. }) if !groups.is_empty() => {
-                self.keys(log, store).into_iter().try_for_each(each)
-            }
+        match self.tags(log, store) {
+            Some(_) => self.keys(log, store).into_iter().try_for_each(each),
             // All that is stored: it is not collected first.
-            Self::Like(_) | Self::Everything => store.iter().map(|(key, _)| key).try_for_each(&mut each),
+            None => store.iter().map(|(key, _)| key).try_for_each(&mut each),
         }
+    }
+
+    /// Those whose keys have to be looked at; `None`: all that is stored has to be, or may as well be. While the keys of a tag are
+    /// collected, others wait who store what carries it.
+    fn tags(&self, log: &Log, store: &Memory) -> Option<&[TagId]> {
+        const WORTH_LOOKING_AT_ALL: u64 = 8;
+        let tags = match self {
+            Self::Tags(tags) => tags,
+            Self::Like(Pattern { groups, .. }) => groups.first()?,
+            Self::Everything => return None,
+        };
+        let many = (store.len() / WORTH_LOOKING_AT_ALL).max(KEYS_AT_ONCE as u64);
+        tags.iter().all(|tag| log.carriers(*tag) as u64 <= many).then_some(tags)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::index::TAG_BYTES;
 use super::members::{Carrier, Place, State};
 use super::sync::{AtomicU64, Ordering};
 use super::{Appended, Log, Marks, Position, Subject, TagId};
@@ -13,7 +14,7 @@ use super::{Appended, Log, Marks, Position, Subject, TagId};
 pub struct Carried {
     /// Those of all its tags, each once, in order.
     tags: Box<[TagId]>,
-    /// The head it was last found usable against. Only an optimisation: losing a write means looking again.
+    /// The head it was last found usable against, or [`SOFTENED`]. Only an optimisation: losing a write means looking again.
     checked: AtomicU64,
     /// What its tags know it by.
     carrier: Arc<Carrier>,
@@ -33,6 +34,9 @@ pub enum Standing {
 
 /// No head is ever this: the first look must look.
 const NEVER: u64 = u64::MAX;
+
+/// Beside a head: what was found then is that it is softened, as is noted. No log gets so far.
+const SOFTENED: u64 = 1 << 63;
 
 impl Carried {
     pub(super) fn new(log: Arc<Log>, carrier: Arc<Carrier>, tags: Box<[TagId]>) -> Self {
@@ -60,15 +64,18 @@ impl Carried {
         // Read before the cells: they are written before the head is published, so what is seen below is at
         // least all that happened up to this head.
         let head = log.head();
-        // Relaxed, for nothing is read on the strength of it but this number: whoever wrote it found no cell
+        // Relaxed, for all that is concluded from it is about what came before: whoever wrote it found no cell
         // that names this response up to that head, and no cell ever changes below a head.
         let checked = self.checked.load(Ordering::Relaxed);
         if checked == head.0 {
             return Standing::Usable;
         }
+        if checked == head.0 | SOFTENED {
+            return Standing::Softened;
+        }
         let as_of = self.as_of();
-        // What there was up to the last look does not name it.
-        let known = if checked == NEVER { as_of } else { as_of.max(Position(checked)) };
+        // What there was up to the last look does not name it, or is noted; its tags are always the same.
+        let known = if checked == NEVER { as_of } else { as_of.max(Position(checked & !SOFTENED)) };
         let tags = self.tags.iter();
         let marks = tags.fold(log.floors(), |marks, tag| marks.or(log.marks_after(known, *tag)));
         let marks = marks.or(log.banned(as_of, |ban| ban.pattern.matches(self, &subject())));
@@ -81,6 +88,8 @@ impl Carried {
         let standing = told.max(self.noted());
         if standing == Standing::Usable {
             self.checked.store(head.0, Ordering::Relaxed);
+        } else if standing == Standing::Softened && self.noted() == Standing::Softened {
+            self.checked.store(head.0 | SOFTENED, Ordering::Relaxed);
         }
         standing
     }
@@ -115,8 +124,8 @@ impl Carried {
             || banned.newest() > as_of
             || as_of < appended.floors_before.newest()
             || self.tags.iter().any(|tag| by_others(*tag).newest() > as_of);
-        (!overtaken)
-            .then(|| self.made(appended.position, self.noted(), self.tags.to_vec(), self.carrier.tag_bytes))
+        let (tags, tag_bytes) = (self.tags.to_vec(), self.carrier.tag_bytes);
+        (!overtaken).then(|| self.made(appended.position, Standing::Usable, tags, tag_bytes))
     }
 
     /// Another, made of this one.
@@ -133,8 +142,14 @@ impl Carried {
     /// both.
     pub fn joined(self, other: &Self) -> Self {
         let tag_bytes = self.carrier.tag_bytes.saturating_add(other.carrier.tag_bytes);
-        let noted = self.noted().max(other.noted());
-        self.made(self.as_of().min(other.as_of()), noted, [&*self.tags, &*other.tags].concat(), tag_bytes)
+        let (old, new) = if self.as_of() < other.as_of() { (&self, other) } else { (other, &self) };
+        // What named a tag before the newer one's fetch began may be forgotten where only that carries it. To the older bytes it
+        // matters from now on.
+        let is_news = |tag: &&TagId| old.as_of() < new.as_of() && !old.carries(**tag);
+        let overtaken =
+            new.tags.iter().filter(is_news).any(|tag| self.log.may_be_named_after(old.as_of(), *tag));
+        let noted = if overtaken { Standing::Dead } else { old.noted().max(new.noted()) };
+        self.made(old.as_of(), noted, [&*self.tags, &*other.tags].concat(), tag_bytes)
     }
 
     /// The same, with the tags of another as well, which stood when this one's fetch began.
@@ -168,7 +183,7 @@ impl Carried {
     pub fn byte_size(&self) -> usize {
         // The counts of an `Arc`.
         const CARRIER_BYTES: usize = size_of::<Carrier>() + 2 * size_of::<usize>();
-        CARRIER_BYTES + self.carrier.tag_bytes as usize
+        CARRIER_BYTES + self.tags.len() * TAG_BYTES + self.carrier.tag_bytes as usize
     }
 }
 
@@ -249,6 +264,10 @@ mod tests {
         assert_eq!(new().standing(&log), Standing::Usable);
         // The old bytes may be of what was invalidated as b.
         assert_eq!(new().joined(&old).standing(&log), Standing::Dead);
+        // Also if nobody knows any more what was invalidated.
+        let both = new();
+        log.forget();
+        assert_eq!(both.joined(&old).standing(&log), Standing::Dead);
         let later = log.carry(&log.begin_fetch(), [tag("c")]).joined(&old);
         assert_eq!(later.standing(&log), Standing::Usable);
         log.append(&[tag("a")], Hard);

@@ -72,8 +72,9 @@ impl Selecting {
     /// vary alike.
     pub fn shared(self) -> Self {
         LATEST.with_borrow_mut(|latest| {
-            if let Some(known) = latest.iter().find(|known| **known == self) {
-                return known.clone();
+            if let Some(at) = latest.iter().position(|known| *known == self) {
+                latest.swap(0, at);
+                return latest[0].clone();
             }
             latest.truncate(MAX_LATEST - 1);
             latest.push_front(self.clone());

@@ -4,6 +4,7 @@
 //! response. Here small writes are gathered, and [`Gathered::poll_send`] sends them when the connection has been
 //! polled. So nothing waits longer than that poll takes, and for nothing but the socket. Knows nothing of HTTP.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +38,12 @@ struct Gather<S> {
     failed: Option<io::Error>,
 }
 
+thread_local! {
+    /// Room in which nothing is gathered now. What one connection has sent, another can use: else each would keep its own, or get
+    /// a new one for each poll.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 impl<S> Gathered<S> {
     /// Gathers what is written to `stream`.
     pub(super) fn new(stream: S) -> Self {
@@ -52,14 +59,6 @@ impl<S> Gathered<S> {
     /// Whether anything was written since this was asked last.
     pub(super) fn progressed(&self) -> bool {
         std::mem::take(&mut self.lock().progress) > 0
-    }
-
-    /// Gives back the memory for what is gathered, if nothing is.
-    pub(super) fn release(&self) {
-        let mut gather = self.lock();
-        if gather.bytes.is_empty() {
-            gather.bytes = Vec::new();
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Gather<S>> {
@@ -118,6 +117,8 @@ impl<S: AsyncWrite + Unpin> Gather<S> {
         if self.sent >= self.bytes.len() {
             self.bytes.clear();
             self.sent = 0;
+            let (own, other) = (std::mem::take(&mut self.bytes), ROOM.take());
+            ROOM.set(if own.capacity() > other.capacity() { own } else { other });
         }
     }
 
@@ -129,6 +130,9 @@ impl<S: AsyncWrite + Unpin> Gather<S> {
             if self.sent > 0 && self.bytes.len() + length > MAX_GATHERED {
                 self.bytes.drain(..self.sent);
                 self.sent = 0;
+            }
+            if self.bytes.capacity() == 0 {
+                self.bytes = ROOM.take();
             }
             slices.iter().for_each(|slice| self.bytes.extend_from_slice(slice));
             return Poll::Ready(Ok(length));

@@ -187,8 +187,6 @@ impl<C: Graceful, S: AsyncWrite + Unpin> Future for Connection<C, S> {
             let busy = this.streams.any();
             if std::mem::replace(this.busy, busy) || busy {
                 *this.since = Stopwatch::start();
-            } else {
-                this.stream.release();
             }
             let limit = if *this.leaving { FAREWELL } else { *this.idle };
             let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));

@@ -58,7 +58,7 @@ pub enum StartError {
     Journal(#[from] JournalError),
 }
 
-/// How many tags that nothing stored carries are remembered before the log's floor is raised instead: 40 MB at most, for
+/// How many tags that nothing stored carries are remembered before the log's floor is raised instead: 64 MB at most, for
 /// clients that send unsafe requests while a fetch of theirs is under way can make as many as they like.
 const MAX_UNCARRIED_TAGS: usize = 250_000;
 
