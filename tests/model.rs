@@ -46,8 +46,8 @@ fn tags(bits: u64) -> Vec<Tag> {
 }
 
 /// What is to be done with what is stored, or about to be, before a ban that struck it is forgotten.
-fn settle(carried: &Carried, log: &Log) {
-    carried.note(carried.standing(log));
+fn settle(carried: &Carried) {
+    carried.note(carried.standing());
 }
 
 /// What the model remembers of an invalidation.
@@ -120,10 +120,10 @@ impl Schedule {
                 if self.dice.roll(5) > 0 {
                     let named = self.dice.tags(self.setting.names);
                     let carried = self.log.carry(&fetch, tags(named));
-                    settle(&carried, &self.log);
+                    settle(&carried);
                     let stored = Stored { began, own: None, tags: named, carried };
                     // What a ban struck on its way is not stored, since bans are forgotten. What a tag struck is here.
-                    let banned = self.log.bans() > 0 && stored.carried.standing(&self.log) == Standing::Dead;
+                    let banned = self.log.bans() > 0 && stored.carried.standing() == Standing::Dead;
                     match self.dice.roll(4) {
                         _ if banned => {}
                         0 => self.changing.push((fetch, stored)),
@@ -142,7 +142,7 @@ impl Schedule {
                 let survivor = if self.setting.forgives_others {
                     Some(self.log.carry(&self.log.begin_fetch(), tags(stored.tags)))
                 } else {
-                    stored.carried.since_own(&self.log, &appended)
+                    stored.carried.since_own(&appended)
                 };
                 drop(fetch);
                 match survivor {
@@ -165,10 +165,10 @@ impl Schedule {
             }
             60..65 => {
                 if !self.setting.sweeps_blindly {
-                    self.stored.retain(|stored| stored.carried.standing(&self.log) != Standing::Dead);
-                    self.stored.iter().for_each(|stored| settle(&stored.carried, &self.log));
+                    self.stored.retain(|stored| stored.carried.standing() != Standing::Dead);
+                    self.stored.iter().for_each(|stored| settle(&stored.carried));
                     for (_, stored) in &self.changing {
-                        settle(&stored.carried, &self.log);
+                        settle(&stored.carried);
                     }
                 }
                 for ban in self.unswept.drain(..) {
@@ -227,7 +227,7 @@ impl Schedule {
     /// Whether a stored response stands as the model says.
     fn look(&self, stored: &Stored) -> Result<(), &'static str> {
         let matched = self.matched(stored, stored.own, self.history.len());
-        match (stored.carried.standing(&self.log), matched) {
+        match (stored.carried.standing(), matched) {
             (Standing::Usable | Standing::Softened, Standing::Dead) => Err("usable after it was purged"),
             (Standing::Usable, Standing::Softened) => Err("fresh after it was purged softly"),
             (is, expected) if self.setting.exact && is != expected => Err("worse off than it was named"),
@@ -334,12 +334,12 @@ fn a_tag_is_remembered_as_long_as_a_fetch_may_come_back_with_it() {
     log.append(&[tag(1)], Hard);
     let late = log.begin_fetch();
     log.forget();
-    assert_eq!(log.carry(&early, [tag(1)]).standing(&log), Standing::Dead);
-    assert_eq!(log.carry(&late, [tag(1)]).standing(&log), Standing::Usable);
+    assert_eq!(log.carry(&early, [tag(1)]).standing(), Standing::Dead);
+    assert_eq!(log.carry(&late, [tag(1)]).standing(), Standing::Usable);
     drop(early);
     log.forget();
     assert_eq!(log.tags(), 0, "the late one began after it");
-    assert_eq!(log.carry(&late, [tag(1)]).standing(&log), Standing::Usable);
+    assert_eq!(log.carry(&late, [tag(1)]).standing(), Standing::Usable);
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn memory_is_bounded_even_while_a_fetch_never_ends() {
         }
         assert!(log.tags() <= 3 * max_uncarried, "{} tags are remembered", log.tags());
         let carried = log.carry(&endless, [tag(3)]);
-        assert_eq!(carried.standing(&log), Standing::Dead);
+        assert_eq!(carried.standing(), Standing::Dead);
     }
 }
 
@@ -371,7 +371,7 @@ fn no_race_serves_what_was_purged() {
     let (fetched, served) = (AtomicU64::new(0), AtomicBool::new(false));
     let look = |name: usize, carried: &Carried| {
         let before = acknowledged[name].load(Ordering::SeqCst);
-        if carried.standing(&log) == Standing::Usable && carried.as_of().0 < before {
+        if carried.standing() == Standing::Usable && carried.as_of().0 < before {
             served.store(true, Ordering::Relaxed);
         }
     };

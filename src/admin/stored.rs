@@ -78,16 +78,13 @@ pub(super) async fn entries(
     let page = Page::of(query)?;
     let target = target(&page.others)?;
     let (invalidator, now) = (state.0.rooms.invalidator.clone(), state.0.clock.now());
-    let log = state.0.rooms.log.clone();
     let answer = blocking(move || {
         let mut stored = invalidator.list(&target)?;
         stored.sort_by(|a, b| a.key.cmp(&b.key));
         let matched = stored.len();
         let (stored, next) = page.cut(stored, |stored| &stored.key);
-        let entries: Vec<_> = stored
-            .iter()
-            .map(|stored| line(stored, stored.standing(&log) == Standing::Softened, now))
-            .collect();
+        let entries: Vec<_> =
+            stored.iter().map(|stored| line(stored, stored.standing() == Standing::Softened, now)).collect();
         Ok::<_, Problem>(json!({ "matched": matched, "entries": entries, "next": next }))
     })
     .await??;

@@ -79,7 +79,7 @@ impl Rooms {
 
     fn stored_line(&self, stored: &Stored, selected: bool, now: Timestamp) -> StoredLine {
         let response = &stored.response;
-        let standing = stored.standing(&self.log);
+        let standing = stored.standing();
         StoredLine {
             selected,
             purged: standing == Standing::Dead,

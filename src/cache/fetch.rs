@@ -238,7 +238,7 @@ where
         let fetch = rooms.log.begin_fetch();
         // Looked at again, since a purge may have come between the look-up and now: a body that is confirmed
         // by the origin becomes as new as this fetch, so it must have been usable when the fetch began.
-        candidates.retain(|stored| stored.standing(&rooms.log) != Standing::Dead);
+        candidates.retain(|stored| stored.standing() != Standing::Dead);
         let requested_at = rooms.clock.now();
         // The answer is for whoever asks next, too, so this client's conditions are judged here.
         let mut headers = routed.request.head.headers.clone();
@@ -247,9 +247,7 @@ where
             // What cannot be validated is fetched anew.
             candidates.clear();
         }
-        part.take_if(|part| {
-            part.standing(&rooms.log) == Standing::Dead || !partial::ask_for_rest(part, &mut headers)
-        });
+        part.take_if(|part| part.standing() == Standing::Dead || !partial::ask_for_rest(part, &mut headers));
         body_tags::restrict_coding(rule, &mut headers);
         if let Some(slice) = routed.slice {
             headers.insert(RANGE, slice.to_range());
@@ -274,7 +272,7 @@ where
         rooms.has_failed(routed, failed.is_some());
         if let (Some(status), Some(stored)) = (failed, selected)
             && reuse::on_error(&rooms.terms(stored, received_at), quest.reason, received_at)
-            && stored.standing(&rooms.log) != Standing::Dead
+            && stored.standing() != Standing::Dead
         {
             if let Err(error) = &response {
                 tell_failure(error, routed);

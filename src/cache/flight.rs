@@ -233,7 +233,7 @@ impl Rooms {
         let mut shard = self.flights.shard(key);
         if !wants_the_origins_word(routed, rule)
             && let Some(flights) = shard.get(key)
-            && let Some(flight) = flights.iter().find(|flight| flight.takes(self, routed, rule, arrival, now))
+            && let Some(flight) = flights.iter().find(|flight| flight.takes(routed, rule, arrival, now))
         {
             let (landed, seat) = (flight.landed.subscribe(), flight.audience.seat());
             return Entry::Follow(Follower {
@@ -286,26 +286,16 @@ fn wants_the_origins_word(routed: &Routed, rule: &CacheRule) -> bool {
 
 impl Flight {
     /// Whether a request may follow it, as far as that is known.
-    fn takes(
-        &self,
-        rooms: &Rooms,
-        routed: &Routed,
-        rule: &CacheRule,
-        arrival: Position,
-        now: Timestamp,
-    ) -> bool {
+    fn takes(&self, routed: &Routed, rule: &CacheRule, arrival: Position, now: Timestamp) -> bool {
         match &*self.landed.borrow() {
             None => {
                 let headers = &routed.request.head.headers;
                 let same =
                     |name: &HeaderName| headers.get_all(name).iter().eq(self.asked.get_all(name).iter());
                 let subject = || Subject { url: Some((&self.host, &self.target)), ..Subject::default() };
-                self.known.standing_of(&rooms.log, subject) == Standing::Usable
-                    && self.selecting.iter().all(same)
+                self.known.standing_of(subject) == Standing::Usable && self.selecting.iter().all(same)
             }
-            Some(Landed::Filling(sharing)) => {
-                sharing.is_open() && sharing.suits(rooms, routed, rule, arrival, now)
-            }
+            Some(Landed::Filling(sharing)) => sharing.is_open() && sharing.suits(routed, rule, arrival, now),
             // It is over.
             Some(_) => false,
         }

@@ -60,7 +60,7 @@ impl Confirmation<'_> {
             // One that stands now stood when this fetch began, too.
             let is_other = !self.selects(stored)
                 && validation::identifies(self.fields, &stored.response)
-                && stored.standing(&self.rooms.log) != Standing::Dead;
+                && stored.standing() != Standing::Dead;
             if is_other {
                 self.freshen_other(stored);
             }

@@ -248,14 +248,7 @@ impl Sharing {
     }
 
     /// Whether a request that came when the log stood at `arrival` may be answered with it.
-    pub(super) fn suits(
-        &self,
-        rooms: &Rooms,
-        routed: &Routed,
-        rule: &CacheRule,
-        arrival: Position,
-        now: Timestamp,
-    ) -> bool {
+    pub(super) fn suits(&self, routed: &Routed, rule: &CacheRule, arrival: Position, now: Timestamp) -> bool {
         let Self { response, carried, asked, knows_tags, .. } = self;
         // What it was fetched for counts, as with what is stored.
         let subject = || Subject {
@@ -264,7 +257,7 @@ impl Sharing {
             bytes: None,
         };
         let standing = || match knows_tags {
-            true => carried.standing_of(&rooms.log, subject),
+            true => carried.standing_of(subject),
             // Any invalidation may have been meant for it.
             false => Standing::Dead,
         };
@@ -312,11 +305,11 @@ impl Landed {
         let now = rooms.clock.now();
         match self {
             Self::Filling(sharing) => {
-                let suits = sharing.suits(rooms, routed, rule, arrival, now);
+                let suits = sharing.suits(routed, rule, arrival, now);
                 suits.then(|| sharing.answer(routed, reason, seat, now)).flatten()
             }
             Self::Confirmed(stored) => {
-                let standing = || stored.standing(&rooms.log);
+                let standing = || stored.standing();
                 let suits = suits(&stored.response, stored.carried.as_of(), standing, routed, arrival)
                     && reusable(&stored.response, routed, rule, now);
                 let status = CacheStatus {
@@ -327,7 +320,7 @@ impl Landed {
                 suits.then(|| serve::from_store(&stored, routed, now, CacheWord::Refresh, status))
             }
             Self::Stale(stored, status) => {
-                let standing = || stored.standing(&rooms.log);
+                let standing = || stored.standing();
                 let suits = suits(&stored.response, stored.carried.as_of(), standing, routed, arrival)
                     && reason == ForwardReason::Stale;
                 suits.then(|| serve::instead_of_failure(&stored, routed, now, status))

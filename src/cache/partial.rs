@@ -179,7 +179,7 @@ pub(super) fn complete(
     let (has, rest) = (ContentRange::of(&part.response.headers())?, ContentRange::of(&fields)?);
     let fits = rest.bytes == (has.bytes.end..has.complete) && rest.complete == has.complete;
     // What was purged meanwhile is not to be joined to anything.
-    let stands = part.standing(&rooms.log) != Standing::Dead;
+    let stands = part.standing() != Standing::Dead;
     if !fits || !stands || !range::is_same_representation(&part.response, &fields) {
         return None;
     }
@@ -224,7 +224,7 @@ pub(super) fn joined(rooms: &Rooms, part: Stored, other: Option<&Stored>) -> Opt
 
 /// The bytes of both together, if they are of the same representation and nothing is missing between them.
 fn join(rooms: &Rooms, new: &Stored, old: &Stored) -> Option<(ContentRange, Bytes)> {
-    let stands = old.standing(&rooms.log) != Standing::Dead;
+    let stands = old.standing() != Standing::Dead;
     if !stands || !range::is_same_representation(&old.response, &new.response.headers()) {
         return None;
     }

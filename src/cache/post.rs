@@ -86,7 +86,7 @@ impl Candidate {
         body: OriginBody,
     ) -> Answer {
         let Self { key, response, carried, fetch } = self;
-        let carried = own.and_then(|own| carried.since_own(&rooms.log, own));
+        let carried = own.and_then(|own| carried.since_own(own));
         let (Some(carried), Some(rule)) = (carried, routed.rule()) else {
             let note = passed(reason, status, Some(NotStored::Purged));
             return answer(routed, status, fields, AnswerBody::origin(body), note);

@@ -323,7 +323,7 @@ impl Rooms {
 
     /// The terms of a stored response, as they stand.
     pub(super) fn terms(&self, stored: &Stored, now: Timestamp) -> Terms {
-        match stored.standing(&self.log) {
+        match stored.standing() {
             Standing::Usable | Standing::Dead => stored.response.terms,
             Standing::Softened => stored.response.terms.run_out(now),
         }
@@ -347,21 +347,20 @@ impl Rooms {
     fn candidates(&self, variants: &[Arc<Stored>], routed: &Routed) -> Candidates {
         let headers = &routed.request.head.headers;
         let worth_asking = |stored: &&Arc<Stored>| {
-            validation::may_be_confirmed_for(&stored.response, headers)
-                && stored.standing(&self.log) != Standing::Dead
+            validation::may_be_confirmed_for(&stored.response, headers) && stored.standing() != Standing::Dead
         };
         variants.iter().rev().filter(worth_asking).take(MAX_CANDIDATES).cloned().collect()
     }
 
     /// Stores a response, unless an invalidation has overtaken its fetch, which must still be under way.
     pub(super) fn keep(&self, stored: Arc<Stored>) {
-        if stored.settle(&self.log) == Standing::Dead {
+        if stored.settle() == Standing::Dead {
             return;
         }
         self.store.insert(Arc::clone(&stored));
         // An invalidation that came in between has found nothing to remove, and will not be remembered for ever.
-        if stored.settle(&self.log) == Standing::Dead {
-            self.store.retain(&stored.key, |kept| kept.standing(&self.log) != Standing::Dead);
+        if stored.settle() == Standing::Dead {
+            self.store.retain(&stored.key, |kept| kept.standing() != Standing::Dead);
         }
     }
 
@@ -377,9 +376,7 @@ impl Rooms {
         let mut selected: Option<&Arc<Stored>> = None;
         for stored in variants {
             let answers = |search: &Search| search.answers(routed.request.head.uri.query());
-            if stored.standing(&self.log) == Standing::Dead
-                || !stored.response.search.as_deref().is_none_or(answers)
-            {
+            if stored.standing() == Standing::Dead || !stored.response.search.as_deref().is_none_or(answers) {
                 continue;
             }
             exist = true;

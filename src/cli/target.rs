@@ -50,7 +50,7 @@ struct What {
     /// All that was fetched for a host
     #[arg(long)]
     host: Option<String>,
-    /// All that was fetched by a route
+    /// All that may be served on a route
     #[arg(long)]
     route: Option<String>,
     /// All that is stored under a key constructor

@@ -135,7 +135,7 @@ impl Invalidator {
         let known: Vec<_> = self.named(targets)?.into_iter().map(|named| self.known(named)).collect();
         let mut preview = Preview { each: vec![0; targets.len()], ..Preview::default() };
         for stored in self.matched(&known) {
-            if strength == Strength::Soft && stored.standing(&self.log) == Standing::Softened {
+            if strength == Strength::Soft && stored.standing() == Standing::Softened {
                 continue;
             }
             preview.matched += 1;
@@ -198,9 +198,7 @@ impl Invalidator {
                 }
                 let variants = self.store.peek(&key);
                 for stored in variants.iter().flat_map(Variants::stored) {
-                    if known.iter().any(|known| known.names(stored))
-                        && stored.standing(&self.log) != Standing::Dead
-                    {
+                    if known.iter().any(|known| known.names(stored)) && stored.standing() != Standing::Dead {
                         found(stored);
                     }
                 }
@@ -378,7 +376,7 @@ mod tests {
                 Stored::new(key.into(), response, Bytes::from_static(b"body"), carried, Arc::new(asked));
             let stored = Arc::new(stored);
             let weight = u64::from(stored.weight);
-            stored.settle(&self.log);
+            stored.settle();
             self.store.insert(stored);
             weight
         }
@@ -602,8 +600,7 @@ mod tests {
         });
         assert!(counted <= 4000, "{counted} of 4000 were counted");
         let usable = rooms.store.iter().flat_map(|(_, variants)| variants.stored().to_vec());
-        let usable =
-            usable.filter(|stored| stored.carried.standing(&rooms.log) == Standing::Usable).count() as u64;
+        let usable = usable.filter(|stored| stored.carried.standing() == Standing::Usable).count() as u64;
         assert_eq!(rooms.purge("a"), usable);
         assert_eq!(rooms.purge("a"), 0);
     }

@@ -54,15 +54,16 @@ impl Carried {
     }
 
     /// The same of something of which nothing is known but this: a ban that could be meant is.
-    pub fn standing(&self, log: &Log) -> Standing {
-        self.standing_of(log, Subject::default)
+    pub fn standing(&self) -> Standing {
+        self.standing_of(Subject::default)
     }
 
     /// Two atomic loads while the log has not moved since the last look; one more per tag when it has, and the tag's own
     /// marks where something near it was named since. `subject`: what it is, asked for if there are bans.
-    pub fn standing_of<'s>(&self, log: &Log, subject: impl Fn() -> Subject<'s>) -> Standing {
+    pub fn standing_of<'s>(&self, subject: impl Fn() -> Subject<'s>) -> Standing {
         // Read before the cells: they are written before the head is published, so what is seen below is at
         // least all that happened up to this head.
+        let log = &*self.log;
         let head = log.head();
         // Relaxed, for all that is concluded from it is about what came before: whoever wrote it found no cell
         // that names this response up to that head, and no cell ever changes below a head.
@@ -115,8 +116,8 @@ impl Carried {
     ///
     /// To be made *before* the append: from then on it carries its tags, so that nothing of them is forgotten
     /// between the invalidations by others and this look at them.
-    pub fn since_own(self, log: &Log, appended: &Appended) -> Option<Self> {
-        let as_of = self.as_of();
+    pub fn since_own(self, appended: &Appended) -> Option<Self> {
+        let (as_of, log) = (self.as_of(), &*self.log);
         let by_others = |tag: TagId| appended.before(tag).unwrap_or_else(|| log.marks_after(as_of, tag));
         // Its own is no ban. Those of others are remembered as long as its fetch is.
         let banned = log.banned(as_of, |ban| ban.pattern.matches(&self, &Subject::default()));
@@ -230,11 +231,11 @@ mod tests {
         let log = log();
         let fetch = log.begin_fetch();
         let carried = log.carry(&fetch, [tag("a"), tag("b")]);
-        assert_eq!(carried.standing(&log), Standing::Usable);
+        assert_eq!(carried.standing(), Standing::Usable);
         log.append(&[tag("c")], Hard);
-        assert_eq!(carried.standing(&log), Standing::Usable);
+        assert_eq!(carried.standing(), Standing::Usable);
         log.append(&[tag("b")], Hard);
-        assert_eq!(carried.standing(&log), Standing::Dead);
+        assert_eq!(carried.standing(), Standing::Dead);
     }
 
     #[test]
@@ -242,17 +243,17 @@ mod tests {
         let log = log();
         let carried = log.carry(&log.begin_fetch(), [tag("a"), tag("b")]);
         log.append(&[tag("c")], Soft);
-        assert_eq!(carried.standing(&log), Standing::Usable);
+        assert_eq!(carried.standing(), Standing::Usable);
         log.append(&[tag("a")], Soft);
-        assert_eq!(carried.standing(&log), Standing::Softened);
-        assert_eq!(log.carry(&log.begin_fetch(), [tag("a")]).standing(&log), Standing::Usable);
+        assert_eq!(carried.standing(), Standing::Softened);
+        assert_eq!(log.carry(&log.begin_fetch(), [tag("a")]).standing(), Standing::Usable);
         log.append(&[tag("b")], Hard);
-        assert_eq!(carried.standing(&log), Standing::Dead);
+        assert_eq!(carried.standing(), Standing::Dead);
         log.append_everything(Soft);
-        assert_eq!(carried.standing(&log), Standing::Dead, "it does not come back");
+        assert_eq!(carried.standing(), Standing::Dead, "it does not come back");
         let early = log.begin_fetch();
         log.append_everything(Soft);
-        assert_eq!(log.carry(&early, []).standing(&log), Standing::Softened);
+        assert_eq!(log.carry(&early, []).standing(), Standing::Softened);
     }
 
     #[test]
@@ -261,17 +262,17 @@ mod tests {
         let old = log.carry(&log.begin_fetch(), [tag("a")]);
         log.append(&[tag("b")], Hard);
         let new = || log.carry(&log.begin_fetch(), [tag("b")]);
-        assert_eq!(new().standing(&log), Standing::Usable);
+        assert_eq!(new().standing(), Standing::Usable);
         // The old bytes may be of what was invalidated as b.
-        assert_eq!(new().joined(&old).standing(&log), Standing::Dead);
+        assert_eq!(new().joined(&old).standing(), Standing::Dead);
         // Also if nobody knows any more what was invalidated.
         let both = new();
         log.forget();
-        assert_eq!(both.joined(&old).standing(&log), Standing::Dead);
+        assert_eq!(both.joined(&old).standing(), Standing::Dead);
         let later = log.carry(&log.begin_fetch(), [tag("c")]).joined(&old);
-        assert_eq!(later.standing(&log), Standing::Usable);
+        assert_eq!(later.standing(), Standing::Usable);
         log.append(&[tag("a")], Hard);
-        assert_eq!(later.standing(&log), Standing::Dead);
+        assert_eq!(later.standing(), Standing::Dead);
     }
 
     #[test]
@@ -280,7 +281,7 @@ mod tests {
         log.append(&[tag("a")], Hard);
         log.append_everything(Hard);
         let carried = log.carry(&log.begin_fetch(), [tag("a")]);
-        assert_eq!(carried.standing(&log), Standing::Usable);
+        assert_eq!(carried.standing(), Standing::Usable);
     }
 
     #[test]
@@ -288,8 +289,8 @@ mod tests {
         let log = log();
         let fetch = log.begin_fetch();
         log.append(&[tag("a")], Hard);
-        assert_eq!(log.carry(&fetch, [tag("a")]).standing(&log), Standing::Dead);
-        assert_eq!(log.carry(&fetch, [tag("b")]).standing(&log), Standing::Usable);
+        assert_eq!(log.carry(&fetch, [tag("a")]).standing(), Standing::Dead);
+        assert_eq!(log.carry(&fetch, [tag("b")]).standing(), Standing::Usable);
     }
 
     #[test]
@@ -298,9 +299,9 @@ mod tests {
         let fetch = log.begin_fetch();
         let carried = log.carry(&fetch, []);
         log.append_everything(Hard);
-        assert_eq!(carried.standing(&log), Standing::Dead);
-        assert_eq!(log.carry(&fetch, []).standing(&log), Standing::Dead);
-        assert_eq!(log.carry(&log.begin_fetch(), []).standing(&log), Standing::Usable);
+        assert_eq!(carried.standing(), Standing::Dead);
+        assert_eq!(log.carry(&fetch, []).standing(), Standing::Dead);
+        assert_eq!(log.carry(&log.begin_fetch(), []).standing(), Standing::Usable);
     }
 
     #[test]
@@ -308,10 +309,10 @@ mod tests {
         let log = log();
         let carried = log.carry(&log.begin_fetch(), [tag("a"), tag("b")]);
         let own = log.append(&[tag("a")], Hard);
-        let carried = carried.since_own(&log, &own).unwrap();
-        assert_eq!((carried.as_of(), carried.standing(&log)), (own.position, Standing::Usable));
+        let carried = carried.since_own(&own).unwrap();
+        assert_eq!((carried.as_of(), carried.standing()), (own.position, Standing::Usable));
         log.append(&[tag("b")], Hard);
-        assert_eq!(carried.standing(&log), Standing::Dead);
+        assert_eq!(carried.standing(), Standing::Dead);
     }
 
     #[test]
@@ -328,14 +329,14 @@ mod tests {
             let fetch = log.begin_fetch();
             invalidate(&log);
             let carried = log.carry(&fetch, [tag("a"), tag("b")]);
-            assert!(carried.since_own(&log, &log.append(&[tag("a")], Hard)).is_none());
+            assert!(carried.since_own(&log.append(&[tag("a")], Hard)).is_none());
 
             let log = self::log();
             let carried = log.carry(&log.begin_fetch(), [tag("a"), tag("b")]);
             let own = log.append(&[tag("a")], Hard);
             invalidate(&log);
-            let survivor = carried.since_own(&log, &own);
-            assert!(survivor.is_none_or(|carried| carried.standing(&log) == Standing::Dead));
+            let survivor = carried.since_own(&own);
+            assert!(survivor.is_none_or(|carried| carried.standing() == Standing::Dead));
         }
     }
 
@@ -350,7 +351,7 @@ mod tests {
         }
         assert!(log.floor() > fetch.as_of());
         let carried = log.carry(&fetch, [tag("a"), tag("b")]);
-        assert!(carried.since_own(&log, &log.append(&[tag("a")], Hard)).is_none());
+        assert!(carried.since_own(&log.append(&[tag("a")], Hard)).is_none());
     }
 
     #[test]
@@ -359,12 +360,12 @@ mod tests {
         let carried = log.carry(&log.begin_fetch(), [tag("a")]);
         for _ in 0..3 {
             log.append(&[tag("b")], Hard);
-            assert_eq!(carried.standing(&log), Standing::Usable);
-            assert_eq!(carried.standing(&log), Standing::Usable);
+            assert_eq!(carried.standing(), Standing::Usable);
+            assert_eq!(carried.standing(), Standing::Usable);
         }
         log.append(&[tag("a")], Hard);
-        assert_eq!(carried.standing(&log), Standing::Dead);
-        assert_eq!(carried.standing(&log), Standing::Dead);
+        assert_eq!(carried.standing(), Standing::Dead);
+        assert_eq!(carried.standing(), Standing::Dead);
     }
 
     #[test]
@@ -397,14 +398,14 @@ mod tests {
         let carried = log.carry(&log.begin_fetch(), [tag("a")]);
         for n in 0..20 {
             log.append(&[tag(&n.to_string())], Hard);
-            assert_eq!(carried.standing(&log), Standing::Usable);
+            assert_eq!(carried.standing(), Standing::Usable);
         }
         log.append(&[tag("a")], Soft);
         log.append(&[tag("b")], Hard);
-        assert_eq!(carried.standing(&log), Standing::Softened);
+        assert_eq!(carried.standing(), Standing::Softened);
         log.append(&[tag("a")], Hard);
         log.append(&[tag("b")], Hard);
-        assert_eq!(carried.standing(&log), Standing::Dead);
+        assert_eq!(carried.standing(), Standing::Dead);
     }
 
     #[test]

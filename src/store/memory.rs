@@ -15,7 +15,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::Asked;
-use crate::invalidation::{Carried, Log, Standing, Subject};
+use crate::invalidation::{Carried, Standing, Subject};
 use crate::sealed;
 use crate::semantics::StoredResponse;
 use crate::semantics::stored_response::fields_byte_size;
@@ -98,13 +98,13 @@ impl Stored {
     }
 
     /// Whether it may be used.
-    pub fn standing(&self, log: &Log) -> Standing {
-        self.carried.standing_of(log, || self.subject())
+    pub fn standing(&self) -> Standing {
+        self.carried.standing_of(|| self.subject())
     }
 
     /// The same, noted: bans are forgotten.
-    pub fn settle(&self, log: &Log) -> Standing {
-        let standing = self.standing(log);
+    pub fn settle(&self) -> Standing {
+        let standing = self.standing();
         self.carried.note(standing);
         standing
     }

@@ -71,7 +71,7 @@ impl Town {
 
     /// Whether it may stay; how it stands is noted.
     fn settle(&self, carried: &Carried) -> bool {
-        let standing = carried.standing(&self.log);
+        let standing = carried.standing();
         carried.note(standing);
         standing != Standing::Dead
     }
@@ -101,7 +101,7 @@ impl Town {
     fn look(&self) {
         let acknowledged = self.acknowledged.load(Ordering::SeqCst);
         let Some((version, carried)) = self.stored.lock().unwrap().clone() else { return };
-        let is_served = carried.standing(&self.log) == Standing::Usable;
+        let is_served = carried.standing() == Standing::Usable;
         assert!(
             !is_served || version >= acknowledged,
             "served what was purged: version {version} as of {:?}, acknowledged {acknowledged}, head {:?}, floors {:?}, bans {}",
