@@ -100,7 +100,7 @@ struct Schedule {
 
 impl Schedule {
     fn new(seed: u64, setting: Setting) -> Self {
-        let log = Arc::new(Log::new(setting.max_uncarried));
+        let log = Arc::new(Log::of_shards(4, setting.max_uncarried));
         let (history, under_way, changing, stored) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let unswept = Vec::new();
         Self { setting, dice: Dice(seed), log, history, under_way, changing, stored, unswept }

@@ -325,7 +325,7 @@ mod tests {
     }
 
     fn rooms() -> Rooms {
-        let log = Arc::new(Log::new(1000));
+        let log = Arc::new(Log::of_shards(4, 1000));
         let limits = MemoryLimits {
             capacity_bytes: 1 << 30,
             max_object_bytes: 1 << 20,

@@ -21,7 +21,8 @@
 //!
 //! A cell that nothing carries matters only to fetches under way: one of them may come back with the tag.
 //! Once all that are under way began at or after its position, it is as good as never written: those that begin
-//! later begin later still. The same holds if one response carries it that began so late itself. If too many cells must be kept, the floor is raised instead: that condemns too much,
+//! later begin later still. The same holds if one response carries it that began so late itself. If too many cells
+//! must be kept, the floor is raised instead: that condemns too much,
 //! which is allowed; too little is not.
 //!
 //! A floor that is raised so does not move the head, and what was found usable against this head stays so until it
@@ -190,6 +191,7 @@ impl Log {
 
     /// The same, in so many shards: 64 at most.
     pub fn of_shards(shards: usize, max_uncarried: usize) -> Self {
+        let shards = shards.clamp(1, u64::BITS as usize);
         let max_uncarried_per_shard = max_uncarried.div_ceil(shards);
         let slots = max_uncarried.next_power_of_two().min(MAX_SLOTS);
         Self {
@@ -417,7 +419,7 @@ impl Log {
     }
 
     fn shard(&self, tag: TagId) -> &Mutex<Shard> {
-        &self.shards[tag.0 as usize % self.shards.len()]
+        &self.shards[place(tag, self.shards.len())]
     }
 
     fn slot(&self, tag: TagId) -> &AtomicU64 {
@@ -426,7 +428,7 @@ impl Log {
 
     fn lock_shards_of(&self, tags: &[TagId]) -> Shards<'_> {
         let number = self.shards.len();
-        let wanted = tags.iter().fold(0, |wanted: u64, tag| wanted | 1 << (tag.0 as usize % number));
+        let wanted = tags.iter().fold(0, |wanted: u64, tag| wanted | 1 << place(*tag, number));
         // What has no tags is changed by one at a time, too.
         let wanted = wanted.max(1);
         let is_wanted = |at: &usize| wanted & (1 << at) != 0;
@@ -482,6 +484,11 @@ impl Log {
     }
 }
 
+/// Which of so many shards a tag belongs to.
+fn place(tag: TagId, shards: usize) -> usize {
+    tag.0 as usize % shards
+}
+
 /// The shards of some tags, locked. In their order: two who lock several get into no deadlock.
 struct Shards<'l> {
     number: usize,
@@ -491,9 +498,9 @@ struct Shards<'l> {
 }
 
 impl Shards<'_> {
-    /// The one of a tag among them.
+    /// The one of a tag among them, which must be one of those they were locked for.
     fn of(&mut self, tag: TagId) -> &mut Shard {
-        let before = self.wanted & ((1 << (tag.0 as usize % self.number)) - 1);
+        let before = self.wanted & ((1 << place(tag, self.number)) - 1);
         &mut self.locked[before.count_ones() as usize]
     }
 

@@ -101,7 +101,7 @@ impl Known {
         mut each: impl FnMut(Arc<str>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         match self.tags(log, store) {
-            Some(_) => self.keys(log, store).into_iter().try_for_each(each),
+            Some(tags) => tags.iter().flat_map(|tag| log.keys(*tag)).try_for_each(each),
             // All that is stored: it is not collected first.
             None => store.iter().map(|(key, _)| key).try_for_each(&mut each),
         }

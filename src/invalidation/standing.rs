@@ -212,7 +212,7 @@ mod tests {
     use crate::invalidation::log::Named;
 
     fn log() -> Arc<Log> {
-        Arc::new(Log::new(1000))
+        Arc::new(Log::of_shards(4, 1000))
     }
 
     fn tags_of(appended: &Appended) -> &[(TagId, Before)] {
@@ -366,6 +366,25 @@ mod tests {
         log.append(&[tag("a")], Hard);
         assert_eq!(carried.standing(), Standing::Dead);
         assert_eq!(carried.standing(), Standing::Dead);
+    }
+
+    #[test]
+    fn what_is_softened_stays_so_however_often_it_is_looked_at() {
+        for is_noted in [false, true] {
+            let log = log();
+            let carried = log.carry(&log.begin_fetch(), [tag("a")]);
+            log.append(&[tag("a")], Soft);
+            if is_noted {
+                carried.note(Standing::Softened);
+            }
+            for _ in 0..3 {
+                assert_eq!(carried.standing(), Standing::Softened, "{is_noted}");
+                assert_eq!(carried.standing(), Standing::Softened, "{is_noted}");
+                log.append(&[tag("b")], Hard);
+            }
+            log.append(&[tag("a")], Hard);
+            assert_eq!(carried.standing(), Standing::Dead, "{is_noted}");
+        }
     }
 
     #[test]
